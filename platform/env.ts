@@ -1,0 +1,84 @@
+/**
+ * Every setting of the platform, in one schema. The README's table and `.env.example` are made from it. A wrong value stops the
+ * start with a sentence that names the variable. Names follow contract alancoin-platform 11.1 where they exist there.
+ */
+import { z } from 'zod';
+
+const flag = (fallback: boolean) =>
+  z.enum(['true', 'false', '1', '0', '']).transform((text) => (text === '' ? fallback : text === 'true' || text === '1')).default(fallback);
+const whole = (min: number, max: number, fallback: number) =>
+  z.string().regex(/^\d{1,12}$/, 'must be a whole number').transform(Number).pipe(z.number().min(min).max(max)).default(fallback);
+
+/** A length of time such as `500ms`, `15s`, `5m` or `2h`, in milliseconds. */
+const duration = (fallback: number) =>
+  z.string().regex(/^\d{1,9}(ms|s|m|h)$/, 'must be a time such as 500ms, 15s, 5m or 2h').transform(durationMs).default(fallback);
+
+function durationMs(text: string): number {
+  const unit = text.endsWith('ms') ? 'ms' : text.slice(-1);
+  const factor = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000 }[unit] ?? 1;
+  return Number.parseInt(text, 10) * factor;
+}
+
+export const workerQueues = ['gateway'] as const;
+export type WorkerQueue = (typeof workerQueues)[number];
+
+const addressText = z.string().regex(/^0x[0-9a-fA-F]{40}$/, 'must be 0x and 40 hexadecimal digits').transform((text) => text.toLowerCase());
+
+export const envSchema = z.object({
+  PORT: whole(0, 65_535, 8080).describe('Port of the HTTP API.'),
+  HOST: z.string().min(1).default('127.0.0.1').describe('Address the API listens on.'),
+  ENV: z.enum(['development', 'production']).default('development').describe('`production` refuses settings that are only safe on a desk.'),
+  LOG_LEVEL: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']).default('info').describe('Least important line that is logged.'),
+  DATA_DIR: z.string().min(1).default('.surety').describe('Where the embedded Postgres and Temporal keep their files.'),
+  DATABASE_URL: z.string().regex(/^postgres(ql)?:\/\//, 'must begin with postgres://').optional().describe('Your own Postgres; without it one is started under DATA_DIR.'),
+  TEMPORAL_ADDRESS: z.string().min(1).optional().describe('Your own Temporal, host:port; without it a dev server is started under DATA_DIR.'),
+  TEMPORAL_NAMESPACE: z.string().min(1).default('default').describe('Temporal namespace.'),
+  TEMPORAL_CLI: z.string().min(1).optional().describe('Path of the `temporal` program for the embedded server.'),
+  TEMPORAL_UI_URL: z.url().optional().describe('Where people reach the Temporal Web UI; known by itself for the embedded server.'),
+  WORKER_QUEUES: z.string().default('').transform((text) => text.split(',').map((part) => part.trim()).filter(Boolean)).pipe(z.array(z.enum(workerQueues)))
+    .describe('Task queues this process serves, separated by commas; empty means all.'),
+  ADMIN_SECRET: z.string().min(12, 'must have at least 12 characters').optional().describe('Secret of the platform admin, sent as X-Admin-Secret.'),
+  DEMO_MODE: flag(false).describe('Plain registration without proof of address; any API key is admin while ADMIN_SECRET is unset. Not for production.'),
+  ALLOW_LOCAL_ENDPOINTS: flag(false).describe('Let sellers live on loopback and private addresses. Not for production.'),
+  RATE_LIMIT_RPM: whole(1, 100_000_000, 100).describe('Requests a minute for one API key, or one address without a key.'),
+  RATE_LIMIT_BURST: whole(1, 100_000_000, 10).describe('Requests that may come at once above the steady rate.'),
+  TRUST_PROXY: z.string().default('').describe('Addresses of reverse proxies whose X-Forwarded-For is believed, in Express notation; empty means none.'),
+  CORS_ALLOWED_ORIGINS: z.string().default('').transform((text) => text.split(',').map((part) => part.trim()).filter(Boolean)).describe('Browser origins that may call the API, separated by commas.'),
+  PLATFORM_ADDRESS: addressText.default('0x0000000000000000000000000000000000000001').describe('Owner of the account that receives platform fees.'),
+  PLATFORM_FEE_BPS: whole(0, 5_000, 0).describe('Platform fee on gateway calls, in hundredths of a percent, paid by the seller.'),
+  SELLER_TIMEOUT: duration(25_000).describe('Longest time a seller may take for one synchronous call.'),
+  REQUEST_TIMEOUT: duration(28_000).describe('Longest time an API request waits for its outcome; the payment itself goes on.'),
+  DRAIN_DEADLINE: duration(15_000).describe('How long a stopping process waits for requests under way.'),
+  CB_THRESHOLD: whole(1, 1_000, 5).describe('Failures in a row after which a seller is not asked for a while.'),
+  CB_DURATION: duration(30_000).describe('How long such a seller is left alone.'),
+  POSTGRES_MAX_OPEN_CONNS: whole(2, 500, 20).describe('Database connections of one process.'),
+  POSTGRES_STATEMENT_TIMEOUT: duration(30_000).describe('Longest time one database statement may take.'),
+  CRASH_AT: z.string().optional().describe('For tests only: the named point at which this process kills itself.'),
+});
+export type Env = z.output<typeof envSchema>;
+
+/**
+ * Reads the settings. Empty variables count as absent.
+ * @throws Error with one line for each wrong variable.
+ */
+export function readEnv(source: Readonly<Record<string, string | undefined>>): Env {
+  const given = Object.fromEntries(Object.keys(envSchema.shape).map((name) => [name, source[name] === '' ? undefined : source[name]]));
+  const parsed = envSchema.safeParse(given);
+  if (!parsed.success) {
+    const lines = parsed.error.issues.map((issue) => `  ${String(issue.path[0])}: ${issue.message}`);
+    throw new Error(`These settings are wrong:\n${lines.join('\n')}`);
+  }
+  const env = parsed.data;
+  if (env.ENV === 'production') refuseUnsafe(env);
+  return env;
+}
+
+function refuseUnsafe(env: Env): void {
+  const wrong: string[] = [];
+  if (env.DEMO_MODE) wrong.push('  DEMO_MODE: must be off in production');
+  if (env.ALLOW_LOCAL_ENDPOINTS) wrong.push('  ALLOW_LOCAL_ENDPOINTS: must be off in production');
+  if (env.ADMIN_SECRET === undefined) wrong.push('  ADMIN_SECRET: must be set in production');
+  if (env.CRASH_AT !== undefined) wrong.push('  CRASH_AT: is for tests only');
+  if (/^0x0{39}1$/.test(env.PLATFORM_ADDRESS)) wrong.push('  PLATFORM_ADDRESS: name an address of your own in production');
+  if (wrong.length > 0) throw new Error(`These settings are wrong:\n${wrong.join('\n')}`);
+}

@@ -1,0 +1,10 @@
+import { PrismaPg } from '@prisma/adapter-pg';
+import { PrismaClient } from './generated/client.ts';
+
+export { Prisma } from './generated/client.ts';
+export type Db = PrismaClient;
+
+/** Typed access to rows for reads and control-plane writes. Money moves only through `ledger/` and the SQL functions. */
+export function createPrisma(databaseUrl: string, connectionsMax = 5): Db {
+  return new PrismaClient({ adapter: new PrismaPg({ connectionString: databaseUrl, max: connectionsMax }) });
+}
