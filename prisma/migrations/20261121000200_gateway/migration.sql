@@ -257,7 +257,7 @@ BEGIN
   v_next := c.candidates -> p_to;
   v_price := (v_next ->> 'priceMicros')::bigint;
   SELECT * INTO s FROM gateway_session WHERE id = c.session_id FOR NO KEY UPDATE;
-  IF v_price - c.reserved > CASE WHEN s.status = 'active' THEN s.max_total - s.spent - s.reserved ELSE 0 END THEN RETURN 'budget_exceeded'; END IF;
+  IF v_price - c.reserved > (CASE WHEN s.status = 'active' THEN s.max_total - s.spent - s.reserved ELSE 0 END) THEN RETURN 'budget_exceeded'; END IF;
   UPDATE gateway_session SET reserved = reserved + v_price - c.reserved, updated_at = clock_timestamp() WHERE id = s.id;
   -- In a session that has ended, what the cheaper seller does not need goes back now: nobody would give it back later.
   IF s.status <> 'active' AND v_price < c.reserved THEN
