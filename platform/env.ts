@@ -30,6 +30,7 @@ export const envSchema = z.object({
   ENV: z.enum(['development', 'production']).default('development').describe('`production` refuses settings that are only safe on a desk.'),
   LOG_LEVEL: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']).default('info').describe('Least important line that is logged.'),
   DATA_DIR: z.string().min(1).default('.surety').describe('Where the embedded Postgres and Temporal keep their files.'),
+  CACHE_DIR: z.string().min(1).optional().describe('Keeps the Temporal program and compiled workflows for all copies of one user; `~/.cache/surety` when unset.'),
   DATABASE_URL: z.string().regex(/^postgres(ql)?:\/\//, 'must begin with postgres://').optional().describe('Your own Postgres; without it one is started under DATA_DIR.'),
   TEMPORAL_ADDRESS: z.string().min(1).optional().describe('Your own Temporal, host:port; without it a dev server is started under DATA_DIR.'),
   TEMPORAL_NAMESPACE: z.string().min(1).default('default').describe('Temporal namespace.'),

@@ -1,0 +1,84 @@
+/** Connections to Temporal, embedded or not, and what has to be true of a server before workflows are started on it. */
+import { Client, Connection } from '@temporalio/client';
+import proto from '@temporalio/proto';
+import { NativeConnection } from '@temporalio/worker';
+
+export interface TemporalTarget {
+  /** host:port of the gRPC front end. */
+  readonly address: string;
+  readonly namespace: string;
+}
+
+/** What people search workflows by in Temporal's UI and CLI. */
+export const searchAttributes = { Buyer: 'Keyword', Seller: 'Keyword', PaymentState: 'Keyword', AmountUsd: 'Double', Tenant: 'Keyword' } as const;
+
+/** One connection for worker and client, which is what eager start needs: the server hands the first task back on it. */
+export interface WorkerTemporal extends TemporalTarget {
+  readonly nativeConnection: NativeConnection;
+  readonly client: Client;
+  close(): Promise<void>;
+}
+
+/** Opens the connection that a process with a worker uses for everything. */
+export async function connectWorker(target: TemporalTarget): Promise<WorkerTemporal> {
+  const nativeConnection = await NativeConnection.connect({ address: target.address });
+  return {
+    ...target,
+    nativeConnection,
+    client: new Client({ connection: nativeConnection, namespace: target.namespace }),
+    close: () => nativeConnection.close(),
+  };
+}
+
+/** Opens a connection for a process that only asks, such as a script or a test. */
+export async function connectClient(target: TemporalTarget): Promise<{ client: Client; close(): Promise<void> }> {
+  const connection = await Connection.connect({ address: target.address, connectTimeout: 5_000 });
+  return { client: new Client({ connection, namespace: target.namespace }), close: () => connection.close() };
+}
+
+/**
+ * Asks the server a question that only a working one answers: it reaches the namespace and the visibility store.
+ * @throws while the server does not answer.
+ */
+export async function ask(target: TemporalTarget): Promise<void> {
+  const connection = await Connection.connect({ address: target.address, connectTimeout: 2_000 });
+  try {
+    await connection.workflowService.describeNamespace({ namespace: target.namespace });
+    await connection.workflowService.countWorkflowExecutions({ namespace: target.namespace, query: "Tenant = 'x'" }).catch((error: unknown) => {
+      // An external server may not know our search attributes yet; that it says so is an answer too.
+      if (!(error instanceof Error) || !/invalid|not defined|INVALID_ARGUMENT/i.test(error.message)) throw error;
+    });
+  } finally {
+    await connection.close();
+  }
+}
+
+/**
+ * Makes our search attributes known to a server that is not ours. Attributes that exist are left alone.
+ * @returns false when we may not; an operator then has to register them (see docs/operations.md), and searches by them find nothing until then.
+ */
+export async function registerSearchAttributes(target: TemporalTarget): Promise<boolean> {
+  const connection = await Connection.connect({ address: target.address, connectTimeout: 5_000 });
+  try {
+    await connection.workflowService.getSystemInfo({});
+  } catch (error) {
+    await connection.close();
+    throw error;
+  }
+  try {
+    const { customAttributes } = await connection.operatorService.listSearchAttributes({ namespace: target.namespace });
+    const missing = Object.entries(searchAttributes).filter(([name]) => !(name in (customAttributes ?? {})));
+    if (missing.length === 0) return true;
+    const types = proto.temporal.api.enums.v1.IndexedValueType;
+    await connection.operatorService.addSearchAttributes({
+      namespace: target.namespace,
+      searchAttributes: Object.fromEntries(missing.map(([name, type]) => [name, type === 'Double' ? types.INDEXED_VALUE_TYPE_DOUBLE : types.INDEXED_VALUE_TYPE_KEYWORD])),
+    });
+    return true;
+  } catch (error) {
+    // Two platforms may start at once on the same server.
+    return /already exist/i.test((error as Error).message);
+  } finally {
+    await connection.close();
+  }
+}

@@ -1,0 +1,75 @@
+/** The servers a platform stands on: those named in the settings, and for what is not named, embedded ones under DATA_DIR. */
+import type { Env } from '../platform/env.ts';
+import { openDataDir, type Connections, type DataDir } from '../platform/data-dir.ts';
+import { startEmbeddedPostgres } from '../platform/embedded-postgres.ts';
+import { registerSearchAttributes } from './connection.ts';
+import { startEmbeddedTemporal } from './server.ts';
+
+type StackEnv = Pick<Env, 'DATA_DIR' | 'DATABASE_URL' | 'TEMPORAL_ADDRESS' | 'TEMPORAL_NAMESPACE' | 'TEMPORAL_CLI' | 'TEMPORAL_UI_URL' | 'CACHE_DIR'>;
+
+export interface Stack extends Connections {
+  /** Pids of the embedded servers that run now. */
+  pids(): number[];
+  /** Stops the embedded servers and gives DATA_DIR free. Servers named in the settings are left alone. */
+  stop(): Promise<void>;
+}
+
+export interface StackOptions {
+  readonly env: StackEnv;
+  /** Told in sentences about anything that takes longer than a moment, and about servers that had to be started again. */
+  readonly notice: (sentence: string) => void;
+  /** Postgres settings that replace ours; only tests have a use for it. */
+  readonly postgresOverrides?: Readonly<Record<string, string>>;
+}
+
+/**
+ * Starts what the settings do not name, both servers at the same time, and waits until all answer.
+ * @throws when DATA_DIR is in use by a living process, or a server does not start; nothing is left running then.
+ */
+export async function startStack({ env, notice, postgresOverrides }: StackOptions): Promise<Stack> {
+  const needsDataDir = env.DATABASE_URL === undefined || env.TEMPORAL_ADDRESS === undefined;
+  const dataDir = needsDataDir ? await openDataDir(env.DATA_DIR) : undefined;
+  const started = await Promise.allSettled([
+    startDatabase(env, dataDir, notice, postgresOverrides),
+    startTemporal(env, dataDir, notice),
+  ]);
+  const parts = started.flatMap((result) => (result.status === 'fulfilled' ? [result.value] : []));
+  const stop = async (): Promise<void> => {
+    // Temporal first: as long as it runs, it may hand out work that needs the database.
+    for (const part of parts.toReversed()) await part.stop?.();
+    await dataDir?.release();
+  };
+  const [database, temporal] = started;
+  if (database.status === 'rejected' || temporal.status === 'rejected') {
+    await stop();
+    throw database.status === 'rejected' ? database.reason : (temporal as PromiseRejectedResult).reason;
+  }
+  const connections: Connections = {
+    databaseUrl: database.value.url, temporalAddress: temporal.value.address, temporalUiUrl: env.TEMPORAL_UI_URL ?? temporal.value.uiUrl,
+  };
+  await dataDir?.publish(connections);
+  return { ...connections, pids: () => parts.flatMap((part) => part.pid?.() ?? []), stop };
+}
+
+interface Part {
+  pid?(): number;
+  stop?(): Promise<void>;
+}
+
+async function startDatabase(env: StackEnv, dataDir: DataDir | undefined, notice: (sentence: string) => void, overrides?: Readonly<Record<string, string>>): Promise<Part & { url: string }> {
+  if (env.DATABASE_URL !== undefined || dataDir === undefined) return { url: env.DATABASE_URL ?? '' };
+  return startEmbeddedPostgres({ dataDir, notice, overrides });
+}
+
+async function startTemporal(env: StackEnv, dataDir: DataDir | undefined, notice: (sentence: string) => void): Promise<Part & { address: string; uiUrl?: string }> {
+  const namespace = env.TEMPORAL_NAMESPACE;
+  if (env.TEMPORAL_ADDRESS !== undefined || dataDir === undefined) {
+    const address = env.TEMPORAL_ADDRESS ?? '';
+    const known = await registerSearchAttributes({ address, namespace }).catch((error: unknown) => {
+      throw new Error(`Temporal at TEMPORAL_ADDRESS ${address} does not answer: ${(error as Error).message}`, { cause: error });
+    });
+    if (!known) notice('Temporal does not let us register search attributes; searching payments in its UI needs an operator to add them.');
+    return { address };
+  }
+  return startEmbeddedTemporal({ dataDir, namespace, cli: env.TEMPORAL_CLI, cacheDir: env.CACHE_DIR, notice });
+}

@@ -1,0 +1,15 @@
+import { randomBytes } from 'node:crypto';
+import { connectWorker, type WorkerTemporal } from '../../temporal/connection.ts';
+import { testServers } from './servers.ts';
+
+/** The suite's Temporal. Workflow ids and task queues must be unique to a test: the server is shared by all of them. */
+export interface TestTemporal extends WorkerTemporal {
+  /** A task queue that nobody else uses, such as `gateway-1f2e3d4c`. */
+  taskQueue(name: string): string;
+}
+
+/** Connects to the suite's Temporal: `nativeConnection` for a worker, `client` on the same connection. Close it in `afterAll`. */
+export async function connectTestTemporal(): Promise<TestTemporal> {
+  const temporal = await connectWorker({ address: testServers().temporalAddress, namespace: 'default' });
+  return { ...temporal, taskQueue: (name) => `${name}-${randomBytes(4).toString('hex')}` };
+}
