@@ -1,0 +1,57 @@
+/**
+ * From SQL to the client with the same code: the money functions raise SQLSTATE `SURTY` with a code of domain/errors.ts as
+ * message; here it becomes a SuretyError with a sentence. A lost connection becomes `unavailable`, and says whether the money may
+ * have moved all the same.
+ */
+import { isErrorCode, SuretyError, type ErrorCode } from '../domain/errors.ts';
+import { connectionLoss } from '../platform/connection-loss.ts';
+
+/** What the SQL functions refuse, in a sentence for the caller. Codes that are missing here get the general sentence. */
+const sentences: Partial<Record<ErrorCode, string>> = {
+  insufficient_balance: 'There is not enough available money for this.',
+  duplicate_deposit: 'A deposit with this transaction hash was credited before.',
+  entry_not_found: 'There is no ledger entry with this id.',
+  already_reversed: 'This entry was reversed before.',
+  not_reversible: 'An entry of this kind cannot be reversed.',
+  idempotency_mismatch: 'This Idempotency-Key was used before with a different request.',
+  idempotency_in_progress: 'The first request with this Idempotency-Key is still under way.',
+  not_found: 'There is no such payment.',
+  session_closed: 'The session is closed.',
+  session_expired: 'The session has expired.',
+  budget_exceeded: 'The budget of the session does not allow this.',
+  invalid_state: 'The payment is not in a state that allows this.',
+};
+
+interface DatabaseFault { code?: unknown; message: string; detail?: unknown }
+
+/** The SuretyError for an error that `pg` threw, or the error itself when it is neither a refusal nor a lost connection. */
+export function translateSqlError(error: unknown): unknown {
+  if (error instanceof SuretyError || !(error instanceof Error)) return error;
+  const { code, message, detail } = error as DatabaseFault;
+  if (code === 'SURTY' && isErrorCode(message)) {
+    const said = typeof detail === 'string' && detail !== '' ? detail : undefined;
+    return new SuretyError(message, said ?? sentences[message] ?? 'The ledger refused this.', { cause: error });
+  }
+  const loss = connectionLoss(error);
+  if (loss === 'not_done') return new SuretyError('unavailable', 'The database does not answer at the moment; nothing was changed.', { cause: error });
+  if (loss === 'unknown') {
+    return new SuretyError('unavailable', 'The connection to the database ended before its answer came; look before you ask again.', {
+      cause: error,
+      // Neither "no change" nor "held" would be true: the commit may or may not have happened.
+      body: { funds_status: 'unknown' },
+    });
+  }
+  return error;
+}
+
+/**
+ * Runs a ledger statement and translates what it throws.
+ * @throws SuretyError with the code that SQL raised, `unavailable` when the database cannot be reached; anything else as it was.
+ */
+export async function withSqlErrors<T>(run: () => Promise<T>): Promise<T> {
+  try {
+    return await run();
+  } catch (error) {
+    throw translateSqlError(error);
+  }
+}

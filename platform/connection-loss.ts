@@ -1,0 +1,30 @@
+/**
+ * Tells "the database is not there" from "the database refused". The first is nobody's fault in the request: it becomes
+ * `unavailable` (503), and whoever asked may ask again.
+ */
+
+/** Node's codes for a connection that could not be made: the statement was never sent. */
+const neverSent = new Set(['ECONNREFUSED', 'ENOTFOUND', 'EAI_AGAIN', 'EHOSTUNREACH', 'ENETUNREACH', 'ENOENT', 'P1001', 'P1002', 'P2024']);
+/** Codes of a connection that ended under way, of Node and of Prisma: the statement may have been carried out. */
+const perhapsSent = new Set(['ECONNRESET', 'EPIPE', 'ETIMEDOUT', 'P1008', 'P1017', 'P2028']);
+/** SQLSTATEs by which Postgres itself says "not now": nothing was changed. */
+const refusedForNow = /^(?:57P03|53[0-9]{3}|40001|40P01|55P03|57014|25P03)$/;
+/** SQLSTATEs of a server that ends the connection: the answer to a COMMIT may be lost. */
+const cutOff = /^(?:08[0-9A-Z]{3}|57P01|57P02|57P05)$/;
+
+/**
+ * What happened to a statement whose error this is: `not_done` (nothing changed), `unknown` (the connection ended before the
+ * answer), or null when the error is not about the connection at all.
+ */
+export function connectionLoss(error: unknown): 'not_done' | 'unknown' | null {
+  if (!(error instanceof Error)) return null;
+  const code = String((error as { code?: unknown }).code ?? '');
+  if (neverSent.has(code) || refusedForNow.test(code)) return 'not_done';
+  if (perhapsSent.has(code) || cutOff.test(code)) return 'unknown';
+  // These errors of `pg` carry no code.
+  if (/timeout exceeded when trying to connect|after calling end on the pool|due to connection timeout/.test(error.message)) return 'not_done';
+  if (/Connection terminated|Client has encountered a connection error|Query read timeout|Connection ended/.test(error.message)) return 'unknown';
+  // A failed attempt on several addresses of one name is an AggregateError; Prisma wraps the driver's error in `cause`.
+  const inner = error instanceof AggregateError ? error.errors[0] : error.cause;
+  return inner === undefined || inner === error ? null : connectionLoss(inner);
+}
