@@ -21,6 +21,8 @@ export interface ServerCommand {
   readonly uid?: number;
   readonly gid?: number;
   readonly stopSignal: NodeJS.Signals;
+  /** Ends the server with all its children at once. What was written stays; the next start recovers. */
+  readonly forceSignal: NodeJS.Signals;
   /** How long a polite stop may take before it is forced. */
   readonly stopPatienceMs: number;
 }
@@ -30,6 +32,28 @@ export interface ServerHandle {
   /** Resolves when the process has ended, with a sentence that says how. */
   readonly ended: Promise<string>;
   stop(): Promise<void>;
+}
+
+/** Servers of this process that have not ended. */
+const running = new Map<number, ServerCommand>();
+
+/** Ends every server at once, for the second Ctrl-C. */
+export function forceServers(): void {
+  for (const [pid, command] of running) signal(pid, command.forceSignal);
+  running.clear();
+}
+
+// Whatever makes this process exit, an error included, its servers are told to stop; they need no help with that.
+process.on('exit', () => {
+  for (const [pid, command] of running) signal(pid, command.stopSignal);
+});
+
+function signal(pid: number, name: NodeJS.Signals): void {
+  try {
+    process.kill(pid, name);
+  } catch {
+    // It has ended by itself.
+  }
 }
 
 /** Starts a server without waiting until it answers. */
@@ -47,11 +71,13 @@ export function startServer(command: ServerCommand): ServerHandle {
     process.umask(mask);
     closeSync(output);
   }
+  const pid = child.pid ?? -1;
+  if (pid > 0) running.set(pid, command);
+  child.once('exit', () => running.delete(pid));
   const ended = new Promise<string>((resolve) => {
     child.once('error', (error) => resolve(`${command.name} could not be started: ${error.message}`));
     child.once('exit', (code, signal) => resolve(`${command.name} ended (${signal ?? `code ${code}`}); its last words are in ${command.logFile}`));
   });
-  const pid = child.pid ?? -1;
   return {
     pid,
     ended,

@@ -183,7 +183,7 @@ function serverCommand({ programs, data, user, port, logFile, overrides }: {
   // SIGINT is Postgres's fast shutdown: connections are ended, nothing is lost, no recovery is needed next time.
   return {
     name: 'Postgres', program, args, logFile, uid: user.uid, gid: user.gid, cwd: data, env: plainEnvironment,
-    stopSignal: 'SIGINT', stopPatienceMs: STOP_PATIENCE_MS,
+    stopSignal: 'SIGINT', forceSignal: 'SIGQUIT', stopPatienceMs: STOP_PATIENCE_MS,
   };
 }
 

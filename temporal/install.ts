@@ -24,6 +24,8 @@ export interface InstallOptions {
   readonly cacheDir?: string;
   /** Told in sentences what is going on whenever it takes longer than a moment. */
   readonly notice: (sentence: string) => void;
+  /** Gives up a download or a build that is under way. */
+  readonly signal?: AbortSignal;
 }
 
 /**
@@ -40,10 +42,10 @@ export async function findTemporal(options: InstallOptions): Promise<string> {
   const program = path.join(folder, 'temporal');
   if (runs(program)) return program;
   await mkdir(folder, { recursive: true });
-  const release = await waitForLock(path.join(folder, 'install.lock'), options.notice);
+  const release = await waitForLock(path.join(folder, 'install.lock'), options);
   try {
     if (runs(program)) return program; // Another start installed it while we waited.
-    await install(folder, program, options.notice);
+    await install(folder, program, options);
     return program;
   } finally {
     await release();
@@ -55,14 +57,15 @@ export function defaultCacheDir(): string {
   return path.join(homedir(), '.cache', 'surety');
 }
 
-async function install(folder: string, program: string, notice: (sentence: string) => void): Promise<void> {
+async function install(folder: string, program: string, { notice, signal }: InstallOptions): Promise<void> {
   const scratch = path.join(folder, `making-${process.pid}`);
   // What a killed installation left is of no use.
   for (const name of await readdir(folder)) if (name.startsWith('making-')) await rm(path.join(folder, name), { recursive: true, force: true });
   await mkdir(scratch);
   try {
     notice('The Temporal server is not on this machine yet; trying to download it.');
-    const found = (await download(scratch)) ?? (await build(scratch, notice));
+    const found = (await download(scratch, signal)) ?? (await build(scratch, notice, signal));
+    signal?.throwIfAborted();
     if (found === undefined) {
       throw new Error(
         'The embedded Temporal server cannot be had: the download is not reachable and Go is not installed (or its build failed). Install the Temporal '
@@ -86,13 +89,13 @@ await environment.teardown();
 `;
 
 /** The SDK's own download. Undefined when the network says no, or says nothing. */
-async function download(scratch: string): Promise<string | undefined> {
+async function download(scratch: string, signal: AbortSignal | undefined): Promise<string | undefined> {
   const child = spawn(process.execPath, ['--input-type=module', '-e', downloadScript, scratch], { stdio: 'ignore', cwd: fileURLToPath(new URL('..', import.meta.url)) });
   let ended = false;
   child.once('exit', () => { ended = true; });
   child.once('error', () => { ended = true; });
   let size = 0;
-  for (let silentSince = Date.now(); !ended && Date.now() - silentSince < DOWNLOAD_SILENCE_MS;) {
+  for (let silentSince = Date.now(); !ended && signal?.aborted !== true && Date.now() - silentSince < DOWNLOAD_SILENCE_MS;) {
     await sleep(100);
     const now = await sizeOf(scratch);
     if (now !== size) silentSince = Date.now();
@@ -105,11 +108,11 @@ async function download(scratch: string): Promise<string | undefined> {
 }
 
 /** Builds the program with Go. Undefined when Go is missing or the build fails; then its words have been passed on. */
-async function build(scratch: string, notice: (sentence: string) => void): Promise<string | undefined> {
-  if (spawnSync('go', ['version'], { stdio: 'ignore' }).status !== 0) return undefined;
+async function build(scratch: string, notice: (sentence: string) => void, signal: AbortSignal | undefined): Promise<string | undefined> {
+  if (signal?.aborted === true || spawnSync('go', ['version'], { stdio: 'ignore' }).status !== 0) return undefined;
   notice(`The download is not reachable. Building the Temporal server with Go instead; this takes some minutes, and only this first time.`);
   const began = Date.now();
-  const child = spawn('env', [`GOBIN=${scratch}`, 'go', 'install', GO_MODULE], { stdio: ['ignore', 'ignore', 'pipe'], cwd: scratch });
+  const child = spawn('env', [`GOBIN=${scratch}`, 'go', 'install', GO_MODULE], { stdio: ['ignore', 'ignore', 'pipe'], cwd: scratch, signal, killSignal: 'SIGINT' });
   let words = '';
   child.stderr.on('data', (chunk: Buffer) => { words = (words + chunk.toString()).slice(-4_000); });
   const progress = setInterval(() => notice(`Building the Temporal server: ${Math.round((Date.now() - began) / 1_000)} s so far.`), PROGRESS_EVERY_MS);
@@ -118,6 +121,7 @@ async function build(scratch: string, notice: (sentence: string) => void): Promi
     child.once('error', () => resolve(null));
   });
   clearInterval(progress);
+  signal?.throwIfAborted();
   if (code === 0) {
     notice(`The Temporal server is built (${Math.round((Date.now() - began) / 1_000)} s).`);
     return path.join(scratch, 'temporal');
@@ -126,14 +130,14 @@ async function build(scratch: string, notice: (sentence: string) => void): Promi
   return undefined;
 }
 
-async function waitForLock(file: string, notice: (sentence: string) => void): Promise<() => Promise<void>> {
+async function waitForLock(file: string, { notice, signal }: InstallOptions): Promise<() => Promise<void>> {
   let told = false;
   for (;;) {
     const lock = await takeLock(file);
     if ('release' in lock) return lock.release;
     if (!told) notice(`Process ${lock.heldBy} is installing the Temporal server; waiting for it.`);
     told = true;
-    await sleep(500);
+    await sleep(500, undefined, { signal });
   }
 }
 

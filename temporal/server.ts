@@ -80,7 +80,7 @@ function serverCommand({ program, file, namespace, ports, logFile }: {
     ...Object.entries(dynamicConfig).flatMap(([key, value]) => ['--dynamic-config-value', `${key}=${value}`]),
     ...Object.entries(searchAttributes).flatMap(([name, type]) => ['--search-attribute', `${name}=${type}`]),
   ];
-  return { name: 'Temporal', program, args, logFile, stopSignal: 'SIGTERM', stopPatienceMs: STOP_PATIENCE_MS };
+  return { name: 'Temporal', program, args, logFile, stopSignal: 'SIGTERM', forceSignal: 'SIGKILL', stopPatienceMs: STOP_PATIENCE_MS };
 }
 
 /** Ends a server of this very file that outlived the platform which started it. */

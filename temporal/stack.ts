@@ -18,6 +18,8 @@ export interface StackOptions {
   readonly env: StackEnv;
   /** Told in sentences about anything that takes longer than a moment, and about servers that had to be started again. */
   readonly notice: (sentence: string) => void;
+  /** Gives up work that takes minutes, such as building Temporal. */
+  readonly signal?: AbortSignal;
   /** Postgres settings that replace ours; only tests have a use for it. */
   readonly postgresOverrides?: Readonly<Record<string, string>>;
 }
@@ -26,12 +28,12 @@ export interface StackOptions {
  * Starts what the settings do not name, both servers at the same time, and waits until all answer.
  * @throws when DATA_DIR is in use by a living process, or a server does not start; nothing is left running then.
  */
-export async function startStack({ env, notice, postgresOverrides }: StackOptions): Promise<Stack> {
+export async function startStack({ env, notice, signal, postgresOverrides }: StackOptions): Promise<Stack> {
   const needsDataDir = env.DATABASE_URL === undefined || env.TEMPORAL_ADDRESS === undefined;
   const dataDir = needsDataDir ? await openDataDir(env.DATA_DIR) : undefined;
   const started = await Promise.allSettled([
     startDatabase(env, dataDir, notice, postgresOverrides),
-    startTemporal(env, dataDir, notice),
+    startTemporal(env, dataDir, notice, signal),
   ]);
   const parts = started.flatMap((result) => (result.status === 'fulfilled' ? [result.value] : []));
   const stop = async (): Promise<void> => {
@@ -61,7 +63,7 @@ async function startDatabase(env: StackEnv, dataDir: DataDir | undefined, notice
   return startEmbeddedPostgres({ dataDir, notice, overrides });
 }
 
-async function startTemporal(env: StackEnv, dataDir: DataDir | undefined, notice: (sentence: string) => void): Promise<Part & { address: string; uiUrl?: string }> {
+async function startTemporal(env: StackEnv, dataDir: DataDir | undefined, notice: (sentence: string) => void, signal?: AbortSignal): Promise<Part & { address: string; uiUrl?: string }> {
   const namespace = env.TEMPORAL_NAMESPACE;
   if (env.TEMPORAL_ADDRESS !== undefined || dataDir === undefined) {
     const address = env.TEMPORAL_ADDRESS ?? '';
@@ -71,5 +73,5 @@ async function startTemporal(env: StackEnv, dataDir: DataDir | undefined, notice
     if (!known) notice('Temporal does not let us register search attributes; searching payments in its UI needs an operator to add them.');
     return { address };
   }
-  return startEmbeddedTemporal({ dataDir, namespace, cli: env.TEMPORAL_CLI, cacheDir: env.CACHE_DIR, notice });
+  return startEmbeddedTemporal({ dataDir, namespace, cli: env.TEMPORAL_CLI, cacheDir: env.CACHE_DIR, notice, signal });
 }

@@ -40,10 +40,10 @@ async function runJest(servers: TestServers, args: readonly string[]): Promise<n
 }
 
 const running = (await keptServers()) ?? (await startTestServers((sentence) => console.error(sentence)));
-let code = 1;
 try {
-  code = await runJest(running.servers, process.argv.slice(2));
+  process.exitCode = await runJest(running.servers, process.argv.slice(2));
 } finally {
   await running.stop();
 }
-process.exit(code);
+// Exits by itself only when nothing is left open; that is for jest's processes to prove, not for this one.
+process.exit();
