@@ -9,6 +9,7 @@ import { SuretyError } from '../domain/errors.ts';
 import { idPrefixes } from '../domain/ids.ts';
 import type { Logger } from '../platform/log.ts';
 import type { Db, Prisma } from '../prisma/client.ts';
+import { lockAlive, transactionOptions } from './alive.ts';
 import type { RegistryChanges } from './changes.ts';
 import { createLastUsedWriter } from './last-used.ts';
 
@@ -59,12 +60,10 @@ const cacheTtlMs = 300_000;
 export const hashSecret = (secret: string): Buffer => createHash('sha256').update(secret).digest();
 
 /**
- * Writes a new key inside the caller's transaction. The agent's row is share-locked first, so that a key cannot slip in beside a
- * deletion and come back to life with the agent. Errors: agent_not_found.
+ * Writes a new key inside the caller's transaction. Errors: agent_not_found.
  */
 export async function issueKey(tx: Prisma.TransactionClient, owner: { address: string; tenantId: string | null }, name: string): Promise<IssuedKey> {
-  const alive = await tx.$queryRaw<unknown[]>`SELECT 1 FROM agent WHERE address = ${owner.address} AND deleted_at IS NULL FOR SHARE`;
-  if (alive.length === 0) throw new SuretyError('agent_not_found', 'There is no agent with this address.');
+  await lockAlive(tx, owner.address);
   const secret = idPrefixes.apiSecret + randomBytes(32).toString('hex');
   const keyId = idPrefixes.apiKey + randomBytes(8).toString('hex');
   await tx.apiKey.create({ data: { id: keyId, agentAddress: owner.address, tenantId: owner.tenantId, name, secretHash: new Uint8Array(hashSecret(secret)) } });
@@ -137,7 +136,7 @@ export function createApiKeys({ db, pool, changes, log }: { db: Db; pool: pg.Poo
       if (holder !== null) lastUsed.note(holder.keyId);
       return holder;
     },
-    create: (holder, name) => db.$transaction((tx) => issueKey(tx, holder, name)),
+    create: (holder, name) => db.$transaction((tx) => issueKey(tx, holder, name), transactionOptions),
     async list(address) {
       const rows = await db.apiKey.findMany({ where: { agentAddress: address }, orderBy: [{ createdAt: 'desc' }, { id: 'desc' }] });
       return rows.map((row) => ({ id: row.id, name: row.name, createdAt: row.createdAt, lastUsedAt: row.lastUsedAt, revoked: row.revokedAt !== null }));
@@ -157,7 +156,7 @@ export function createApiKeys({ db, pool, changes, log }: { db: Db; pool: pg.Poo
         const { count } = await tx.apiKey.updateMany({ where: { id: keyId, revokedAt: null }, data: { revokedAt: new Date() } });
         if (count === 0) throw new SuretyError('invalid_state', 'This key was revoked before.', { recovery: 'Create a new key with POST /v1/auth/keys.' });
         return issueKey(tx, { address, tenantId: old.tenantId }, old.name);
-      });
+      }, transactionOptions);
       authenticator.forget();
       return issued;
     },

@@ -1,0 +1,30 @@
+/** The two movements an admin makes by hand. Each is one SQL function, guarded there. */
+import type pg from 'pg';
+import type { Micros } from '../domain/money.ts';
+import { withSqlErrors } from './sql-errors.ts';
+
+export interface Deposit {
+  /** Lower-case address; it need not be registered. */
+  readonly owner: string;
+  readonly amountMicros: Micros;
+  /** Makes the deposit unique. */
+  readonly txHash: string;
+  readonly note?: string;
+}
+
+/** Credits money that arrived from outside. @returns the id of the posting. Errors: duplicate_deposit, unavailable. */
+export async function deposit(pool: pg.Pool, { owner, amountMicros, txHash, note }: Deposit): Promise<bigint> {
+  const sql = { name: 'ledger-deposit', text: `SELECT ledger_deposit($1, 'USDC', $2, $3, $4) AS id`, values: [owner, amountMicros.toString(), txHash, note ?? null] };
+  const { rows } = await withSqlErrors(() => pool.query<{ id: string }>(sql));
+  return BigInt(rows[0]?.id ?? 0);
+}
+
+/**
+ * Takes a posting back on both sides. @returns the id of the new posting.
+ * Errors: entry_not_found, already_reversed, not_reversible, insufficient_balance, unavailable.
+ */
+export async function reverse(pool: pg.Pool, postingId: bigint, note: string): Promise<bigint> {
+  const sql = { name: 'ledger-reverse', text: 'SELECT ledger_reverse($1, $2) AS id', values: [postingId.toString(), note] };
+  const { rows } = await withSqlErrors(() => pool.query<{ id: string }>(sql));
+  return BigInt(rows[0]?.id ?? 0);
+}
