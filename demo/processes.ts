@@ -1,7 +1,6 @@
 /** Starting and ending the processes of the demo and the benchmark, so that none is left behind. */
 import { spawn, type ChildProcess } from 'node:child_process';
 import { closeSync, mkdirSync, openSync, readFileSync, writeSync } from 'node:fs';
-import { createServer } from 'node:net';
 import { dirname, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { envSchema } from '../platform/env.ts';
@@ -24,6 +23,8 @@ export interface ChildOptions {
   readonly ready: RegExp;
   /** Open a message channel to the child. */
   readonly channel?: boolean;
+  /** Ends a child that is not ready yet; a ready one is ended by its handle. */
+  readonly signal?: AbortSignal;
 }
 
 export interface Child {
@@ -52,6 +53,9 @@ export async function startChild(options: ChildOptions): Promise<Child> {
     stdio: options.channel === true ? ['ignore', 'pipe', log, 'ipc'] : ['ignore', 'pipe', log],
   });
   const gone = new Promise<void>((resolve) => child.once('exit', () => resolve()));
+  const abort = () => child.kill('SIGKILL');
+  options.signal?.addEventListener('abort', abort);
+  if (options.signal?.aborted === true) abort();
   // 'close' and not 'exit': by then everything the child printed has been read.
   child.once('close', () => closeSync(log));
   try {
@@ -72,6 +76,8 @@ export async function startChild(options: ChildOptions): Promise<Child> {
   } catch (error) {
     child.kill('SIGKILL');
     throw error;
+  } finally {
+    options.signal?.removeEventListener('abort', abort);
   }
 }
 
@@ -105,7 +111,7 @@ function firstMatch(child: ChildProcess, options: ChildOptions, log: number): Pr
 
 /** The user's environment without Surety's own settings: a DATABASE_URL of the shell must not reach a demo. */
 export function cleanEnv(): Record<string, string> {
-  const kept = new Set(['TEMPORAL_CLI']);
+  const kept = new Set(['TEMPORAL_CLI', 'CACHE_DIR']);
   const ours = new Set(Object.keys(envSchema.shape).filter((name) => !kept.has(name)));
   return Object.fromEntries(Object.entries(process.env).filter((pair): pair is [string, string] => pair[1] !== undefined && !ours.has(pair[0])));
 }
@@ -118,19 +124,4 @@ export function tail(file: string, lines = 12): string {
   } catch {
     return '';
   }
-}
-
-/** The preferred port if nobody listens there, else any free one. */
-export async function freePort(preferred = 0, host = '127.0.0.1'): Promise<number> {
-  const tryPort = (port: number) =>
-    new Promise<number>((resolve, reject) => {
-      const server = createServer();
-      server.once('error', reject);
-      server.listen(port, host, () => {
-        const address = server.address();
-        const taken = typeof address === 'object' && address !== null ? address.port : port;
-        server.close(() => resolve(taken));
-      });
-    });
-  return tryPort(preferred).catch(() => tryPort(0));
 }

@@ -1,0 +1,96 @@
+/**
+ * The load generator: its own process, so that its work does not delay the platform's event loop. It is told what to do in one
+ * message, warms up, measures, and sends one report back.
+ */
+import { createHttpClient } from './http-client.ts';
+import { findCase } from './cases/all.ts';
+import type { Turn } from './case.ts';
+
+/** The order from the parent. */
+export interface LoadOrder {
+  readonly caseName: string;
+  readonly setup: unknown;
+  readonly host: string;
+  readonly port: number;
+  readonly clients: number;
+  readonly warmUpMs: number;
+  readonly measureMs: number;
+}
+
+/** Messages to the parent. Totals include the warm-up: the books are compared with everything that was answered. */
+export type LoadMessage =
+  | { readonly kind: 'measuring' | 'measured' }
+  | { readonly kind: 'report'; readonly latenciesMs: readonly number[]; readonly paidInWindow: number; readonly windowMs: number; readonly paid: number; readonly refused: number; readonly broken: number; readonly lastError: string | null };
+
+const tell = (message: LoadMessage) => process.send?.(message);
+/** What all clients of a run add to. */
+interface Tally {
+  paid: number;
+  refused: number;
+  broken: number;
+  lastError: string | null;
+  readonly latenciesMs: number[];
+  from: number;
+  to: number;
+}
+
+async function run(order: LoadOrder): Promise<void> {
+  const turn = findCase(order.caseName).turns(order.setup, order);
+  const tally: Tally = { paid: 0, refused: 0, broken: 0, lastError: null, latenciesMs: [], from: Infinity, to: Infinity };
+  const until = performance.now() + order.warmUpMs + order.measureMs;
+  setTimeout(() => { tally.from = performance.now(); tell({ kind: 'measuring' }); }, order.warmUpMs);
+  setTimeout(() => { tally.to = performance.now(); tell({ kind: 'measured' }); }, order.warmUpMs + order.measureMs);
+  await Promise.all(Array.from({ length: order.clients }, (_, index) => runClient(turn, order, { until, tally, random: createRandom(index + 1) })));
+  const { latenciesMs, from, to, ...totals } = tally;
+  tell({ kind: 'report', latenciesMs, paidInWindow: latenciesMs.length, windowMs: to - from, ...totals });
+}
+
+async function runClient(turn: Turn, order: LoadOrder, { until, tally, random }: { until: number; tally: Tally; random: () => number }): Promise<void> {
+  const client = createHttpClient(order.host, order.port);
+  while (performance.now() < until) {
+    const begun = performance.now();
+    try {
+      const refusal = await turn(client, random);
+      const ended = performance.now();
+      if (refusal === null) {
+        tally.paid += 1;
+        // A call belongs to the window in which it ended; one that straddles the beginning was loaded like the others.
+        if (ended >= tally.from && ended < tally.to) tally.latenciesMs.push(ended - begun);
+      } else {
+        tally.refused += 1;
+        tally.lastError = refusal;
+        await pause();
+      }
+    } catch (error) {
+      tally.broken += 1;
+      tally.lastError = (error as Error).message;
+      await pause();
+    }
+  }
+  client.close();
+}
+
+/** A client that is refused waits a moment, as a sensible one would; otherwise it would only measure refusals. */
+function pause(): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, 20));
+}
+
+/** A small generator of its own, the same sequence in every run: two runs then ask the same sellers in the same order. */
+function createRandom(seed: number): () => number {
+  let state = seed * 0x9e3779b9;
+  return () => {
+    state = (state + 0x6d2b79f5) | 0;
+    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
+    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 4_294_967_296;
+  };
+}
+
+process.on('message', (order: LoadOrder) => {
+  run(order).catch((error: unknown) => {
+    console.error(error);
+    process.exit(1);
+  });
+});
+process.on('SIGTERM', () => process.exit(0));
+process.stdout.write('load generator ready\n');

@@ -1,0 +1,56 @@
+/** Runs one case from beginning to end: world, bare SQL rate, every level, audit of the books. */
+import { measureBareSql } from './bare-sql.ts';
+import { buildWorld } from './build-world.ts';
+import type { BenchCase } from './case.ts';
+import { runLevel, type LevelResult } from './level.ts';
+import { createReport, type CaseReport } from './report.ts';
+import type { World } from './world.ts';
+
+export interface RunOptions {
+  readonly clients: readonly number[];
+  readonly seconds: number;
+  readonly warmUpSeconds: number;
+  readonly bareSqlSeconds: number;
+  readonly notice: (sentence: string) => void;
+  /** Ends the run at once; everything that was started is stopped. */
+  readonly signal?: AbortSignal;
+}
+
+export async function runCase(benchCase: BenchCase, options: RunOptions): Promise<CaseReport> {
+  const { world, close } = await buildWorld({ benchCase, notice: options.notice });
+  try {
+    return await Promise.race([measure(world, benchCase, options), stopped(options.signal)]);
+  } finally {
+    await close();
+  }
+}
+
+async function measure(world: World, benchCase: BenchCase, { clients: levelsOfClients, seconds, warmUpSeconds, bareSqlSeconds, notice }: RunOptions): Promise<CaseReport> {
+  const setup = await benchCase.prepare(world);
+  notice(`${world.buyers.length} sessions are open. Bare SQL for ${bareSqlSeconds} s …`);
+  const addresses = (agents: World['buyers']) => agents.map((agent) => agent.address);
+  const bareSql = await measureBareSql({
+    databaseUrl: world.databaseUrl, seconds: bareSqlSeconds, buyers: addresses(world.buyers), sellers: addresses(world.sellers), price: benchCase.price,
+  });
+  const levels: LevelResult[] = [];
+  for (const clients of levelsOfClients) {
+    notice(`${clients} ${clients === 1 ? 'client' : 'clients'}: ${warmUpSeconds} s warm-up, ${seconds} s measured …`);
+    levels.push(await runLevel(world, benchCase, setup, { clients, seconds, warmUpSeconds }));
+  }
+  return createReport({ case: benchCase.name, summary: benchCase.summary, population: benchCase.population, bareSql, levels, auditOk: await auditSaysRight(world) });
+}
+
+/** Rejects when the run is to end early; otherwise it never settles. */
+function stopped(signal: AbortSignal | undefined): Promise<never> {
+  return new Promise((_, reject) => {
+    const end = () => reject(signal?.reason as Error);
+    if (signal?.aborted === true) end();
+    signal?.addEventListener('abort', end, { once: true });
+  });
+}
+
+/** The platform's own audit: each account is what its postings add up to. */
+async function auditSaysRight(world: World): Promise<boolean> {
+  const { results } = await world.wire.must('GET', '/v1/admin/reconcile', { adminSecret: world.adminSecret });
+  return (results as { match: boolean }[]).every((one) => one.match);
+}

@@ -1,0 +1,14 @@
+/**
+ * The demo's sellers, all in one process: `node --import tsx demo/sellers-main.ts [port]`. Prints `Sellers are open on <url>` when
+ * they take orders. They know nothing of the platform but what every request brings along.
+ */
+import type { AddressInfo } from 'node:net';
+import { demoSellers } from './sellers/catalogue.ts';
+import { createShop } from './sellers/shop.ts';
+
+const shop = createShop(demoSellers.map((seller) => seller.desk));
+shop.server.listen(Number(process.argv[2] ?? '0'), '127.0.0.1', () => {
+  console.log(`Sellers are open on http://127.0.0.1:${(shop.server.address() as AddressInfo).port}`);
+});
+process.on('SIGTERM', () => process.exit(0));
+process.on('SIGINT', () => process.exit(0));
