@@ -1,0 +1,51 @@
+/** What the HTTP edge is given by whoever builds the process: `api/main.ts`, or a test. */
+import type { JsonWebKey } from 'node:crypto';
+import type pg from 'pg';
+import type { GatewayPort } from '../domain/gateway.ts';
+import type { Env } from '../platform/env.ts';
+import type { Logger } from '../platform/log.ts';
+import type { Metrics } from '../platform/metrics.ts';
+import type { Db } from '../prisma/client.ts';
+import type { Catalogue } from '../registry/catalogue.ts';
+import type { ApiKeys } from '../registry/keys.ts';
+
+/** One part the platform depends on, asked by `/health/ready`. */
+export interface HealthProbe {
+  readonly name: string;
+  /** Resolves when the part works; `detail` is shown. Rejects, or takes longer than 2 s, when it does not. */
+  readonly check: () => Promise<{ readonly detail?: string }>;
+  /** Without it no request can be served: `/health/ready` is then 503. */
+  readonly required: boolean;
+}
+
+export interface ApiDeps {
+  readonly env: Env;
+  readonly log: Logger;
+  /** For reads of rows. */
+  readonly prisma: Db;
+  readonly pool: pg.Pool;
+  readonly keys: ApiKeys;
+  readonly catalogue: Catalogue;
+  readonly gateway: GatewayPort;
+  readonly metrics: Metrics;
+  readonly probes: readonly HealthProbe[];
+  /** Public keys with which sellers check that a request comes from this platform, newest first. */
+  readonly sellerKeys: readonly JsonWebKey[];
+  readonly startedAt: Date;
+  readonly version: string;
+  readonly links: {
+    /** Base address of this API as people reach it, without a slash at the end. */
+    readonly api: string;
+    readonly temporalUi: string | null;
+  };
+}
+
+/** Stopping: the edge refuses new work while what is under way ends. */
+export interface Lifecycle {
+  isDraining(): boolean;
+  /** Requests whose handlers have not ended, health and metrics left out. */
+  inFlight(): number;
+}
+
+/** What a file of `api/routes` receives. */
+export type RouteDeps = ApiDeps & { readonly lifecycle: Lifecycle };

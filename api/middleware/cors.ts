@@ -1,0 +1,35 @@
+import cors from 'cors';
+import type { Request, Response } from 'express';
+import type { Env } from '../../platform/env.ts';
+
+const developmentOrigins = ['localhost', '127.0.0.1'].flatMap((host) => [3000, 5173, 8080].map((port) => `http://${host}:${port}`));
+
+/** Which browser origins may use the API: the configured ones; on a desk, the usual local ones; in production otherwise none. */
+export function allowedOrigins(env: Pick<Env, 'ENV' | 'CORS_ALLOWED_ORIGINS'>): readonly string[] {
+  if (env.CORS_ALLOWED_ORIGINS.length > 0) return env.CORS_ALLOWED_ORIGINS;
+  return env.ENV === 'production' ? [] : developmentOrigins;
+}
+
+/**
+ * Adds the CORS headers to the answer of a request from a browser. Other requests never come here.
+ * @returns true when it was a preflight, which is then answered.
+ */
+export type CorsGate = (req: Request, res: Response) => boolean;
+
+export function createCors(origins: readonly string[]): CorsGate {
+  const apply = cors({
+    origin: (origin, decide) => decide(null, origin !== undefined && origins.includes(origin)),
+    methods: ['GET', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'],
+    allowedHeaders: ['Authorization', 'Content-Type', 'X-API-Key', 'X-Admin-Secret', 'X-Gateway-Token', 'X-Request-ID', 'Idempotency-Key'],
+    exposedHeaders: ['X-Request-ID', 'Retry-After'],
+    credentials: true,
+    maxAge: 86_400,
+    preflightContinue: true,
+  });
+  return (req, res) => {
+    apply(req, res, () => undefined);
+    const preflight = req.method === 'OPTIONS' && req.headers['access-control-request-method'] !== undefined;
+    if (preflight) res.writeHead(204, { 'Content-Length': '0' }).end();
+    return preflight;
+  };
+}

@@ -1,0 +1,118 @@
+/**
+ * What Prometheus may ask of this process. Labels are closed lists and route patterns, never ids or addresses, so that the number of
+ * series does not grow with the number of agents. On hot paths a series is looked up once and kept.
+ */
+import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client';
+
+/** How a gateway call ended. */
+export const callOutcomes = [
+  'settled', 'released', 'no_service', 'budget_exceeded', 'rate_limited', 'session_closed', 'replayed', 'pending', 'refused',
+] as const;
+export type CallOutcome = (typeof callOutcomes)[number];
+
+export type SessionEnd = 'closed' | 'expired' | 'single_call';
+
+/** State of the database pool, sampled when Prometheus asks. */
+export interface PoolState {
+  readonly total: number;
+  readonly idle: number;
+  readonly waiting: number;
+}
+
+export interface Metrics {
+  /** One gateway call ended. `seconds` from its acceptance to the answer. */
+  callEnded(outcome: CallOutcome, seconds: number): void;
+  sessionOpened(): void;
+  sessionEnded(reason: SessionEnd): void;
+  /** One group-committed statement; `size` is how many waited for it. `step` names the statement, such as `accept` or `settle`. */
+  batchCommitted(step: string, size: number, seconds: number): void;
+  /** One attempt to reach a seller; `outcome` is the tag of the outbound result. */
+  outboundAttempt(outcome: string, seconds: number): void;
+  /** Something went wrong that nobody is waiting to hear about. `component` is a name from the code. */
+  backgroundError(component: string): void;
+  /** Says where the pool's figures come from. */
+  watchPool(read: () => PoolState): void;
+  /** A recorder for the answers of one route, to be kept with the route. */
+  httpRoute(method: string, pattern: string): HttpRecorder;
+  /** The text Prometheus reads. */
+  render(): Promise<{ readonly contentType: string; readonly text: string }>;
+  readonly registry: Registry;
+}
+
+/** Notes one answer of a route. */
+export type HttpRecorder = (status: number, seconds: number) => void;
+
+const secondsQuick = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30];
+const batchSizes = [1, 2, 4, 8, 16, 32, 64, 128, 256];
+
+/** @param runtime also collect memory, garbage collection and event loop delay of the process; tests leave it out. */
+export function createMetrics({ runtime = true }: { readonly runtime?: boolean } = {}): Metrics {
+  const registry = new Registry();
+  const registers = [registry];
+  if (runtime) collectDefaultMetrics({ register: registry, prefix: 'surety_' });
+
+  const calls = new Counter({ name: 'surety_gateway_calls_total', help: 'Gateway calls by how they ended.', labelNames: ['outcome'], registers });
+  const callSeconds = new Histogram({ name: 'surety_gateway_call_duration_seconds', help: 'From the acceptance of a call to its answer.', buckets: secondsQuick, registers });
+  const opened = new Counter({ name: 'surety_gateway_sessions_created_total', help: 'Sessions opened.', registers });
+  const ended = new Counter({ name: 'surety_gateway_sessions_closed_total', help: 'Sessions ended.', labelNames: ['reason'], registers });
+  const batchSize = new Histogram({ name: 'surety_commit_batch_size', help: 'How many money steps shared one statement.', labelNames: ['step'], buckets: batchSizes, registers });
+  const batchSeconds = new Histogram({ name: 'surety_commit_duration_seconds', help: 'Duration of such a statement.', labelNames: ['step'], buckets: secondsQuick, registers });
+  const outbound = new Counter({ name: 'surety_outbound_attempts_total', help: 'Attempts to reach a seller.', labelNames: ['outcome'], registers });
+  const outboundSeconds = new Histogram({ name: 'surety_outbound_duration_seconds', help: 'Duration of such an attempt.', buckets: secondsQuick, registers });
+  const errors = new Counter({ name: 'surety_background_errors_total', help: 'Failures nobody was waiting for.', labelNames: ['component'], registers });
+  for (const outcome of callOutcomes) calls.labels(outcome);
+  const http = createHttpMetrics(registry);
+
+  return {
+    registry,
+    callEnded(outcome, seconds) {
+      calls.labels(outcome).inc();
+      callSeconds.observe(seconds);
+    },
+    sessionOpened: () => opened.inc(),
+    sessionEnded: (reason) => ended.labels(reason).inc(),
+    batchCommitted(step, size, seconds) {
+      batchSize.labels(step).observe(size);
+      batchSeconds.labels(step).observe(seconds);
+    },
+    outboundAttempt(outcome, seconds) {
+      outbound.labels(outcome).inc();
+      outboundSeconds.observe(seconds);
+    },
+    backgroundError: (component) => errors.labels(component).inc(),
+    watchPool: (read) => watchPool(registry, read),
+    httpRoute: http,
+    async render() {
+      return { contentType: registry.contentType, text: await registry.metrics() };
+    },
+  };
+}
+
+function createHttpMetrics(registry: Registry): (method: string, pattern: string) => HttpRecorder {
+  const registers = [registry];
+  const requests = new Counter({ name: 'surety_http_requests_total', help: 'HTTP answers by class of status.', labelNames: ['method', 'path', 'status'], registers });
+  const seconds = new Histogram({ name: 'surety_http_request_duration_seconds', help: 'From the first byte of a request to its answer.', labelNames: ['method', 'path'], buckets: secondsQuick, registers });
+  return (method, pattern) => {
+    const duration = seconds.labels(method, pattern);
+    const byClass = new Map<number, Counter.Internal>();
+    return (status, took) => {
+      const statusClass = Math.trunc(status / 100);
+      let counter = byClass.get(statusClass);
+      if (counter === undefined) byClass.set(statusClass, (counter = requests.labels(method, pattern, `${statusClass}xx`)));
+      counter.inc();
+      duration.observe(took);
+    };
+  };
+}
+
+function watchPool(registry: Registry, read: () => PoolState): void {
+  new Gauge({
+    name: 'surety_db_pool_connections', help: 'Database connections of this process.', labelNames: ['state'], registers: [registry],
+    collect() {
+      const { total, idle, waiting } = read();
+      this.set({ state: 'total' }, total);
+      this.set({ state: 'idle' }, idle);
+      this.set({ state: 'waiting' }, waiting);
+    },
+  });
+}
