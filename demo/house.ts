@@ -34,6 +34,8 @@ export interface House {
   sellersUrl: string;
   readonly postgresPid: number;
   readonly temporalPid: number;
+  /** Of everything that was started so far. */
+  pids(): number[];
   /** A file in the data directory. */
   file(name: string): string;
   /** As a person would type it from here. */
@@ -91,6 +93,7 @@ function createHouse(options: HouseOptions, directory: string, stack: Stack, por
 
   return {
     adminSecret, databaseUrl: stack.databaseUrl, temporalUiUrl: stack.temporalUiUrl, host: HOST, port, url: `http://${HOST}:${port}`, sellersUrl: '', postgresPid, temporalPid, file,
+    pids: () => [...stack.pids(), ...children.map((child) => child.pid)],
     shortPath: (path) => relative(process.cwd(), path),
     workflowUrl: (id) => `${stack.temporalUiUrl ?? ''}/namespaces/${NAMESPACE}/workflows/${encodeURIComponent(id)}`,
     async startNode() {

@@ -100,8 +100,10 @@ async function run(options: Options): Promise<number> {
     if (balances === 'interrupted') return 130;
     const house = await opening?.catch(() => undefined);
     const seconds = Math.round((Date.now() - begun) / 1000);
-    const urls = house === undefined ? {} : urlsOf(house);
-    if (options.json !== undefined) await writeRecord(options.json, { ok: story.ok, startedAt: new Date(begun).toISOString(), seconds, steps: story.steps, balances, urls });
+    if (options.json !== undefined) {
+      const known = house === undefined ? {} : { urls: urlsOf(house), pids: house.pids() };
+      await writeRecord(options.json, { ok: story.ok, startedAt: new Date(begun).toISOString(), seconds, steps: story.steps, balances, ...known });
+    }
     closingWords(story, seconds);
     if (!options.once && house !== undefined) {
       lookAround(story, house);
