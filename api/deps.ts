@@ -6,8 +6,11 @@ import type { Env } from '../platform/env.ts';
 import type { Logger } from '../platform/log.ts';
 import type { Metrics } from '../platform/metrics.ts';
 import type { Db } from '../prisma/client.ts';
+import type { Agents } from '../registry/agents.ts';
 import type { Catalogue } from '../registry/catalogue.ts';
 import type { ApiKeys } from '../registry/keys.ts';
+import type { Ownership } from '../registry/ownership.ts';
+import type { Services } from '../registry/services.ts';
 
 /** One part the platform depends on, asked by `/health/ready`. */
 export interface HealthProbe {
@@ -25,6 +28,9 @@ export interface ApiDeps {
   readonly prisma: Db;
   readonly pool: pg.Pool;
   readonly keys: ApiKeys;
+  readonly agents: Agents;
+  readonly services: Services;
+  readonly ownership: Ownership;
   readonly catalogue: Catalogue;
   readonly gateway: GatewayPort;
   readonly metrics: Metrics;
