@@ -76,11 +76,12 @@ export function entryType(kind: string, side: Side, bucket: string | null): Entr
     case 'withdrawal': return 'withdrawal';
     case 'hold': return escrow ? 'escrow_lock' : 'hold';
     case 'release': return escrow ? 'escrow_refund' : 'release';
-    case 'fee': if (side === 'payee') return 'platform_fee'; // The payer's part of a fee is part of the price it paid.
-    // falls through
+    case 'fee':
     case 'capture':
-      if (side === 'payee') return escrow ? 'escrow_receive' : 'settle_hold_in';
-      return escrow ? 'escrow_release' : 'spend';
+      // To the payer a fee is part of the price; only the platform sees it as a fee.
+      if (side === 'payer') return escrow ? 'escrow_release' : 'spend';
+      if (kind === 'fee') return 'platform_fee';
+      return escrow ? 'escrow_receive' : 'settle_hold_in';
     default: return side === 'payee' ? 'transfer_in' : 'transfer_out';
   }
 }

@@ -6,6 +6,7 @@
 import type pg from 'pg';
 import type { Offer, ReputationTier } from '../domain/gateway.ts';
 import { micros } from '../domain/money.ts';
+import { freshReputation } from '../domain/reputation.ts';
 import type { Logger } from '../platform/log.ts';
 import type { RegistryChange, RegistryChanges } from './changes.ts';
 
@@ -46,7 +47,7 @@ const restMsMax = 1_000;
 function toOffer(row: OfferRow): Offer {
   return Object.freeze({
     serviceId: row.id, serviceName: row.name, serviceType: row.type, seller: row.agent_address, endpoint: row.endpoint,
-    priceMicros: micros(row.price_micros), idempotent: row.idempotent, score: row.score ?? 0, tier: (row.tier ?? 'new') as ReputationTier,
+    priceMicros: micros(row.price_micros), idempotent: row.idempotent, score: row.score ?? freshReputation.score, tier: (row.tier ?? freshReputation.tier) as ReputationTier,
   });
 }
 
