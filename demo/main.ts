@@ -7,6 +7,7 @@ import { dirname, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { openHouse, type House } from './house.ts';
 import type { Play } from './play.ts';
+import type { Introduction } from './sellers/trust.ts';
 import { tellBooks, type BalanceRow } from './steps/books.ts';
 import { tellBuying } from './steps/buying.ts';
 import { tellCrash } from './steps/crash.ts';
@@ -46,11 +47,12 @@ async function tellStart(story: Story, opens: (opening: Promise<House>) => void)
     const house = await step.wait('Postgres and Temporal start', opening);
     step.say('Postgres, which holds the truth about money, and Temporal, which holds the promises, are up.');
     const [node, sellers] = await step.wait('the platform and the sellers start', Promise.all([
-      house.startNode(), house.startHelper({ name: 'The sellers', script: 'demo/sellers-main.ts', ready: /Sellers are open on (\S+)/ }),
+      house.startNode(), house.startHelper({ name: 'The sellers', script: 'demo/sellers-main.ts', ready: /Sellers are open on (\S+)/, channel: true }),
     ]));
     house.sellersUrl = sellers.readyMatch[1] ?? '';
     step.say(`The platform runs as process ${node.pid} on ${house.url}; the sellers run as process ${sellers.pid}.`);
-    play = { house, wire: createWire(house.url), players: new Map(), purchases: [], sessions: [], balancesBefore: new Map() };
+    const introduceSellers = (introduction: Introduction) => { sellers.process.send(introduction); };
+    play = { house, wire: createWire(house.url), introduceSellers, players: new Map(), purchases: [], sessions: [], balancesBefore: new Map() };
     step.check('The platform says that it is ready', (await play.wire.ask('GET', '/health/ready')).status === 200);
   }, { essential: true });
   if (play === undefined) throw new StoryEnded('Surety starts');

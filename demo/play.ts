@@ -2,6 +2,7 @@
 import type { House } from './house.ts';
 import type { DemoSeller } from './sellers/catalogue.ts';
 import type { Job } from './sellers/shop.ts';
+import type { Introduction } from './sellers/trust.ts';
 import type { Step } from './story.ts';
 import { coins, readAmount } from './money-words.ts';
 import type { Json, Wire } from './wire.ts';
@@ -32,6 +33,8 @@ export interface Session {
 export interface Play {
   readonly house: House;
   readonly wire: Wire;
+  /** Tells the sellers who they are and where the platform is, so that they can check who asks. */
+  readonly introduceSellers: (introduction: Introduction) => void;
   readonly players: Map<BuyerId | SellerId, Player>;
   readonly purchases: Purchase[];
   readonly sessions: Session[];

@@ -1,12 +1,15 @@
 /**
  * The demo's sellers, all in one process: `node --import tsx demo/sellers-main.ts [port]`. Prints `Sellers are open on <url>` when
- * they take orders. They know nothing of the platform but what every request brings along.
+ * they listen. They take orders once the parent has told them, in a message, who they are and where the platform is.
  */
 import type { AddressInfo } from 'node:net';
 import { demoSellers } from './sellers/catalogue.ts';
 import { createShop } from './sellers/shop.ts';
+import { createTrust, type Introduction } from './sellers/trust.ts';
 
-const shop = createShop(demoSellers.map((seller) => seller.desk));
+const trust = createTrust();
+const shop = createShop(demoSellers.map((seller) => seller.desk), trust.check);
+process.on('message', (introduction: Introduction) => trust.introduce(introduction));
 shop.server.listen(Number(process.argv[2] ?? '0'), '127.0.0.1', () => {
   console.log(`Sellers are open on http://127.0.0.1:${(shop.server.address() as AddressInfo).port}`);
 });

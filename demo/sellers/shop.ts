@@ -2,10 +2,11 @@
  * A seller's HTTP server: it checks that it is paid, does the work once for each Idempotency-Key, and answers a repeated key
  * with the first result. This is all a seller needs to be safe behind Surety; docs/sellers.md tells the same in words.
  */
-import { createServer, type IncomingHttpHeaders, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { createHash } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { isAmountText, parseAmount } from '../../domain/money.ts';
+import type { Received } from '../../platform/seller-signature.ts';
 
 /** One thing a shop sells. */
 export interface Desk {
@@ -39,8 +40,8 @@ export interface Shop {
   readonly jobs: readonly Job[];
 }
 
-/** Says whether a request really comes from the platform. `rawBody` is exactly what was received. */
-export type SignatureCheck = (headers: IncomingHttpHeaders, rawBody: string) => boolean;
+/** Says whether a request really comes from the platform, and is meant for the seller at that path. */
+export type SignatureCheck = (received: Received) => Promise<boolean>;
 
 interface Answer {
   readonly status: number;
@@ -57,7 +58,7 @@ const BODY_BYTES_MAX = 2 * 1024 * 1024;
 const REMEMBERED_MAX = 10_000;
 
 /** Makes a shop; it does not listen yet. `GET /jobs` shows what it did and for whom. */
-export function createShop(desks: readonly Desk[], isFromPlatform: SignatureCheck = () => true): Shop {
+export function createShop(desks: readonly Desk[], isFromPlatform: SignatureCheck): Shop {
   const jobs: Job[] = [];
   const remembered = new Map<string, Remembered>();
   const byPath = new Map(desks.map((desk) => [desk.path, desk]));
@@ -73,7 +74,7 @@ export function createShop(desks: readonly Desk[], isFromPlatform: SignatureChec
     const desk = byPath.get(request.url ?? '');
     if (request.method !== 'POST' || desk === undefined) return { status: 404, body: { error: 'Nothing is sold here.' } };
     const body = await readBody(request);
-    if (!isFromPlatform(request.headers, body)) return { status: 401, body: { error: 'The signature of the platform is missing or wrong.' } };
+    if (!(await isFromPlatform({ method: 'POST', path: desk.path, headers: request.headers, body }))) return { status: 401, body: { error: 'The signature of the platform is missing or wrong.' } };
     const amount = header(request, 'x-payment-amount');
     if (amount === null || !isAmountText(amount) || parseAmount(amount) < parseAmount(desk.price)) {
       return { status: 402, body: { error: `This costs ${desk.price} USDC.` } };

@@ -1,4 +1,7 @@
+import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { createTrust } from '../../demo/sellers/trust.ts';
+import { createSellerSigner, generateSellerKey } from '../../platform/seller-signature.ts';
 import { createShop, type Shop, type SignatureCheck } from '../../demo/sellers/shop.ts';
 import { demoSellers } from '../../demo/sellers/catalogue.ts';
 
@@ -7,7 +10,7 @@ const paid = { 'x-payment-amount': '0.02', 'x-payment-from': '0x0000000000000000
 describe('a seller of the demo', () => {
   let shop: Shop;
   let url: string;
-  let signature: SignatureCheck = () => true;
+  let signature: SignatureCheck = () => Promise.resolve(true);
 
   beforeAll(async () => {
     let counted = 0;
@@ -18,7 +21,7 @@ describe('a seller of the demo', () => {
         { path: '/broken', price: '0.01', work: () => ({}), broken: true },
         { path: '/picky', price: '0.01', work: () => { throw new RangeError('Not that.'); } },
       ],
-      (headers, body) => signature(headers, body),
+      (received) => signature(received),
     );
     await new Promise<void>((resolve) => shop.server.listen(0, '127.0.0.1', resolve));
     url = `http://127.0.0.1:${(shop.server.address() as AddressInfo).port}`;
@@ -68,9 +71,9 @@ describe('a seller of the demo', () => {
   });
 
   test('does not work for a request that is not signed by the platform', async () => {
-    signature = () => false;
+    signature = () => Promise.resolve(false);
     expect((await order('/count')).status).toBe(401);
-    signature = () => true;
+    signature = () => Promise.resolve(true);
   });
 
   test.each([
@@ -79,6 +82,56 @@ describe('a seller of the demo', () => {
     ['a body beyond 2 MiB', '/count', `"${'x'.repeat(2_200_000)}"`, 413],
   ])('answers %s with an error', async (_, path, body, status) => {
     expect((await order(path, {}, body)).status).toBe(status);
+  });
+});
+
+describe('the trust of a seller', () => {
+  const seller = '0x00000000000000000000000000000000000000b1';
+  const other = '0x00000000000000000000000000000000000000b2';
+  const signer = createSellerSigner(generateSellerKey());
+  let platform: Server;
+  let platformUrl: string;
+  let asked = 0;
+  beforeAll(async () => {
+    platform = createServer((_, response) => {
+      asked += 1;
+      response.end(JSON.stringify({ keys: [signer.publicKey] }));
+    });
+    await new Promise<void>((resolve) => platform.listen(0, '127.0.0.1', resolve));
+    platformUrl = `http://127.0.0.1:${(platform.address() as AddressInfo).port}`;
+  });
+  afterAll(async () => {
+    platform.closeAllConnections();
+    await new Promise((resolve) => platform.close(resolve));
+  });
+
+  function aRequest(to = seller, by = signer) {
+    const signed = by.headersFor({ method: 'POST', path: '/count', amount: '0.020000', from: other, to, ref: 'call_1', idempotencyKey: 'call_1', body: '{}' });
+    return { method: 'POST', path: '/count', body: '{}', headers: Object.fromEntries(Object.entries(signed).map(([name, value]) => [name.toLowerCase(), value])) };
+  }
+
+  test('believes the platform, and asks for its keys once', async () => {
+    const trust = createTrust();
+    trust.introduce({ platformUrl, addresses: { '/count': seller } });
+    expect(await trust.check(aRequest())).toBe(true);
+    expect(await trust.check(aRequest())).toBe(true);
+    expect(asked).toBe(1);
+  });
+
+  test.each([
+    ['a request meant for another seller', () => aRequest(other)],
+    ['a request signed by somebody else', () => aRequest(seller, createSellerSigner(generateSellerKey()))],
+    ['a request whose body was changed', () => ({ ...aRequest(), body: '{"more":true}' })],
+    ['a request to a path that is nobody\'s', () => ({ ...aRequest(), path: '/elsewhere' })],
+    ['a request without a signature', () => ({ ...aRequest(), headers: {} })],
+  ])('does not believe %s', async (_, request) => {
+    const trust = createTrust();
+    trust.introduce({ platformUrl, addresses: { '/count': seller } });
+    expect(await trust.check(request())).toBe(false);
+  });
+
+  test('believes nobody before it has been introduced', async () => {
+    expect(await createTrust().check(aRequest())).toBe(false);
   });
 });
 
