@@ -48,6 +48,7 @@ export const envSchema = z.object({
   PLATFORM_ADDRESS: addressText.default('0x0000000000000000000000000000000000000001').describe('Owner of the account that receives platform fees.'),
   PLATFORM_FEE_BPS: whole(0, 5_000, 0).describe('Platform fee on gateway calls, in hundredths of a percent, paid by the seller.'),
   SELLER_TIMEOUT: duration(25_000).describe('Longest time a seller may take for one synchronous call.'),
+  SELLER_KEY_FILE: z.string().min(1).optional().describe('Private key (Ed25519, PEM) that signs requests to sellers; every process needs the same. Made as seller-key.pem in DATA_DIR when unset.'),
   REQUEST_TIMEOUT: duration(28_000).describe('Longest time an API request waits for its outcome; the payment itself goes on.'),
   DRAIN_DEADLINE: duration(15_000).describe('How long a stopping process waits for requests under way.'),
   CB_THRESHOLD: whole(1, 1_000, 5).describe('Failures in a row after which a seller is not asked for a while.'),

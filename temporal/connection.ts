@@ -1,7 +1,8 @@
 /** Connections to Temporal, embedded or not, and what has to be true of a server before workflows are started on it. */
 import { Client, Connection } from '@temporalio/client';
 import proto from '@temporalio/proto';
-import { NativeConnection } from '@temporalio/worker';
+import { DefaultLogger, NativeConnection, Runtime, type LogLevel } from '@temporalio/worker';
+import type { Logger } from '../platform/log.ts';
 
 export interface TemporalTarget {
   /** host:port of the gRPC front end. */
@@ -18,6 +19,18 @@ export interface WorkerTemporal extends TemporalTarget {
   readonly client: Client;
   close(): Promise<void>;
 }
+
+/**
+ * Sets up the SDK for this process; must be called before its first connection. Its own reaction to signals is switched off: workers
+ * are drained in our order, after the HTTP requests that wait for them.
+ */
+export function installTemporalRuntime(log: Logger): void {
+  const write = ({ level, message, meta }: { level: LogLevel; message: string; meta?: object }): void => log[pinoLevel[level]]({ ...meta }, message);
+  // The SDK tells of each poller at `info`; that is our `debug`.
+  Runtime.install({ logger: new DefaultLogger(log.isLevelEnabled('debug') ? 'DEBUG' : 'WARN', write), shutdownSignals: [] });
+}
+
+const pinoLevel = { TRACE: 'trace', DEBUG: 'debug', INFO: 'debug', WARN: 'warn', ERROR: 'error' } as const;
 
 /** Opens the connection that a process with a worker uses for everything. */
 export async function connectWorker(target: TemporalTarget): Promise<WorkerTemporal> {

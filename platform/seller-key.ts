@@ -1,0 +1,34 @@
+import { randomBytes } from 'node:crypto';
+import { link, mkdir, readFile, rm, writeFile } from 'node:fs/promises';
+import path from 'node:path';
+import { generateSellerKey } from './seller-signature.ts';
+
+/**
+ * The private key that signs requests to sellers, as PEM. Made at the first start; sellers remember its public half, so it is kept.
+ * @param file for its owner only. Several processes may ask for it at the same moment; all get the same key.
+ */
+export async function readSellerKey(file: string): Promise<string> {
+  const known = await readIfThere(file);
+  if (known !== undefined) return known;
+  await mkdir(path.dirname(file), { recursive: true });
+  const temporary = `${file}.${randomBytes(4).toString('hex')}`;
+  await writeFile(temporary, generateSellerKey(), { mode: 0o600 });
+  try {
+    // Unlike a rename, a link never replaces the key another process has just made.
+    await link(temporary, file);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
+  } finally {
+    await rm(temporary, { force: true });
+  }
+  return readFile(file, 'utf8');
+}
+
+async function readIfThere(file: string): Promise<string | undefined> {
+  try {
+    return await readFile(file, 'utf8');
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
+    throw error;
+  }
+}

@@ -1,0 +1,66 @@
+/** What every process of the platform is built from, whether it answers HTTP, serves task queues, or both. */
+import path from 'node:path';
+import type pg from 'pg';
+import type { Env } from '../platform/env.ts';
+import { createLog, type Logger } from '../platform/log.ts';
+import { createMetrics, type Metrics } from '../platform/metrics.ts';
+import { createOutbound, type Outbound } from '../platform/outbound.ts';
+import { readSellerKey } from '../platform/seller-key.ts';
+import { createSellerSigner, type SellerSigner } from '../platform/seller-signature.ts';
+import { createPrisma, type Db } from '../prisma/client.ts';
+import { createPool } from '../prisma/pool.ts';
+import { createRegistry, type Registry } from '../registry/registry.ts';
+import { connectWorker, installTemporalRuntime, type WorkerTemporal } from '../temporal/connection.ts';
+
+export interface Parts {
+  readonly env: Env;
+  readonly log: Logger;
+  readonly metrics: Metrics;
+  readonly databaseUrl: string;
+  readonly pool: pg.Pool;
+  readonly prisma: Db;
+  readonly registry: Registry;
+  readonly outbound: Outbound;
+  readonly signer: SellerSigner;
+  readonly temporal: WorkerTemporal;
+  /** Ends all connections. Nothing may be under way any more. */
+  stop(): Promise<void>;
+}
+
+export interface PartsOptions {
+  readonly env: Env;
+  readonly databaseUrl: string;
+  readonly temporalAddress: string;
+  /** Name of the process in logs and in Postgres. */
+  readonly name: string;
+}
+
+/** Connects to Postgres and Temporal and reads the catalogue. Rejects when one of them does not answer; nothing stays open then. */
+export async function createParts({ env, databaseUrl, temporalAddress, name }: PartsOptions): Promise<Parts> {
+  const log = createLog(env.LOG_LEVEL, name);
+  installTemporalRuntime(log);
+  const signer = createSellerSigner(await readSellerKey(env.SELLER_KEY_FILE ?? path.join(env.DATA_DIR, 'seller-key.pem')));
+  const temporal = await connectWorker({ address: temporalAddress, namespace: env.TEMPORAL_NAMESPACE });
+  const metrics = createMetrics();
+  const pool = createPool({ databaseUrl, connectionsMax: env.POSTGRES_MAX_OPEN_CONNS, statementTimeoutMs: env.POSTGRES_STATEMENT_TIMEOUT, name, log });
+  metrics.watchPool(() => ({ total: pool.totalCount, idle: pool.idleCount, waiting: pool.waitingCount }));
+  const prisma = createPrisma(databaseUrl);
+  const outbound = createOutbound({ allowLocal: env.ALLOW_LOCAL_ENDPOINTS, log, metrics });
+  const registry = createRegistry({
+    db: prisma, pool, databaseUrl, log, checkEndpoint: (url) => outbound.checkUrl(url), demoMode: env.DEMO_MODE, platformAddress: env.PLATFORM_ADDRESS,
+  });
+  const stop = async (): Promise<void> => {
+    await registry.stop();
+    await outbound.close();
+    await temporal.close();
+    await prisma.$disconnect();
+    await pool.end();
+  };
+  try {
+    await registry.start();
+  } catch (error) {
+    await stop().catch(() => undefined);
+    throw error;
+  }
+  return { env, log, metrics, databaseUrl, pool, prisma, registry, outbound, signer, temporal, stop };
+}
