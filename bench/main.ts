@@ -4,6 +4,7 @@
  */
 import { parseArgs } from 'node:util';
 import { fileURLToPath } from 'node:url';
+import { loadDotEnv } from '../platform/dotenv.ts';
 import { benchCases, findCase } from './cases/all.ts';
 import { reportLines, writeJson } from './report.ts';
 import { runCase } from './run-case.ts';
@@ -57,6 +58,7 @@ async function run(options: Options): Promise<number> {
   return report.booksRight ? 0 : 1;
 }
 
+loadDotEnv();
 let options: Options | null = null;
 try {
   options = readOptions();

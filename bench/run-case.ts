@@ -17,7 +17,7 @@ export interface RunOptions {
 }
 
 export async function runCase(benchCase: BenchCase, options: RunOptions): Promise<CaseReport> {
-  const { world, close } = await buildWorld({ benchCase, notice: options.notice });
+  const { world, close } = await buildWorld({ benchCase, notice: options.notice, signal: options.signal });
   try {
     return await Promise.race([measure(world, benchCase, options), stopped(options.signal)]);
   } finally {

@@ -5,6 +5,7 @@
 import { randomBytes } from 'node:crypto';
 import { existsSync, readdirSync, rmSync } from 'node:fs';
 import { join, relative, resolve } from 'node:path';
+import { forceServers } from '../platform/children.ts';
 import { openDataDir, type DataDir } from '../platform/data-dir.ts';
 import { readEnv } from '../platform/env.ts';
 import { freePort } from '../platform/ports.ts';
@@ -20,6 +21,8 @@ export interface HouseOptions {
   /** Settings of the platform beyond those every house has. */
   readonly settings?: Readonly<Record<string, string>>;
   readonly notice: (sentence: string) => void;
+  /** Gives up a start that takes minutes, such as building Temporal for the first time. */
+  readonly signal?: AbortSignal;
 }
 
 export interface House {
@@ -49,6 +52,8 @@ export interface House {
   startHelper(options: Omit<ChildOptions, 'logFile'>): Promise<Child>;
   /** Stops everything; a second call waits for the first. */
   close(): Promise<void>;
+  /** Ends everything at once, without waiting; for the moment before this process exits. */
+  force(): void;
 }
 
 const HOST = '127.0.0.1';
@@ -59,7 +64,7 @@ const DIRECTORIES_MAX = 9;
 export async function openHouse(options: HouseOptions): Promise<House> {
   const directory = await emptyDirectory(options.dataDir);
   const stackEnv = readEnv({ ...cleanEnv(), DATA_DIR: directory, TEMPORAL_NAMESPACE: NAMESPACE });
-  const stack = await startStack({ env: stackEnv, notice: options.notice });
+  const stack = await startStack({ env: stackEnv, notice: options.notice, signal: options.signal });
   return createHouse(options, directory, stack, await freePort(options.port));
 }
 
@@ -107,6 +112,10 @@ function createHouse(options: HouseOptions, directory: string, stack: Stack, por
     },
     startHelper: (child) => start({ ...child, logFile: file(`${child.script.replace(/\W+/g, '-')}.log`) }),
     close: () => (closing ??= closeAll()),
+    force() {
+      for (const child of children) child.process.kill('SIGKILL');
+      forceServers();
+    },
   };
 }
 

@@ -5,6 +5,7 @@
 import { mkdir, writeFile } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
+import { loadDotEnv } from '../platform/dotenv.ts';
 import { openHouse, type House } from './house.ts';
 import type { Play } from './play.ts';
 import type { Introduction } from './sellers/trust.ts';
@@ -38,11 +39,18 @@ function readOptions(): Options | null {
   return null;
 }
 
+interface Doors {
+  /** Told at once of the house that opens. */
+  readonly opens: (opening: Promise<House>) => void;
+  /** Aborted when the demo is asked to stop. */
+  readonly signal: AbortSignal;
+}
+
 /** Starts the house as the first step, and hands it out at once, so that it can be closed whatever happens then. */
-async function tellStart(story: Story, opens: (opening: Promise<House>) => void): Promise<Play> {
+async function tellStart(story: Story, { opens, signal }: Doors): Promise<Play> {
   let play: Play | undefined;
   await story.tell('Surety starts', async (step) => {
-    const opening = openHouse({ dataDir: '.surety-demo', port: 8080, notice: (sentence) => step.say(sentence) });
+    const opening = openHouse({ dataDir: '.surety-demo', port: 8080, signal, notice: (sentence) => step.say(sentence) });
     opens(opening);
     const house = await step.wait('Postgres and Temporal start', opening);
     step.say('Postgres, which holds the truth about money, and Temporal, which holds the promises, are up.');
@@ -59,8 +67,8 @@ async function tellStart(story: Story, opens: (opening: Promise<House>) => void)
   return play;
 }
 
-async function tellAll(story: Story, opens: (opening: Promise<House>) => void): Promise<BalanceRow[]> {
-  const play = await tellStart(story, opens);
+async function tellAll(story: Story, doors: Doors): Promise<BalanceRow[]> {
+  const play = await tellStart(story, doors);
   await tellOpening(story, play);
   await tellBuying(story, play);
   await tellTrouble(story, play);
@@ -78,29 +86,41 @@ async function writeRecord(file: string, record: unknown): Promise<void> {
   await writeFile(path, `${JSON.stringify(record, null, 2)}\n`);
 }
 
-/** Resolves when somebody asks the demo to stop. */
-function interruption(): Promise<'interrupted'> {
-  return new Promise((done) => {
-    for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => done('interrupted'));
-  });
+/** npm passes on a Ctrl-C that the terminal has sent us already; a second signal this soon is the same key stroke. */
+const SAME_KEYSTROKE_MS = 700;
+
+/** Aborts when somebody asks the demo to stop; asked again, it ends everything at once. */
+function listenForSignals(force: () => void): AbortSignal {
+  const asked = new AbortController();
+  let askedAt: number | undefined;
+  const onSignal = () => {
+    askedAt ??= Date.now();
+    asked.abort();
+    if (Date.now() - askedAt < SAME_KEYSTROKE_MS) return;
+    force();
+    process.exit(130);
+  };
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, onSignal);
+  return asked.signal;
 }
 
 async function run(options: Options): Promise<number> {
   const terminal = process.stdout.isTTY === true;
   let muted = false;
   const story = createStory({ write: (text) => { if (!muted) process.stdout.write(text); }, terminal, colours: terminal && process.env['NO_COLOR'] === undefined });
-  const interrupted = interruption();
+  let house: House | undefined;
+  const signal = listenForSignals(() => house?.force());
+  const interrupted = new Promise<'interrupted'>((resolve) => signal.addEventListener('abort', () => resolve('interrupted')));
   const begun = Date.now();
-  let opening: Promise<House> | undefined;
+  let opening: Promise<unknown> | undefined;
   story.print('Surety: agents buy work from other agents, and the money is safe whatever breaks.', 'This is play money; amounts are in USDC.');
-  const telling = tellAll(story, (house) => { opening = house; }).catch((error: unknown) => {
+  const telling = tellAll(story, { signal, opens: (promise) => { opening = promise.then((opened) => { house = opened; }, () => undefined); } }).catch((error: unknown) => {
     if (error instanceof StoryEnded) return [];
     throw error;
   });
   try {
     const balances = await Promise.race([telling, interrupted]);
     if (balances === 'interrupted') return 130;
-    const house = await opening?.catch(() => undefined);
     const seconds = Math.round((Date.now() - begun) / 1000);
     if (options.json !== undefined) {
       const known = house === undefined ? {} : { urls: urlsOf(house), pids: house.pids() };
@@ -116,7 +136,8 @@ async function run(options: Options): Promise<number> {
     story.print('', 'Stopping …');
     // Steps that are under way will fail now, and that is nobody's news.
     muted = true;
-    await (await opening?.catch(() => undefined))?.close();
+    await opening;
+    await house?.close();
   }
 }
 
@@ -135,6 +156,7 @@ function closingWords(story: Story, seconds: number): void {
     : `${failed.length} of ${story.steps.length} steps were NOT right: ${failed.map((step) => `${step.number}. ${step.title}`).join('; ')}.`);
 }
 
+loadDotEnv();
 const options = readOptions();
 if (options === null) process.exitCode = 2;
 else {

@@ -109,11 +109,15 @@ function firstMatch(child: ChildProcess, options: ChildOptions, log: number): Pr
   });
 }
 
-/** The user's environment without Surety's own settings: a DATABASE_URL of the shell must not reach a demo. */
+/**
+ * The user's environment with Surety's own settings emptied: neither a DATABASE_URL of the shell nor one of a `.env` file, which
+ * fills in only what is not set, may reach a demo. Where to find Temporal stays.
+ */
 export function cleanEnv(): Record<string, string> {
   const kept = new Set(['TEMPORAL_CLI', 'CACHE_DIR']);
-  const ours = new Set(Object.keys(envSchema.shape).filter((name) => !kept.has(name)));
-  return Object.fromEntries(Object.entries(process.env).filter((pair): pair is [string, string] => pair[1] !== undefined && !ours.has(pair[0])));
+  const ours = Object.keys(envSchema.shape).filter((name) => !kept.has(name));
+  const users = Object.entries(process.env).filter((pair): pair is [string, string] => pair[1] !== undefined);
+  return { ...Object.fromEntries(users), ...Object.fromEntries(ours.map((name) => [name, ''])) };
 }
 
 /** Last lines of a log file, indented, for an error message. */
