@@ -30,10 +30,11 @@ export function choosePostgresUser(probe: string, data: string): PostgresUser {
   const own = (target: string): void => giveTo(target, uid, gid);
   const plain: PostgresUser = { uid, gid, wrap: (program, args) => ({ program, args: [...args] }), own };
   if (canPass(path.dirname(path.resolve(data))) && canPass(path.dirname(probe)) && runs(plain, probe)) return plain;
+  // The last flag lets access() see the right as well; Postgres asks it about its own programs. All other rights end with the exec.
   const withRight: PostgresUser = {
     wrap: (program, args) => ({
       program: 'setpriv',
-      args: [`--reuid=${uid}`, `--regid=${gid}`, '--clear-groups', '--inh-caps=+dac_override', '--ambient-caps=+dac_override', program, ...args],
+      args: [`--reuid=${uid}`, `--regid=${gid}`, '--clear-groups', '--inh-caps=+dac_override', '--ambient-caps=+dac_override', '--securebits=+no_setuid_fixup', program, ...args],
     }),
     own,
   };
