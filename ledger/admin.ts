@@ -3,6 +3,9 @@ import type pg from 'pg';
 import type { Micros } from '../domain/money.ts';
 import { withSqlErrors } from './sql-errors.ts';
 
+/** A pool, or the connection of a transaction. */
+type Queryable = Pick<pg.Pool, 'query'>;
+
 export interface Deposit {
   /** Lower-case address; it need not be registered. */
   readonly owner: string;
@@ -12,19 +15,19 @@ export interface Deposit {
   readonly note?: string;
 }
 
-/** Credits money that arrived from outside. @returns the id of the posting. Errors: duplicate_deposit, unavailable. */
-export async function deposit(pool: pg.Pool, { owner, amountMicros, txHash, note }: Deposit): Promise<bigint> {
+/** Credits money that arrived from outside. @returns the id of the posting, as digits. Errors: duplicate_deposit, unavailable. */
+export async function deposit(db: Queryable, { owner, amountMicros, txHash, note }: Deposit): Promise<string> {
   const sql = { name: 'ledger-deposit', text: `SELECT ledger_deposit($1, 'USDC', $2, $3, $4) AS id`, values: [owner, amountMicros.toString(), txHash, note ?? null] };
-  const { rows } = await withSqlErrors(() => pool.query<{ id: string }>(sql));
-  return BigInt(rows[0]?.id ?? 0);
+  const { rows } = await withSqlErrors(() => db.query<{ id: string }>(sql));
+  return rows[0]?.id ?? '';
 }
 
 /**
- * Takes a posting back on both sides. @returns the id of the new posting.
+ * Takes a posting back on both sides. @returns the id of the new posting, as digits.
  * Errors: entry_not_found, already_reversed, not_reversible, insufficient_balance, unavailable.
  */
-export async function reverse(pool: pg.Pool, postingId: bigint, note: string): Promise<bigint> {
+export async function reverse(db: Queryable, postingId: bigint, note: string): Promise<string> {
   const sql = { name: 'ledger-reverse', text: 'SELECT ledger_reverse($1, $2) AS id', values: [postingId.toString(), note] };
-  const { rows } = await withSqlErrors(() => pool.query<{ id: string }>(sql));
-  return BigInt(rows[0]?.id ?? 0);
+  const { rows } = await withSqlErrors(() => db.query<{ id: string }>(sql));
+  return rows[0]?.id ?? '';
 }

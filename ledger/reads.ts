@@ -136,6 +136,7 @@ export async function readBalance(pool: pg.Pool, owner: string, asset = 'USDC'):
   return toBalance(owner, rows[0] ?? zeroRow);
 }
 
+// A time on the wire has milliseconds, a row microseconds: the millisecond that is named belongs to the answer as a whole.
 // Both sides in one pass over the two indexes. A reversal takes back what was counted as income or expense, as ledger_reverse does.
 const balanceAtSql = {
   name: 'ledger-balance-at',
@@ -143,10 +144,10 @@ const balanceAtSql = {
 WITH a AS (SELECT id, credit_limit, credit_used FROM account WHERE owner = $1 AND asset = $2),
 side AS (
   SELECT p.credit_bucket AS bucket, p.amount, p.debit_account IS DISTINCT FROM p.credit_account AS outer_move, p.kind, true AS incoming, p.created_at
-    FROM a JOIN posting p ON p.credit_account = a.id WHERE p.created_at <= $3
+    FROM a JOIN posting p ON p.credit_account = a.id WHERE p.created_at < $3::timestamptz + interval '1 millisecond'
   UNION ALL
   SELECT p.debit_bucket, -p.amount, p.debit_account IS DISTINCT FROM p.credit_account, p.kind, false, p.created_at
-    FROM a JOIN posting p ON p.debit_account = a.id WHERE p.created_at <= $3)
+    FROM a JOIN posting p ON p.debit_account = a.id WHERE p.created_at < $3::timestamptz + interval '1 millisecond')
 SELECT a.id, a.credit_limit, a.credit_used,
        coalesce(sum(s.amount) FILTER (WHERE s.bucket = 'available'), 0)::bigint AS available,
        coalesce(sum(s.amount) FILTER (WHERE s.bucket = 'pending'), 0)::bigint AS pending,

@@ -1,10 +1,19 @@
 /** Every route of the platform. A new file of routes is added here, and nowhere else. */
 import type { RouteDeps } from '../deps.ts';
 import type { Route } from '../route.ts';
+import { adminRoutes } from './admin.ts';
+import { agentRoutes } from './agents.ts';
+import { authRoutes } from './auth.ts';
 import { healthRoutes } from './health.ts';
+import { networkRoutes } from './network.ts';
 import { platformRoutes } from './platform.ts';
+import { reputationRoutes } from './reputation.ts';
+import { serviceRoutes } from './services.ts';
+import { walletRoutes } from './wallet.ts';
 
-const families: readonly ((deps: RouteDeps) => Route[])[] = [healthRoutes, platformRoutes];
+const families: readonly ((deps: RouteDeps) => Route[])[] = [
+  healthRoutes, platformRoutes, authRoutes, agentRoutes, serviceRoutes, walletRoutes, adminRoutes, networkRoutes, reputationRoutes,
+];
 
 export function allRoutes(deps: RouteDeps): Route[] {
   return families.flatMap((family) => family(deps));

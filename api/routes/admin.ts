@@ -1,0 +1,82 @@
+/** What the admin of the platform does by hand: credit deposits and take entries back. The books themselves are in books.ts. */
+import { z } from 'zod';
+import { SuretyError } from '../../domain/errors.ts';
+import { formatMicros } from '../../domain/money.ts';
+import { deposit, reverse } from '../../ledger/admin.ts';
+import { once } from '../../ledger/once.ts';
+import { postingOf } from '../../ledger/reads.ts';
+import type { RouteDeps } from '../deps.ts';
+import { route, type Route } from '../route.ts';
+import { address, addressOut, amount, amountOut, line } from '../schemas.ts';
+
+/** One transaction must not be credited twice under two spellings. */
+const txHash = line(200).transform((text) => (/^0x[0-9a-f]+$/i.test(text) ? text.toLowerCase() : text));
+
+export function adminRoutes(deps: RouteDeps): Route[] {
+  return [depositRoute(deps), ...reversalRoutes(deps), creditRoute(deps)];
+}
+
+function depositRoute({ pool }: RouteDeps): Route {
+  return route({
+    method: 'post', path: '/v1/admin/deposits', access: 'admin', tag: 'Admin', movesMoney: true,
+    summary: 'Credits money that arrived from outside. The agent need not be registered.',
+    body: z.object({ agentAddress: address, amount, txHash }),
+    answer: z.object({ status: z.literal('credited'), message: z.string(), entryId: z.string(), amount: amountOut, agentAddress: addressOut }), answerStatus: 201,
+    errors: ['invalid_address', 'invalid_amount', 'duplicate_deposit', 'idempotency_mismatch'],
+    handler: async ({ body, caller, idempotencyClaim }) => {
+      const spec = { owner: caller?.address ?? 'admin', claim: idempotencyClaim(), resourceId: `deposit:${body.txHash}` };
+      const { answer } = await once(pool, spec, async (client) => {
+        const posting = await deposit(client, { owner: body.agentAddress, amountMicros: body.amount, txHash: body.txHash });
+        return { status: 'credited', message: `${formatMicros(body.amount)} USDC credited.`, entryId: `entry_${posting}`, amount: formatMicros(body.amount), agentAddress: body.agentAddress };
+      });
+      return { status: 201, body: answer };
+    },
+  });
+}
+
+function reversalRoutes({ pool }: RouteDeps): Route[] {
+  const reason = line(1_000);
+  const answer = z.object({ status: z.literal('reversed'), message: z.string(), entryId: z.string(), reversalId: z.string() });
+  const errors = ['entry_not_found', 'already_reversed', 'not_reversible', 'insufficient_balance', 'idempotency_mismatch'] as const;
+
+  async function takeBack(entryId: string, why: string, spec: { owner: string; claim: ReturnType<Parameters<Route['handler']>[0]['idempotencyClaim']> }) {
+    const posting = postingOf(entryId);
+    if (posting === null) throw new SuretyError('entry_not_found', 'There is no ledger entry with this id.');
+    const { answer: body } = await once(pool, { ...spec, resourceId: `reversal:${posting}` }, async (client) => {
+      const id = await reverse(client, posting, why);
+      return { status: 'reversed', message: 'The entry was taken back on both sides.', entryId, reversalId: `entry_${id}` };
+    });
+    return { status: 201, body };
+  }
+  return [
+    route({
+      method: 'post', path: '/v1/admin/reversals', access: 'admin', tag: 'Admin', movesMoney: true,
+      summary: 'Takes a deposit or a payment back, on both sides at once.',
+      body: z.object({ entryId: line(100), reason }), answer, answerStatus: 201, errors,
+      handler: ({ body, caller, idempotencyClaim }) => takeBack(body.entryId, body.reason, { owner: caller?.address ?? 'admin', claim: idempotencyClaim() }),
+    }),
+    route({
+      method: 'post', path: '/v1/admin/ledger/reverse/:entryId', access: 'admin', tag: 'Admin', movesMoney: true,
+      summary: 'The same with the entry in the path.',
+      params: z.object({ entryId: z.string() }), body: z.object({ reason: reason.default('reversed by the admin') }), answer, answerStatus: 201, errors,
+      handler: ({ params, body, caller, idempotencyClaim }) => takeBack(params.entryId, body.reason, { owner: caller?.address ?? 'admin', claim: idempotencyClaim() }),
+    }),
+  ];
+}
+
+function creditRoute({ pool }: RouteDeps): Route {
+  return route({
+    method: 'get', path: '/v1/credit/active', access: 'admin', tag: 'Admin',
+    summary: 'Agents with a credit line.',
+    answer: z.object({ credits: z.array(z.object({ address: addressOut, limit: amountOut, used: amountOut, available: amountOut })), count: z.number().int() }),
+    handler: async () => {
+      const { rows } = await pool.query<{ owner: string; credit_limit: string; credit_used: string }>(
+        'SELECT owner, credit_limit, credit_used FROM account WHERE credit_limit > 0 ORDER BY owner LIMIT 1000',
+      );
+      const credits = rows.map((row) => ({
+        address: row.owner, limit: formatMicros(row.credit_limit), used: formatMicros(row.credit_used), available: formatMicros(BigInt(row.credit_limit) - BigInt(row.credit_used)),
+      }));
+      return { body: { credits, count: credits.length } };
+    },
+  });
+}
