@@ -20,12 +20,11 @@ export interface Program {
   readonly ended: Promise<number | null>;
 }
 
-/** Starts a script under tsx, without any of Surety's settings but those given. */
+/** Starts a script under tsx with the given settings only: neither the shell's nor those of a developer's `.env`, which loses to variables that are set. */
 export function startProgram(script: string, settings: Readonly<Record<string, string>>, args: readonly string[] = []): Program {
-  const ours = new Set(Object.keys(envSchema.shape).filter((name) => name !== 'TEMPORAL_CLI' && name !== 'CACHE_DIR'));
-  const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !ours.has(name) && name !== 'NODE_OPTIONS'));
+  const unset = Object.fromEntries(Object.keys(envSchema.shape).filter((name) => name !== 'TEMPORAL_CLI' && name !== 'CACHE_DIR').map((name) => [name, '']));
   const child = spawn(process.execPath, ['--import', 'tsx', path.join(root, script), ...args], {
-    cwd: root, env: { ...env, ...settings }, stdio: ['ignore', 'pipe', 'pipe'], detached: true,
+    cwd: root, env: { ...process.env, NODE_OPTIONS: '', ...unset, ...settings }, stdio: ['ignore', 'pipe', 'pipe'], detached: true,
   });
   let output = '';
   child.stdout.on('data', (chunk: Buffer) => { output += chunk.toString(); });

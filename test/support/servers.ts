@@ -42,14 +42,17 @@ export async function startTestServers(notice: (sentence: string) => void): Prom
     // What a test writes need not outlive the machine; waiting for the disk would be half of the suite's time.
     postgresOverrides: { fsync: 'off', full_page_writes: 'off', max_connections: '400' },
   });
-  const databaseUrl = withDatabase(stack.databaseUrl, 'postgres');
-  return {
-    servers: { databaseUrl, temporalAddress: stack.temporalAddress, template: await makeTemplate(databaseUrl) },
-    stop: async () => {
-      await stack.stop();
-      rmSync(directory, { recursive: true, force: true });
-    },
+  const stop = async (): Promise<void> => {
+    await stack.stop();
+    rmSync(directory, { recursive: true, force: true });
   };
+  const databaseUrl = withDatabase(stack.databaseUrl, 'postgres');
+  try {
+    return { servers: { databaseUrl, temporalAddress: stack.temporalAddress, template: await makeTemplate(databaseUrl) }, stop };
+  } catch (error) {
+    await stop();
+    throw error;
+  }
 }
 
 /** Makes the migrated template unless there is one for exactly today's migrations. */
