@@ -1,7 +1,7 @@
 /** Who plays in the demo, and how an agent joins the platform: by proving that it holds the key of its address. */
 import { Wallet } from 'ethers';
-import { player, type BuyerId, type Play, type Player, type SellerId } from './play.ts';
-import { demoSellers } from './sellers/catalogue.ts';
+import { player, type BuyerId, type Play, type Player } from './play.ts';
+import { demoSellers, type SellerId } from './sellers/catalogue.ts';
 import type { Wire } from './wire.ts';
 
 export const buyers: readonly { readonly id: BuyerId; readonly name: string; readonly description: string; readonly deposit: string }[] = [
@@ -34,10 +34,10 @@ export async function putOnOffer(play: Play, id: SellerId, active = true): Promi
     await play.wire.must('PUT', `/v1/agents/${address}/services/${known}`, { apiKey, body: { active } });
     return;
   }
-  const { desk, serviceType, serviceName, description } = seller;
+  const { path, price, serviceType, serviceName, description } = seller;
   const service = await play.wire.must('POST', `/v1/agents/${address}/services`, {
     // The sellers work once for each Idempotency-Key, and say so: only then may the platform ask again after a crash.
-    apiKey, body: { type: serviceType, name: serviceName, description, price: desk.price, endpoint: play.house.sellersUrl + desk.path, idempotent: true },
+    apiKey, body: { type: serviceType, name: serviceName, description, price, endpoint: play.house.sellersUrl + path, idempotent: true },
   });
   services.set(id, service.id as string);
 }

@@ -1,6 +1,6 @@
 /** What the steps of the demo share: who plays, where they are reached, and what was bought so far. */
 import type { House } from './house.ts';
-import type { DemoSeller } from './sellers/catalogue.ts';
+import type { SellerId } from './sellers/catalogue.ts';
 import type { Job } from './sellers/shop.ts';
 import type { Introduction } from './sellers/trust.ts';
 import type { Step } from './story.ts';
@@ -8,7 +8,6 @@ import { coins, readAmount } from './money-words.ts';
 import type { Json, Wire } from './wire.ts';
 
 export type BuyerId = 'atlas' | 'nova' | 'pico';
-export type SellerId = DemoSeller['id'];
 
 export interface Player {
   readonly name: string;

@@ -3,12 +3,12 @@
  * they listen. They take orders once the parent has told them, in a message, who they are and where the platform is.
  */
 import type { AddressInfo } from 'node:net';
-import { demoSellers } from './sellers/catalogue.ts';
+import { desks } from './sellers/desks.ts';
 import { createShop } from './sellers/shop.ts';
 import { createTrust, type Introduction } from './sellers/trust.ts';
 
 const trust = createTrust();
-const shop = createShop(demoSellers.map((seller) => seller.desk), trust.check);
+const shop = createShop(desks, trust.check);
 process.on('message', (introduction: Introduction) => trust.introduce(introduction));
 shop.server.listen(Number(process.argv[2] ?? '0'), '127.0.0.1', () => {
   console.log(`Sellers are open on http://127.0.0.1:${(shop.server.address() as AddressInfo).port}`);

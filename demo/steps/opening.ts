@@ -10,11 +10,11 @@ export async function tellOpening(story: Story, play: Play): Promise<void> {
     for (const seller of demoSellers) {
       play.players.set(seller.id, await join(play.wire, { name: seller.name, description: seller.description, role: 'seller' }));
       // The broken seller comes to the market later, in a step of its own.
-      if (seller.desk.broken === true) continue;
+      if (seller.comesLater === true) continue;
       await putOnOffer(play, seller.id);
-      step.say(`${seller.name} sells "${seller.serviceType}" for ${seller.desk.price} a call.`);
+      step.say(`${seller.name} sells "${seller.serviceType}" for ${seller.price} a call.`);
     }
-    play.introduceSellers({ platformUrl: play.house.url, addresses: Object.fromEntries(demoSellers.map(({ id, desk }) => [desk.path, player(play, id).address])) });
+    play.introduceSellers({ platformUrl: play.house.url, addresses: Object.fromEntries(demoSellers.map(({ id, path }) => [path, player(play, id).address])) });
     step.say('The sellers know the platform\'s public key, and work only for requests that it signed.');
     for (const { id, name, description } of buyers) play.players.set(id, await join(play.wire, { name, description, role: 'buyer' }));
     step.say(`${buyers.map((one) => one.name).join(', ')} want to buy. Each agent signed a message with the key of its address, so nobody can pose as it.`);

@@ -3,7 +3,7 @@ import type { AddressInfo } from 'node:net';
 import { createTrust } from '../../demo/sellers/trust.ts';
 import { createSellerSigner, generateSellerKey } from '../../platform/seller-signature.ts';
 import { createShop, type Shop, type SignatureCheck } from '../../demo/sellers/shop.ts';
-import { demoSellers } from '../../demo/sellers/catalogue.ts';
+import { desks } from '../../demo/sellers/desks.ts';
 
 const paid = { 'x-payment-amount': '0.02', 'x-payment-from': '0x00000000000000000000000000000000000000aa', 'content-type': 'application/json' };
 
@@ -137,10 +137,10 @@ describe('the trust of a seller', () => {
 
 describe('the catalogue of the demo', () => {
   test('refuses parameters of the wrong kind, for every seller', () => {
-    for (const seller of demoSellers.filter((one) => one.desk.broken !== true)) {
-      expect(() => seller.desk.work({})).toThrow(TypeError);
+    for (const desk of desks.filter((one) => one.broken !== true)) {
+      expect(() => desk.work({})).toThrow(TypeError);
     }
-    const chart = demoSellers.find((seller) => seller.id === 'chartStudio');
-    expect(() => chart?.desk.work({ title: 'x', points: [null] })).toThrow(TypeError);
+    const chart = desks.find((desk) => desk.path === '/chart-studio');
+    expect(() => chart?.work({ title: 'x', points: [null] })).toThrow(TypeError);
   });
 });
