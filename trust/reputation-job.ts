@@ -41,7 +41,7 @@ const changedSql = `
 SELECT g.address, least(g.created_at, s.first_active_at) AS first_seen, coalesce(s.counted_to, 0) AS counted_to, a.id AS account_id
   FROM agent g LEFT JOIN agent_stats s ON s.address = g.address LEFT JOIN account a ON a.owner = g.address AND a.asset = 'USDC'
   LEFT JOIN (SELECT seller, max(failed_at) AS failed_at FROM seller_failure WHERE failed_at > now() - interval '1 day' GROUP BY seller) f ON f.seller = g.address
- WHERE s.updated_at IS NULL AND a.total_in + a.total_out > 0
+ WHERE s.updated_at IS NULL AND a.id IS NOT NULL
     OR a.updated_at > s.updated_at - interval '1 minute'
     OR s.updated_at < now() - interval '1 day'
     OR f.failed_at > coalesce(s.updated_at, '-infinity') - interval '1 minute'
@@ -145,22 +145,24 @@ export function createReputationJob({ pool, log, budgetMs = budgetMsDefault }: {
   let underWay: Promise<number> | null = null;
   let failuresReadTo: Date | null = null;
 
+  async function work(client: pg.PoolClient): Promise<number> {
+    const { rows } = await client.query<{ mine: boolean }>('SELECT pg_try_advisory_xact_lock($1) AS mine', [JOB_LOCK]);
+    if (rows[0]?.mine !== true) return 0;
+    failuresReadTo = await noteFailures(client, failuresReadTo);
+    return scoreChanged(client, budgetMs);
+  }
+
   async function pass(): Promise<number> {
     const client = await pool.connect();
     try {
       await client.query('BEGIN');
-      const { rows } = await client.query<{ mine: boolean }>('SELECT pg_try_advisory_xact_lock($1) AS mine', [JOB_LOCK]);
-      if (rows[0]?.mine !== true) {
-        await client.query('COMMIT');
-        return 0;
-      }
-      failuresReadTo = await noteFailures(client, failuresReadTo);
-      const count = await scoreChanged(client, budgetMs);
+      const count = await work(client);
       await client.query('COMMIT');
       client.release();
       return count;
     } catch (error) {
-      // A broken transaction ends with its connection.
+      // A broken transaction ends with its connection; what it read of the failures was not kept, so it is read again.
+      failuresReadTo = null;
       client.release(true);
       throw error;
     }
