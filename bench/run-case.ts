@@ -37,7 +37,7 @@ async function measure(world: World, benchCase: BenchCase, { clients: levelsOfCl
     notice(`${clients} ${clients === 1 ? 'client' : 'clients'}: ${warmUpSeconds} s warm-up, ${seconds} s measured …`);
     levels.push(await runLevel(world, benchCase, setup, { clients, seconds, warmUpSeconds }));
   }
-  return createReport({ case: benchCase.name, summary: benchCase.summary, population: benchCase.population, bareSql, levels, auditOk: await auditSaysRight(world) });
+  return createReport({ case: benchCase.name, summary: benchCase.summary, population: benchCase.population, bareSql, levels, auditOk: await auditSaysRight(world, notice) });
 }
 
 /** Rejects when the run is to end early; otherwise it never settles. */
@@ -49,8 +49,10 @@ function stopped(signal: AbortSignal | undefined): Promise<never> {
   });
 }
 
-/** The platform's own audit: each account is what its postings add up to. */
-async function auditSaysRight(world: World): Promise<boolean> {
-  const { results } = await world.wire.must('GET', '/v1/admin/reconcile', { adminSecret: world.adminSecret });
-  return (results as { match: boolean }[]).every((one) => one.match);
+/** The platform's own audit: every invariant holds, and no account differs from its postings. */
+async function auditSaysRight({ wire, adminSecret }: World, notice: (sentence: string) => void): Promise<boolean> {
+  const audit = await wire.must('GET', '/v1/admin/reconcile?discrepancies=true', { adminSecret });
+  const right = audit.ok === true && audit.count === 0;
+  if (!right) notice(`The audit found: ${JSON.stringify(audit).slice(0, 2_000)}`);
+  return right;
 }

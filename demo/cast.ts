@@ -17,7 +17,7 @@ export async function join(wire: Wire, who: { readonly name: string; readonly de
   const challenge = await wire.must('POST', '/v1/auth/challenge', { body: { address } });
   const signature = await wallet.signMessage(challenge.message as string);
   const { apiKey } = await wire.must('POST', '/v1/agents', {
-    body: { address, name: who.name, description: who.description, challengeId: challenge.challengeId, signature },
+    body: { address, name: who.name, description: who.description, proof: { challengeId: challenge.challengeId, signature } },
   });
   return { name: who.name, role: who.role, address, apiKey: apiKey as string };
 }

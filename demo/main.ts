@@ -153,7 +153,7 @@ function closingWords(story: Story, seconds: number): void {
   const checks = story.steps.reduce((sum, step) => sum + step.checks.length, 0);
   story.print('', failed.length === 0
     ? `All ${story.steps.length} steps and ${checks} checks were right (${seconds} s).`
-    : `${failed.length} of ${story.steps.length} steps were NOT right: ${failed.map((step) => `${step.number}. ${step.title}`).join('; ')}.`);
+    : `NOT right: ${failed.length} of ${story.steps.length} steps (${failed.map((step) => step.number).join(', ')}).`);
 }
 
 loadDotEnv();

@@ -6,7 +6,7 @@ import { fileURLToPath } from 'node:url';
 import { envSchema } from '../platform/env.ts';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
-const leash = fileURLToPath(new URL('./leash.ts', import.meta.url));
+const leash = fileURLToPath(new URL('./leash.mjs', import.meta.url));
 const STOP_GRACE_MS = 20_000;
 const START_MAX_MS = 60_000;
 
