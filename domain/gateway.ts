@@ -70,7 +70,7 @@ export interface CallRequest {
   readonly paramsJson: string;
   readonly maxPriceMicros: Micros | null;
   readonly preferAgent: string | null;
-  readonly idempotencyKey: string | null;
+  readonly idempotency: IdempotencyClaim | null;
 }
 
 /** A settled call, as the buyer sees it. */

@@ -213,7 +213,7 @@ BEGIN
   -- The hold of a single call ends with it; what a cheaper seller left goes back.
   PERFORM ledger_close_hold(s.id, 0) FROM gateway_session s WHERE s.id = ANY (v_sessions) AND s.single_call;
   INSERT INTO outbox (topic, ref) SELECT 'call.settled', u.id FROM unnest(v_ids) AS u(id);
-  RETURN QUERY SELECT u.pos, 'settled', s.spent, s.max_total - s.spent - s.reserved, s.request_count
+  RETURN QUERY SELECT u.pos, 'settled'::text, s.spent, s.max_total - s.spent - s.reserved, s.request_count
     FROM unnest(v_pos, v_sessions) AS u(pos, session_id) JOIN gateway_session s ON s.id = u.session_id;
 END $$;
 

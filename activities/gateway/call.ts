@@ -1,0 +1,35 @@
+/** A gateway call under way, as its driver sees it. */
+
+/** A seller to ask. The price was fixed when the call was accepted. */
+export interface Candidate {
+  readonly serviceId: string;
+  readonly serviceName: string;
+  readonly seller: string;
+  readonly endpoint: string;
+  /** Digits of micros: this is stored as JSON. */
+  readonly priceMicros: string;
+  readonly idempotent: boolean;
+}
+
+export interface OpenCall {
+  readonly id: string;
+  readonly sessionId: string;
+  readonly buyer: string;
+  readonly serviceType: string;
+  readonly paramsJson: string;
+  readonly candidates: readonly Candidate[];
+  /** Index of the candidate that is being asked, or was when its driver fell silent. */
+  readonly attempt: number;
+  /** The former driver fell silent: whether the seller of `attempt` has worked is unknown. */
+  readonly takenOver: boolean;
+}
+
+/** How a call ended, for whoever waits in this process. */
+export type CallEnd =
+  | {
+      readonly tag: 'settled'; readonly callId: string; readonly responseJson: string | null; readonly candidate: Candidate; readonly latencyMs: number; readonly retries: number;
+      readonly spentMicros: bigint; readonly remainingMicros: bigint; readonly requestCount: number;
+    }
+  | { readonly tag: 'released'; readonly callId: string; readonly errorCode: string; readonly errorMessage: string }
+  /** Another driver has ended it, or will; the row knows. */
+  | { readonly tag: 'elsewhere'; readonly callId: string };

@@ -1,0 +1,171 @@
+/**
+ * Drives accepted calls to their end. The same function serves the head start in the API's process, the activities of a workflow
+ * and the sweeper; a call is driven once in a process, and by one process while its lease holds.
+ */
+import { SuretyError } from '../../domain/errors.ts';
+import type { Logger } from '../../platform/log.ts';
+import type { Metrics } from '../../platform/metrics.ts';
+import type { CallEnd, Candidate, OpenCall } from './call.ts';
+import { forward, type Forwarded, type ForwardDeps } from './forward.ts';
+import { LEASE_MS, type AttemptLog, type GatewayStore } from './store.ts';
+
+export interface DriveDeps extends ForwardDeps {
+  readonly store: GatewayStore;
+  readonly log: Logger;
+  readonly metrics: Metrics;
+  /** For all attempts of one drive together. */
+  readonly sellerTimeoutMs: number;
+}
+
+export interface Driver {
+  /** Drives a call that this process has accepted or taken over; joins a drive under way. Never rejects. */
+  drive(call: OpenCall): Promise<CallEnd>;
+  /** The drive of this call in this process, if there is one. */
+  underWay(callId: string): Promise<CallEnd> | undefined;
+  /** Takes over what nobody drives and drives it. */
+  adopt(callIds: readonly string[]): Promise<void>;
+  /** Resolves when nothing is under way, or the time is up; says whether all ended. */
+  drained(timeoutMs: number): Promise<boolean>;
+  /** Calls under way. */
+  size(): number;
+  stop(): void;
+}
+
+/** Pause between tries of a money step while the database is away. */
+const RETRY_MS = 250;
+/** How long a driver keeps an outcome that it cannot write. Then the sweeper of whoever lives takes the call over. */
+const KEEP_TRYING_MS = 10 * 60_000;
+const LATE_ENOUGH_TO_RENEW_MS = LEASE_MS / 3;
+
+export function createDriver(deps: DriveDeps): Driver {
+  const drives = new Map<string, { readonly end: Promise<CallEnd>; readonly startedAtMs: number }>();
+  const timer = setInterval(() => void renewLeases(), LATE_ENOUGH_TO_RENEW_MS);
+  timer.unref();
+
+  /** Quick calls end before their lease is a third old and cost nothing here. */
+  async function renewLeases(): Promise<void> {
+    const before = Date.now() - LATE_ENOUGH_TO_RENEW_MS / 2;
+    const slow = [...drives].filter(([, drive]) => drive.startedAtMs < before).map(([id]) => id);
+    if (slow.length === 0) return;
+    await deps.store.renewLeases(slow).catch((error: unknown) => {
+      deps.log.warn({ err: error, calls: slow.length }, 'Leases of calls under way could not be renewed.');
+    });
+  }
+
+  function drive(call: OpenCall): Promise<CallEnd> {
+    const known = drives.get(call.id);
+    if (known !== undefined) return known.end;
+    const end = driveToEnd(deps, call)
+      .catch((error: unknown): CallEnd => {
+        deps.log.error({ err: error, callId: call.id }, 'A call could not be ended here; the sweeper will try again.');
+        deps.metrics.backgroundError('drive');
+        return { tag: 'elsewhere', callId: call.id };
+      })
+      .finally(() => drives.delete(call.id));
+    drives.set(call.id, { end, startedAtMs: Date.now() });
+    return end;
+  }
+
+  return {
+    drive,
+    underWay: (callId) => drives.get(callId)?.end,
+    async adopt(callIds) {
+      const unknown = callIds.filter((id) => !drives.has(id));
+      if (unknown.length === 0) return;
+      for (const call of await deps.store.takeOver(unknown)) {
+        deps.log.info({ callId: call.id }, 'Took over a call whose driver fell silent.');
+        void drive(call);
+      }
+    },
+    async drained(timeoutMs) {
+      const everything = Promise.all([...drives.values()].map((drive) => drive.end)).then(() => true);
+      const late = new Promise<boolean>((resolve) => setTimeout(resolve, timeoutMs, false).unref());
+      return Promise.race([everything, late]);
+    },
+    size: () => drives.size,
+    stop: () => clearInterval(timer),
+  };
+}
+
+/** The story of one call: ask sellers in order, settle with the first that delivers, or give the reservation back. */
+async function driveToEnd(deps: DriveDeps, call: OpenCall): Promise<CallEnd> {
+  const first = call.candidates[call.attempt];
+  if (call.takenOver && first !== undefined && !first.idempotent) {
+    return giveUp(deps, call, 'execution_unknown', `The call was interrupted while ${first.serviceName} was asked, and it does not promise to work only once.`, []);
+  }
+  const deadlineMs = Date.now() + deps.sellerTimeoutMs;
+  let attempt = call.attempt;
+  let retries = attempt;
+  for (;;) {
+    const candidate = call.candidates[attempt];
+    const leftMs = deadlineMs - Date.now();
+    if (candidate === undefined || leftMs <= 0) return giveUp(deps, call, 'proxy_failed', 'No seller was left to ask in time.', []);
+    deps.crash.at('before-forward');
+    const forwarded = await forwardTwiceIfCut(deps, call, candidate, leftMs);
+    if (forwarded.tag === 'delivered') return settle(deps, call, attempt, retries, forwarded);
+    retries += 1;
+    const next = await failOver(deps, call, attempt, forwarded.log);
+    if (next === 'superseded') return { tag: 'elsewhere', callId: call.id };
+    if (next === null) return giveUp(deps, call, 'proxy_failed', `${forwarded.reason}.`, [forwarded.log]);
+    attempt = next;
+  }
+}
+
+/**
+ * A kept connection may be closed by the seller in the very moment it is used again. Where the seller works once for one key, the
+ * same request is simply sent again, once; elsewhere it counts as a failure.
+ */
+async function forwardTwiceIfCut(deps: DriveDeps, call: OpenCall, candidate: Candidate, timeoutMs: number): Promise<Forwarded> {
+  const first = await forward(deps, call, candidate, timeoutMs);
+  const cut = first.tag === 'failed' && first.log.outcome === 'reset' && candidate.idempotent;
+  return cut ? forward(deps, call, candidate, timeoutMs - first.log.latencyMs) : first;
+}
+
+/** Moves the call to the next seller whose price the budget still allows; null when there is none. */
+async function failOver(deps: DriveDeps, call: OpenCall, attempt: number, log: AttemptLog): Promise<number | 'superseded' | null> {
+  for (let next = attempt + 1; next < call.candidates.length; next += 1) {
+    deps.crash.at('before-failover');
+    const moved = await untilWritten(() => deps.store.nextAttempt(call.id, attempt, next, log));
+    deps.crash.at('failed-over');
+    if (moved === 'moved') return next;
+    // Our own step may have been committed while its answer was lost; then the row already names this attempt as ours.
+    if (moved === 'superseded') return 'superseded';
+  }
+  return null;
+}
+
+async function settle(deps: DriveDeps, call: OpenCall, attempt: number, retries: number, delivered: Extract<Forwarded, { tag: 'delivered' }>): Promise<CallEnd> {
+  const { httpStatus, responseJson, latencyMs, log } = delivered;
+  const settled = await untilWritten(() => deps.store.settle({ id: call.id, attempt, httpStatus, responseJson, latencyMs, log: [log] }));
+  deps.crash.at('call-settled');
+  const candidate = call.candidates[attempt];
+  if (settled.outcome !== 'settled' || candidate === undefined) {
+    if (settled.outcome === 'released' || settled.outcome === 'superseded') {
+      deps.log.warn({ callId: call.id, seller: candidate?.seller, outcome: settled.outcome }, 'A seller delivered after its call had ended otherwise; the buyer was not charged for this delivery.');
+    }
+    return { tag: 'elsewhere', callId: call.id };
+  }
+  const { spentMicros, remainingMicros, requestCount } = settled;
+  return { tag: 'settled', callId: call.id, responseJson, candidate, latencyMs, retries, spentMicros, remainingMicros, requestCount };
+}
+
+async function giveUp(deps: DriveDeps, call: OpenCall, errorCode: string, errorMessage: string, log: readonly AttemptLog[]): Promise<CallEnd> {
+  deps.crash.at('before-release');
+  const released = await untilWritten(() => deps.store.release({ id: call.id, errorCode, errorMessage, log }));
+  deps.crash.at('call-released');
+  return released === 'released' ? { tag: 'released', callId: call.id, errorCode, errorMessage } : { tag: 'elsewhere', callId: call.id };
+}
+
+/** Tries a guarded step until the database answers: the outcome in our hands is the only one there is. */
+async function untilWritten<T>(step: () => Promise<T>): Promise<T> {
+  const giveUpAtMs = Date.now() + KEEP_TRYING_MS;
+  for (;;) {
+    try {
+      return await step();
+    } catch (error) {
+      const away = error instanceof SuretyError && error.code === 'unavailable';
+      if (!away || Date.now() > giveUpAtMs) throw error;
+      await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
+    }
+  }
+}

@@ -1,0 +1,268 @@
+/** The gateway's rows and money steps in Postgres. Hot steps are group-committed; each function is one transaction. */
+import type pg from 'pg';
+import type { Session, SessionTerms, Strategy, SessionStatus, IdempotencyClaim } from '../../domain/gateway.ts';
+import { SuretyError } from '../../domain/errors.ts';
+import { micros } from '../../domain/money.ts';
+import { createGroupCommit } from '../../ledger/group-commit.ts';
+import { withSqlErrors } from '../../ledger/sql-errors.ts';
+import type { Metrics } from '../../platform/metrics.ts';
+import type { Candidate, OpenCall } from './call.ts';
+
+/** How long a driver is believed to be alive without a sign. Renewed every third of it. */
+export const LEASE_MS = 6_000;
+const GROUP_MAX = 256;
+
+export interface NewCall {
+  readonly id: string;
+  readonly sessionId: string;
+  readonly buyer: string;
+  readonly serviceType: string;
+  readonly paramsJson: string;
+  readonly candidates: readonly Candidate[];
+  readonly feeBps: number;
+  readonly workflowId: string;
+  readonly idempotency: IdempotencyClaim | null;
+}
+
+/** What became of a request to accept a call: `accepted`, `replay` of `existingId`, or the code of the refusal. */
+export interface Accepted {
+  readonly outcome: string;
+  readonly existingId: string | null;
+  readonly remainingMicros: bigint;
+}
+
+/** One attempt at a seller, kept with the call for the people who ask later. */
+export interface AttemptLog {
+  readonly seller: string;
+  readonly serviceId: string;
+  readonly outcome: string;
+  readonly httpStatus: number | null;
+  readonly message: string | null;
+  readonly startedAt: string;
+  readonly latencyMs: number;
+}
+
+export interface Delivery {
+  readonly id: string;
+  /** Index of the candidate that delivered; a driver that was overtaken settles nothing. */
+  readonly attempt: number;
+  readonly httpStatus: number;
+  readonly responseJson: string | null;
+  readonly latencyMs: number;
+  readonly log: readonly AttemptLog[];
+}
+export interface Settled {
+  readonly outcome: 'settled' | 'already_settled' | 'released' | 'superseded' | 'missing';
+  readonly spentMicros: bigint;
+  readonly remainingMicros: bigint;
+  readonly requestCount: number;
+}
+
+export interface GivenUp {
+  readonly id: string;
+  readonly errorCode: string;
+  readonly errorMessage: string;
+  readonly log: readonly AttemptLog[];
+}
+export type Released = 'released' | 'already_released' | 'already_settled' | 'missing';
+
+export type GatewayStore = ReturnType<typeof createGatewayStore>;
+
+export interface StoreOptions {
+  readonly pool: pg.Pool;
+  /** Name of this process in leases. */
+  readonly driver: string;
+  /** Owner of the account that receives fees. */
+  readonly feeOwner: string;
+  readonly metrics: Metrics;
+}
+
+/** One failing item shall not fail its group; an unreachable database fails all of it. */
+const isItemError = (error: unknown): boolean => !(error instanceof SuretyError && error.code === 'unavailable');
+
+export function createGatewayStore({ pool, driver, feeOwner, metrics }: StoreOptions) {
+  const query = <Row extends pg.QueryResultRow>(name: string, text: string, values: unknown[]): Promise<Row[]> =>
+    withSqlErrors(async () => (await pool.query<Row>({ name, text, values })).rows);
+
+  /** A group-committed step: items become one JSON list with positions, rows come back with the position they belong to. */
+  const grouped = <Item, Row extends pg.QueryResultRow & { pos: number }, Result>(
+    step: string, text: string, toJson: (item: Item, pos: number) => object, extra: readonly unknown[], toResult: (row: Row | undefined) => Result,
+  ) => {
+    const run = async (items: readonly Item[]): Promise<Result[]> => {
+      const startedAt = performance.now();
+      const rows = await query<Row>(`gateway-${step}`, text, [JSON.stringify(items.map(toJson)), ...extra]);
+      metrics.batchCommitted(step, items.length, (performance.now() - startedAt) / 1_000);
+      const byPos = new Map(rows.map((row) => [row.pos, row]));
+      return items.map((_, pos) => toResult(byPos.get(pos)));
+    };
+    return createGroupCommit<Item, Result>({ itemsMax: GROUP_MAX, lanes: 1, run, isItemError });
+  };
+
+  return {
+    accept: grouped('accept', 'SELECT * FROM gateway_accept($1, $2, $3)', callJson, [driver, LEASE_MS], toAccepted),
+
+    settle: grouped('settle', 'SELECT * FROM gateway_settle($1, $2)',
+      (delivery: Delivery, pos) => ({
+        pos, id: delivery.id, attempt: delivery.attempt, http_status: delivery.httpStatus, response: delivery.responseJson,
+        latency_ms: delivery.latencyMs, log: delivery.log,
+      }),
+      [feeOwner],
+      (row: SettleRow | undefined): Settled => ({
+        outcome: row?.outcome ?? 'missing', spentMicros: BigInt(row?.spent ?? 0), remainingMicros: BigInt(row?.remaining ?? 0), requestCount: row?.request_count ?? 0,
+      })),
+
+    release: grouped('release', 'SELECT * FROM gateway_release($1)',
+      (call: GivenUp, pos) => ({ pos, id: call.id, error_code: call.errorCode, error_message: plain(call.errorMessage), log: call.log }),
+      [],
+      (row: { pos: number; outcome: Released } | undefined): Released => row?.outcome ?? 'missing'),
+
+    /** Hold, session and call in one transaction. @throws SuretyError insufficient_balance, idempotency_in_progress. */
+    async callOnce(session: NewSession, call: NewCall): Promise<Accepted> {
+      const rows = await query<AcceptRow>('gateway-call-once', 'SELECT * FROM gateway_call_once($1, $2, $3, $4)',
+        [sessionJson(session), JSON.stringify([callJson(call, 0)]), driver, LEASE_MS]);
+      return toAccepted(rows[0]);
+    },
+
+    /** @throws SuretyError insufficient_balance, idempotency_mismatch. */
+    async openSession(session: NewSession): Promise<{ sessionId: string; replayed: boolean }> {
+      const rows = await query<{ session_id: string; replayed: boolean }>('gateway-open', 'SELECT * FROM gateway_open_session($1)', [sessionJson(session)]);
+      return { sessionId: rows[0]?.session_id ?? session.id, replayed: rows[0]?.replayed ?? false };
+    },
+
+    /** Ends a session and returns what is not promised to calls. Once; again changes nothing. False: no such session. */
+    async closeSession(sessionId: string, status: 'closed' | 'expired'): Promise<boolean> {
+      const rows = await query<{ known: boolean }>('gateway-close', 'SELECT gateway_close_session($1, $2) AS known', [sessionId, status]);
+      return rows[0]?.known ?? false;
+    },
+
+    async session(sessionId: string): Promise<Session | null> {
+      const rows = await query<SessionRow>('gateway-session', 'SELECT * FROM gateway_session WHERE id = $1', [sessionId]);
+      return rows[0] === undefined ? null : toSession(rows[0]);
+    },
+
+    async call(callId: string): Promise<StoredCall | null> {
+      const rows = await query<StoredCall>('gateway-call', storedCallSql, [callId]);
+      return rows[0] ?? null;
+    },
+
+    async nextAttempt(callId: string, from: number, to: number, log: AttemptLog): Promise<'moved' | 'superseded' | 'budget_exceeded'> {
+      const rows = await query<{ outcome: 'moved' | 'superseded' | 'budget_exceeded' }>('gateway-next',
+        'SELECT gateway_next_attempt($1, $2, $3, $4) AS outcome', [callId, from, to, JSON.stringify([log])]);
+      return rows[0]?.outcome ?? 'superseded';
+    },
+
+    /** Takes over those of the calls whose driver is silent. */
+    async takeOver(callIds: readonly string[]): Promise<OpenCall[]> {
+      const rows = await query<CallRow>('gateway-take', 'SELECT * FROM gateway_take_over($1, $2, $3)', [callIds, driver, LEASE_MS]);
+      return rows.map(toOpenCall);
+    },
+
+    async renewLeases(callIds: readonly string[]): Promise<void> {
+      await query('gateway-renew', 'SELECT * FROM gateway_renew_leases($1, $2, $3)', [callIds, driver, LEASE_MS]);
+    },
+
+    /** Which of these calls are still open. */
+    async openAmong(callIds: readonly string[]): Promise<string[]> {
+      const rows = await query<{ id: string }>('gateway-open-among', `SELECT id FROM gateway_call WHERE id = ANY ($1) AND state = 'accepted'`, [callIds]);
+      return rows.map((row) => row.id);
+    },
+
+    /** Calls older than `ageMs` that nobody drives. */
+    async abandonedCalls(ageMs: number, limit: number): Promise<string[]> {
+      const rows = await query<{ id: string }>('gateway-abandoned',
+        `SELECT id FROM gateway_call WHERE state = 'accepted' AND lease_until < clock_timestamp()
+            AND accepted_at < clock_timestamp() - $1 * interval '1 millisecond' ORDER BY lease_until LIMIT $2`, [ageMs, limit]);
+      return rows.map((row) => row.id);
+    },
+
+    /** Sessions that are still open although they ended at least `graceMs` ago. */
+    async overdueSessions(graceMs: number, limit: number): Promise<string[]> {
+      const rows = await query<{ id: string }>('gateway-overdue',
+        `SELECT id FROM gateway_session WHERE status = 'active' AND expires_at < clock_timestamp() - $1 * interval '1 millisecond' ORDER BY expires_at LIMIT $2`, [graceMs, limit]);
+      return rows.map((row) => row.id);
+    },
+
+    /** Notes a call that found no seller: it cost nothing, and the buyer's log shows it. */
+    async noteRefusal(call: { id: string; sessionId: string; buyer: string; serviceType: string; code: string; message: string }): Promise<void> {
+      await query('gateway-refusal',
+        `INSERT INTO gateway_call (id, session_id, buyer, service_type, state, error_code, error_message, finished_at) VALUES ($1, $2, $3, $4, 'refused', $5, $6, now())`,
+        [call.id, call.sessionId, call.buyer, call.serviceType, call.code, call.message]);
+    },
+  };
+}
+
+export interface NewSession {
+  readonly id: string;
+  readonly agent: string;
+  readonly tenantId: string | null;
+  readonly terms: SessionTerms;
+  readonly singleCall: boolean;
+  readonly workflowId: string;
+  readonly idempotency: IdempotencyClaim | null;
+}
+
+/** A call as it was stored, for answering later. */
+export interface StoredCall extends pg.QueryResultRow {
+  id: string; session_id: string; buyer: string; state: 'accepted' | 'settled' | 'released' | 'refused'; price: string; seller: string; service_id: string; service_name: string;
+  response: string | null; latency_ms: number; attempt: number; error_code: string | null; error_message: string | null; workflow_id: string | null;
+  spent: string; remaining: string; request_count: number; max_total: string; warn_at_percent: number;
+}
+const storedCallSql = `
+SELECT c.id, c.session_id, c.buyer, c.state, c.price, c.seller, c.service_id, c.service_name, c.response, c.latency_ms, c.attempt, c.error_code, c.error_message,
+       c.workflow_id, s.spent, s.max_total - s.spent - s.reserved AS remaining, s.request_count, s.max_total, s.warn_at_percent
+  FROM gateway_call c LEFT JOIN gateway_session s ON s.id = c.session_id WHERE c.id = $1`;
+
+interface AcceptRow extends pg.QueryResultRow { pos: number; outcome: string; existing_id: string | null; remaining: string | null }
+interface SettleRow extends pg.QueryResultRow { pos: number; outcome: Settled['outcome']; spent: string; remaining: string; request_count: number }
+interface CallRow extends pg.QueryResultRow {
+  id: string; session_id: string; buyer: string; service_type: string; params: string; candidates: Candidate[]; attempt: number; drives: number; workflow_id: string | null;
+}
+export interface SessionRow extends pg.QueryResultRow {
+  id: string; agent_address: string; tenant_id: string | null; max_total: string; max_per_request: string; spent: string; reserved: string; request_count: number;
+  strategy: Strategy; allowed_types: string[]; warn_at_percent: number; max_requests_per_minute: number; status: SessionStatus; workflow_id: string;
+  expires_at: Date; created_at: Date; updated_at: Date;
+}
+
+export function toSession(row: SessionRow): Session {
+  return {
+    id: row.id, agentAddress: row.agent_address, tenantId: row.tenant_id, maxTotalMicros: micros(row.max_total), maxPerRequestMicros: micros(row.max_per_request),
+    spentMicros: micros(row.spent), reservedMicros: micros(row.reserved), requestCount: row.request_count, strategy: row.strategy, allowedTypes: row.allowed_types,
+    warnAtPercent: row.warn_at_percent, maxRequestsPerMinute: row.max_requests_per_minute, status: row.status, workflowId: row.workflow_id,
+    expiresAt: row.expires_at, createdAt: row.created_at, updatedAt: row.updated_at,
+  };
+}
+
+function toOpenCall(row: CallRow): OpenCall {
+  return {
+    id: row.id, sessionId: row.session_id, buyer: row.buyer, serviceType: row.service_type, paramsJson: row.params, candidates: row.candidates,
+    attempt: row.attempt, takenOver: true,
+  };
+}
+
+function toAccepted(row: AcceptRow | undefined): Accepted {
+  return { outcome: row?.outcome ?? 'not_found', existingId: row?.existing_id ?? null, remainingMicros: BigInt(row?.remaining ?? 0) };
+}
+
+function callJson(call: NewCall, pos: number): object {
+  const first = call.candidates[0];
+  return {
+    pos, id: call.id, session_id: call.sessionId, buyer: call.buyer, service_type: call.serviceType, params: call.paramsJson, candidates: call.candidates,
+    key: call.idempotency?.key, hash: call.idempotency?.requestHash, price: first?.priceMicros, fee_bps: call.feeBps, seller: first?.seller,
+    service_id: first?.serviceId, service_name: first?.serviceName, workflow_id: call.workflowId,
+  };
+}
+
+function sessionJson(session: NewSession): string {
+  const { terms } = session;
+  return JSON.stringify({
+    id: session.id, agent: session.agent, tenantId: session.tenantId ?? undefined, maxTotal: terms.maxTotalMicros.toString(), maxPerRequest: terms.maxPerRequestMicros.toString(),
+    strategy: terms.strategy, allowedTypes: terms.allowedTypes, warnAtPercent: terms.warnAtPercent, maxRequestsPerMinute: terms.maxRequestsPerMinute,
+    expiresAt: terms.expiresAt.toISOString(), singleCall: session.singleCall, workflowId: session.workflowId,
+    idempotencyKey: session.idempotency?.key, requestHash: session.idempotency?.requestHash,
+  });
+}
+
+/** Postgres text holds no NUL, and a message from a seller may. */
+function plain(text: string): string {
+  return text.replaceAll('\u0000', '').slice(0, 500);
+}

@@ -1,0 +1,223 @@
+/** One paid call: choose sellers, accept, drive at once, answer. */
+import type { CallEnd, Candidate, OpenCall } from '../activities/gateway/call.ts';
+import type { Driver } from '../activities/gateway/drive.ts';
+import type { Accepted, GatewayStore, NewCall, NewSession, StoredCall } from '../activities/gateway/store.ts';
+import { isErrorCode, SuretyError, type ErrorCode } from '../domain/errors.ts';
+import type { CallAnswer, CallRequest, Offer, Session } from '../domain/gateway.ts';
+import { formatMicros, micros, percentOf, type Micros } from '../domain/money.ts';
+import { rankOffers } from '../domain/ranking.ts';
+import type { Crash } from '../platform/crash.ts';
+import type { Metrics } from '../platform/metrics.ts';
+import { newId } from '../platform/random.ts';
+import type { CallPromises } from './promise.ts';
+
+export interface CallDeps {
+  readonly store: GatewayStore;
+  readonly driver: Driver;
+  readonly promises: CallPromises;
+  readonly offers: (serviceType: string) => readonly Offer[];
+  readonly metrics: Metrics;
+  readonly crash: Crash;
+  readonly feeBps: number;
+  /** How long a request waits for its outcome. */
+  readonly answerTimeoutMs: number;
+}
+
+/** The session a call runs in: its terms, and how much of its budget is used as far as this process knows. */
+export type SessionTermsForCall = Pick<Session, 'id' | 'agentAddress' | 'maxTotalMicros' | 'maxPerRequestMicros' | 'strategy' | 'allowedTypes' | 'warnAtPercent'> & { readonly usedMicros: bigint };
+
+/** How a new call is written: in a session that exists, or together with one of its own. */
+export type AcceptStep = (call: NewCall) => Promise<Accepted>;
+
+const POLL_MS_MAX = 500;
+const TWIN_TRIES = 3;
+
+export function createCalls(deps: CallDeps) {
+  const { store, driver, metrics } = deps;
+
+  /** Runs one call from wish to answer. Errors: those of `GatewayPort.call`. */
+  async function run(session: SessionTermsForCall, request: CallRequest, acceptStep: AcceptStep): Promise<CallAnswer> {
+    const startedAt = performance.now();
+    try {
+      const { call, accepted } = await accept(session, request, acceptStep);
+      const answer = call === null ? await answerFromRow(accepted.existingId ?? '', session, true) : await headStart(call, session);
+      metrics.callEnded(answer.replayed ? 'replayed' : 'settled', (performance.now() - startedAt) / 1_000);
+      return answer;
+    } catch (error) {
+      metrics.callEnded(outcomeOf(error), (performance.now() - startedAt) / 1_000);
+      throw error;
+    }
+  }
+
+  /** Writes the call and reserves its price. A dearer first choice that the budget does not allow gives way to one that fits. */
+  async function accept(session: SessionTermsForCall, request: CallRequest, acceptStep: AcceptStep): Promise<{ call: NewCall | null; workflowId: string; accepted: Accepted }> {
+    let candidates = choose(session, request);
+    for (let tries = 1; ; tries += 1) {
+      if (candidates.length === 0) throw await noService(session, request);
+      const id = newId('call');
+      const seat = deps.promises.join(id);
+      const call: NewCall = {
+        id, sessionId: session.id, buyer: session.agentAddress, serviceType: request.serviceType, paramsJson: request.paramsJson, candidates,
+        feeBps: deps.feeBps, workflowId: seat.workflowId, idempotency: request.idempotency,
+      };
+      const accepted = await acceptStep(call).catch((error: unknown): never => {
+        seat.confirm(false);
+        // Nobody knows whether the commit came through. No seller has been asked, so whatever was accepted is given back.
+        if (error instanceof SuretyError && error.code === 'unavailable') void giveBack(id);
+        throw error;
+      });
+      seat.confirm(accepted.outcome === 'accepted');
+      if (accepted.outcome === 'accepted') {
+        deps.crash.at('call-accepted');
+        return { call, workflowId: seat.workflowId, accepted };
+      }
+      if (accepted.outcome === 'replay') return { call: null, workflowId: seat.workflowId, accepted };
+      const affordable = candidates.filter((candidate) => BigInt(candidate.priceMicros) <= accepted.remainingMicros);
+      const again = (accepted.outcome === 'budget_exceeded' && affordable.length > 0) || (accepted.outcome === 'idempotency_in_progress' && tries < TWIN_TRIES);
+      if (!again) throw refusal(accepted, candidates);
+      if (affordable.length > 0) candidates = affordable;
+    }
+  }
+
+  function choose(session: SessionTermsForCall, request: CallRequest): Candidate[] {
+    if (session.allowedTypes.length > 0 && !session.allowedTypes.includes(request.serviceType)) return [];
+    const cap = request.maxPriceMicros !== null && request.maxPriceMicros < session.maxPerRequestMicros ? request.maxPriceMicros : session.maxPerRequestMicros;
+    const ranked = rankOffers(deps.offers(request.serviceType), {
+      buyer: session.agentAddress, strategy: session.strategy, priceMicrosMax: cap, preferAgent: request.preferAgent,
+      budgetUsed: percentOf(session.usedMicros, session.maxTotalMicros) / 100,
+    });
+    return ranked.map(({ serviceId, serviceName, seller, endpoint, priceMicros, idempotent }) =>
+      ({ serviceId, serviceName, seller, endpoint, priceMicros: priceMicros.toString(), idempotent }));
+  }
+
+  async function noService(session: SessionTermsForCall, request: CallRequest): Promise<SuretyError> {
+    const allowed = session.allowedTypes.length === 0 || session.allowedTypes.includes(request.serviceType);
+    const message = allowed ? `No active service of type ${request.serviceType} fits the price limit.` : `The session does not allow services of type ${request.serviceType}.`;
+    const { id: sessionId, agentAddress: buyer } = session;
+    await store.noteRefusal({ id: newId('call'), sessionId, buyer, serviceType: request.serviceType, code: 'no_service', message });
+    return new SuretyError('no_service', message);
+  }
+
+  async function giveBack(callId: string): Promise<void> {
+    for (let tries = 0; tries < 240; tries += 1) {
+      try {
+        await store.release({ id: callId, errorCode: 'unavailable', errorMessage: 'The platform could not confirm this call, so it was not carried out.', log: [] });
+        return;
+      } catch {
+        await new Promise((resolve) => setTimeout(resolve, 250).unref());
+      }
+    }
+  }
+
+  /** Drives the call in this process without waiting for Temporal. */
+  async function headStart(call: NewCall, session: SessionTermsForCall): Promise<CallAnswer> {
+    const open: OpenCall = { ...call, attempt: 0, takenOver: false };
+    const end = await within(driver.drive(open), deps.answerTimeoutMs);
+    if (end === null) throw pending(call.id);
+    switch (end.tag) {
+      case 'settled': return settledAnswer(end, call, session);
+      case 'released': throw released(call.id, end.errorCode, end.errorMessage, call.workflowId);
+      case 'elsewhere': return answerFromRow(call.id, session, false);
+    }
+  }
+
+  /** The answer of a call that another process drives, or that ended before. */
+  async function answerFromRow(callId: string, session: SessionTermsForCall, replayed: boolean): Promise<CallAnswer> {
+    const deadlineMs = Date.now() + deps.answerTimeoutMs;
+    for (let pauseMs = 10; ; pauseMs = Math.min(POLL_MS_MAX, pauseMs * 2)) {
+      await within(driver.underWay(callId) ?? Promise.resolve(null), Math.max(0, deadlineMs - Date.now()));
+      const row = await store.call(callId);
+      if (row === null) throw new SuretyError('idempotency_in_progress', 'The first request with this Idempotency-Key has just been given up.');
+      if (row.state === 'settled') return storedAnswer(row, session, replayed);
+      if (row.state !== 'accepted') throw released(callId, row.error_code ?? 'proxy_failed', row.error_message ?? 'The call was released.', row.workflow_id);
+      if (Date.now() + pauseMs > deadlineMs) throw pending(callId);
+      await new Promise((resolve) => setTimeout(resolve, pauseMs));
+    }
+  }
+
+  return { run };
+}
+
+/** Null when the time is up first. */
+async function within<T>(promise: Promise<T>, timeoutMs: number): Promise<T | null> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<null>((resolve) => (timer = setTimeout(resolve, timeoutMs, null)));
+  try {
+    return await Promise.race([promise, late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+function isLow(spentMicros: bigint, maxTotalMicros: bigint, warnAtPercent: number): boolean {
+  return warnAtPercent > 0 && percentOf(spentMicros, maxTotalMicros) >= warnAtPercent;
+}
+
+function settledAnswer(end: Extract<CallEnd, { tag: 'settled' }>, call: NewCall, session: SessionTermsForCall): CallAnswer {
+  return {
+    callId: call.id, sessionId: session.id, workflowId: call.workflowId, responseJson: end.responseJson, serviceUsed: end.candidate.seller, serviceId: end.candidate.serviceId,
+    serviceName: end.candidate.serviceName, amountMicros: micros(end.candidate.priceMicros), latencyMs: end.latencyMs, retries: end.retries,
+    totalSpentMicros: micros(end.spentMicros), remainingMicros: micros(end.remainingMicros), requestCount: end.requestCount,
+    budgetLow: isLow(end.spentMicros, session.maxTotalMicros, session.warnAtPercent), replayed: false,
+  };
+}
+
+function storedAnswer(row: StoredCall, session: Pick<Session, 'maxTotalMicros' | 'warnAtPercent'>, replayed: boolean): CallAnswer {
+  return {
+    callId: row.id, sessionId: row.session_id, workflowId: row.workflow_id, responseJson: row.response, serviceUsed: row.seller, serviceId: row.service_id, serviceName: row.service_name,
+    amountMicros: micros(row.price), latencyMs: row.latency_ms, retries: row.attempt, totalSpentMicros: micros(row.spent), remainingMicros: micros(row.remaining),
+    requestCount: row.request_count, budgetLow: isLow(BigInt(row.spent), session.maxTotalMicros, session.warnAtPercent), replayed,
+  };
+}
+
+function pending(callId: string): SuretyError {
+  return new SuretyError('call_pending', 'The seller is still at work. The call goes on and will be settled or given back by itself.', { fundsStatus: 'held_pending', body: { callId } });
+}
+
+function released(callId: string, errorCode: string, message: string, workflowId: string | null): SuretyError {
+  const code: ErrorCode = isErrorCode(errorCode) ? errorCode : 'proxy_failed';
+  return new SuretyError(code, message, { body: { callId, workflowId } });
+}
+
+const refusals: Partial<Record<ErrorCode, string>> = {
+  not_found: 'There is no such session.',
+  forbidden: 'The session belongs to somebody else.',
+  session_closed: 'The session is closed.',
+  session_expired: 'The session has expired.',
+  rate_limited: 'The session allows fewer requests a minute.',
+  idempotency_mismatch: 'This Idempotency-Key was used before with a different request.',
+  idempotency_in_progress: 'The first request with this Idempotency-Key is still under way.',
+};
+
+/** Why a call was not accepted. `candidates`: what was wanted, for saying what it costs. */
+function refusal(accepted: Accepted, candidates: readonly Candidate[]): SuretyError {
+  const code: ErrorCode = isErrorCode(accepted.outcome) ? accepted.outcome : 'internal_error';
+  if (code === 'budget_exceeded') {
+    const price = candidates.reduce<Micros>((least, { priceMicros }) => (BigInt(priceMicros) < least ? micros(priceMicros) : least), micros(candidates[0]?.priceMicros ?? 0));
+    const remaining = formatMicros(accepted.remainingMicros);
+    return new SuretyError(code, `The cheapest fitting service costs ${formatMicros(price)}, and ${remaining} of the session's budget is left.`, {
+      body: { price: formatMicros(price), currency: 'USDC', remaining },
+    });
+  }
+  return new SuretyError(code, refusals[code] ?? 'The call was refused.', code === 'rate_limited' ? { retryAfterSecs: 60 } : {});
+}
+
+function outcomeOf(error: unknown): Parameters<Metrics['callEnded']>[0] {
+  if (!(error instanceof SuretyError)) return 'refused';
+  switch (error.code) {
+    case 'no_service': case 'budget_exceeded': case 'rate_limited': return error.code;
+    case 'session_closed': case 'session_expired': return 'session_closed';
+    case 'proxy_failed': case 'execution_unknown': return 'released';
+    case 'call_pending': return 'pending';
+    default: return 'refused';
+  }
+}
+
+/** The terms of a session that exists only for one call. */
+export function singleCallTerms(session: NewSession): SessionTermsForCall {
+  const { terms } = session;
+  return {
+    id: session.id, agentAddress: session.agent, maxTotalMicros: terms.maxTotalMicros, maxPerRequestMicros: terms.maxPerRequestMicros, strategy: terms.strategy,
+    allowedTypes: terms.allowedTypes, warnAtPercent: 0, usedMicros: 0n,
+  };
+}

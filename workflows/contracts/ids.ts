@@ -1,0 +1,12 @@
+/** Names that callers and workflows share. */
+
+/** One task queue for each shape of work, so that each can be scaled alone. */
+export const taskQueues = { gateway: 'surety-gateway' } as const;
+
+const workflowPrefixes = { gatewaySession: 'gateway-session', gatewayCalls: 'gateway-calls' } as const;
+export type WorkflowKind = keyof typeof workflowPrefixes;
+
+/** The id of the workflow of a payment; the only place that knows how it is built. */
+export function workflowIdFor(kind: WorkflowKind, id: string): string {
+  return `${workflowPrefixes[kind]}-${id}`;
+}
