@@ -101,6 +101,8 @@ export interface ErrorExtras {
   /** Further top-level keys of the error body, such as `price` or `expectedSeq`. */
   readonly body?: Readonly<Record<string, unknown>>;
   readonly retryAfterSecs?: number;
+  /** For the few routes where clients of the first system expect another status than the code's own. */
+  readonly status?: number;
   readonly cause?: unknown;
 }
 
@@ -117,7 +119,7 @@ export class SuretyError extends Error {
   }
 
   get status(): number {
-    return errorRules[this.code].status;
+    return this.extras.status ?? errorRules[this.code].status;
   }
 
   get retryable(): boolean {

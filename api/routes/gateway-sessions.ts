@@ -1,0 +1,151 @@
+/** Budget sessions of the gateway: open, read, list, close, log, dry run. */
+import { z } from 'zod';
+import { SuretyError } from '../../domain/errors.ts';
+import { sessionBounds, strategies, type SessionTerms, type Strategy } from '../../domain/gateway.ts';
+import { formatMicros } from '../../domain/money.ts';
+import type { RouteDeps } from '../deps.ts';
+import { dryRunOut, logOut, sessionOf, sessionOut, showDryRun, showLog, showSession } from '../gateway-shapes.ts';
+import { route, type Caller, type Route } from '../route.ts';
+import { amount, amountOut, cursor, limit, serviceType, writeCursor } from '../schemas.ts';
+import { callRequestBody, toCallRequest } from './gateway-calls.ts';
+
+const { expirySecsDefault, expirySecsMin, expirySecsMax, requestsPerMinuteDefault, requestsPerMinuteMax } = sessionBounds;
+
+/** Zero or less means the default; the code is what clients of the first system know. */
+const expiresInSecs = z.number().int()
+  .refine((secs) => secs <= 0 || (secs >= expirySecsMin && secs <= expirySecsMax), { error: `must be between ${expirySecsMin} and ${expirySecsMax}`, params: { code: 'invalid_amount' } })
+  .transform((secs) => (secs <= 0 ? expirySecsDefault : secs));
+
+const openBody = z.object({
+  maxTotal: amount.describe('The whole budget; it is held at once.'),
+  maxPerRequest: amount.optional().describe('Most that one call may cost; the whole budget when left out.'),
+  strategy: z.string().max(50).optional().describe(`How sellers are ranked: ${strategies.join(', ')}. Anything else means cheapest.`),
+  allowedTypes: z.array(serviceType).max(100).nullish().describe('Service types that may be bought; all when empty.'),
+  expiresInSecs: expiresInSecs.optional(),
+  warnAtPercent: z.number().int().optional().describe('Answers say `budgetLow` from this percentage on; outside 0 to 100 means never.'),
+  maxRequestsPerMinute: z.number().int().optional(),
+});
+
+function termsOf(body: z.output<typeof openBody>): SessionTerms {
+  const rpm = body.maxRequestsPerMinute ?? 0;
+  const warnAt = body.warnAtPercent ?? 0;
+  return {
+    maxTotalMicros: body.maxTotal, maxPerRequestMicros: body.maxPerRequest ?? body.maxTotal,
+    strategy: strategies.find((name) => name === body.strategy) ?? ('cheapest' satisfies Strategy),
+    allowedTypes: body.allowedTypes ?? [], warnAtPercent: warnAt >= 0 && warnAt <= 100 ? warnAt : 0,
+    maxRequestsPerMinute: rpm <= 0 ? requestsPerMinuteDefault : Math.min(rpm, requestsPerMinuteMax),
+    expiresAt: new Date(Date.now() + (body.expiresInSecs ?? expirySecsDefault) * 1_000),
+  };
+}
+
+const sessionParams = z.object({ id: z.string().max(64) });
+
+/** The session, if it is the caller's. Errors: not_found, forbidden. */
+async function ownSession({ prisma }: RouteDeps, caller: Caller, id: string) {
+  const row = await prisma.gatewaySession.findUnique({ where: { id } });
+  if (row === null) throw new SuretyError('not_found', 'There is no such session.');
+  if (row.agentAddress !== caller.address) throw new SuretyError('forbidden', 'The session belongs to somebody else.');
+  return row;
+}
+
+export function gatewaySessionRoutes(deps: RouteDeps): Route[] {
+  return [...openAndCloseRoutes(deps), ...readRoutes(deps)];
+}
+
+function openAndCloseRoutes({ gateway }: RouteDeps): Route[] {
+  return [
+    route({
+      method: 'post', path: '/v1/gateway/sessions', access: 'agent', tag: 'Gateway',
+      summary: 'Opens a session: the budget is held, calls draw on it, and the rest comes back when it ends.',
+      body: openBody, answer: z.object({ session: sessionOut, token: z.string() }), answerStatus: 201,
+      errors: ['insufficient_balance', 'invalid_amount', 'idempotency_mismatch', 'unavailable'],
+      handler: async ({ caller, body, idempotencyClaim }) => {
+        const opened = gateway.openSession(caller.address, caller.tenantId, termsOf(body), idempotencyClaim()).catch((error: unknown): never => {
+          if (!(error instanceof SuretyError) || error.code !== 'insufficient_balance') throw error;
+          const price = formatMicros(body.maxTotal);
+          throw new SuretyError('insufficient_balance', `There is not enough available money to hold a budget of ${price} USDC.`, { cause: error, body: { price, currency: 'USDC', amount: price } });
+        });
+        const { session, replayed } = await opened;
+        return { status: 201, body: { session: showSession(session), token: session.id }, ...(replayed ? { headers: { 'Idempotent-Replayed': 'true' } } : {}) };
+      },
+    }),
+    route({
+      method: 'delete', path: '/v1/gateway/sessions/:id', access: 'agent', tag: 'Gateway',
+      summary: 'Ends a session and returns the rest of its budget. Again changes nothing.',
+      params: sessionParams, answer: z.object({ session: sessionOut, totalSpent: amountOut, totalRefunded: amountOut, stillReserved: amountOut, requestCount: z.number().int() }),
+      errors: ['not_found', 'forbidden', 'unavailable'],
+      handler: async ({ caller, params }) => {
+        const session = await gateway.closeSession(caller.address, params.id);
+        const { maxTotalMicros, spentMicros, reservedMicros, requestCount } = session;
+        return {
+          body: {
+            session: showSession(session), totalSpent: formatMicros(spentMicros), totalRefunded: formatMicros(maxTotalMicros - spentMicros - reservedMicros),
+            // Calls under way keep their price; it is paid or given back when they end.
+            stillReserved: formatMicros(reservedMicros), requestCount,
+          },
+        };
+      },
+    }),
+    route({
+      method: 'post', path: '/v1/gateway/sessions/:id/dry-run', access: 'agent', tag: 'Gateway',
+      summary: 'Says what a call would do and cost now, without doing it.',
+      params: sessionParams, body: callRequestBody, answer: z.object({ result: dryRunOut }), errors: ['not_found', 'forbidden', 'no_service'],
+      handler: async ({ caller, params, body }) => ({ body: { result: showDryRun(await gateway.dryRun(caller.address, params.id, toCallRequest(body, null))) } }),
+    }),
+  ];
+}
+
+function readRoutes(deps: RouteDeps): Route[] {
+  const { prisma } = deps;
+  return [
+    route({
+      method: 'get', path: '/v1/gateway/sessions', access: 'agent', tag: 'Gateway', summary: 'Your sessions, newest first.',
+      query: z.object({ limit: limit(200, 50), cursor }),
+      answer: z.object({ sessions: z.array(sessionOut), count: z.number().int(), has_more: z.boolean(), next_cursor: z.string().optional() }),
+      handler: async ({ caller, query }) => {
+        const rows = await prisma.gatewaySession.findMany({
+          where: { agentAddress: caller.address, singleCall: false }, orderBy: [{ createdAt: 'desc' }, { id: 'desc' }], take: query.limit + 1,
+          ...(query.cursor === undefined ? {} : { cursor: { id: query.cursor.id }, skip: 1 }),
+        });
+        const page = rows.slice(0, query.limit);
+        const last = page.at(-1);
+        const more = rows.length > page.length && last !== undefined;
+        return { body: { sessions: page.map((row) => showSession(sessionOf(row))), count: page.length, has_more: more, ...(more ? { next_cursor: writeCursor(last.createdAt, last.id) } : {}) } };
+      },
+    }),
+    route({
+      method: 'get', path: '/v1/gateway/sessions/:id', access: 'agent', tag: 'Gateway', summary: 'One session.',
+      params: sessionParams, answer: z.object({ session: sessionOut }), errors: ['not_found', 'forbidden'],
+      handler: async ({ caller, params }) => ({ body: { session: showSession(sessionOf(await ownSession(deps, caller, params.id))) } }),
+    }),
+    route({
+      method: 'get', path: '/v1/gateway/sessions/:id/logs', access: 'agent', tag: 'Gateway',
+      summary: 'Every call of a session, newest first, with each attempt at a seller.',
+      params: sessionParams, query: z.object({ limit: limit(1_000, 100), cursor }),
+      answer: z.object({ logs: z.array(logOut), count: z.number().int(), has_more: z.boolean(), next_cursor: z.string().optional() }), errors: ['not_found', 'forbidden'],
+      handler: async ({ caller, params, query }) => {
+        const session = await ownSession(deps, caller, params.id);
+        const rows = await prisma.gatewayCall.findMany({
+          where: { sessionId: session.id }, orderBy: [{ acceptedAt: 'desc' }, { id: 'desc' }], take: query.limit + 1,
+          ...(query.cursor === undefined ? {} : { cursor: { id: query.cursor.id }, skip: 1 }),
+        });
+        const page = rows.slice(0, query.limit);
+        const last = page.at(-1);
+        const more = rows.length > page.length && last !== undefined;
+        return { body: { logs: page.map(showLog), count: page.length, has_more: more, ...(more ? { next_cursor: writeCursor(last.acceptedAt, last.id) } : {}) } };
+      },
+    }),
+    route({
+      method: 'get', path: '/v1/gateway/calls/:id', access: 'agent', tag: 'Gateway', summary: 'One call: its state, its attempts, and where the money is.',
+      params: sessionParams, answer: z.object({ call: logOut }), errors: ['not_found', 'forbidden'],
+      handler: async ({ caller, params }) => {
+        const row = await prisma.gatewayCall.findUnique({ where: { id: params.id } });
+        if (row === null) throw new SuretyError('not_found', 'There is no such call.');
+        if (row.buyer !== caller.address && row.seller !== caller.address) throw new SuretyError('forbidden', 'Only buyer and seller may see a call.');
+        const response: unknown = row.response === null || row.buyer !== caller.address ? null : JSON.parse(row.response);
+        return { body: { call: { ...showLog(row), response } } };
+      },
+    }),
+  ];
+}
+
