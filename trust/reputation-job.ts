@@ -24,15 +24,18 @@ const failuresMax = 10_000;
 /** Any number, as long as every process uses the same: one scores, the others skip. */
 const JOB_LOCK = 7_239_402;
 
-// Only what a seller did counts against it: an attempt without an answer, or with a wrong one. The log of a call names each seller asked.
+// Only what a seller did counts against it. Not its 4xx answers: a buyer who sends nonsense to all sellers would ruin them. Not the
+// attempts our own circuit breaker skipped, and not those of a call that was given up because a process of ours died.
+const sellersFault = `(e ->> 'outcome' IN ('timeout', 'connect_error', 'refused_address', 'reset', 'too_large', 'redirect', 'bad_encoding')
+       OR e ->> 'outcome' = 'error_answer' AND ((e ->> 'httpStatus')::integer >= 500 OR (e ->> 'httpStatus')::integer IN (408, 429)))`;
 const noteFailuresSql = `
-WITH c AS (SELECT id, seller, buyer, state, attempts, finished_at FROM gateway_call
+WITH c AS (SELECT id, buyer, attempts, finished_at FROM gateway_call
             WHERE (state = 'released' OR attempt > 0) AND finished_at > $1 ORDER BY finished_at LIMIT $2),
 noted AS (
   INSERT INTO seller_failure (call_id, seller, buyer, failed_at)
   SELECT c.id, x.seller, c.buyer, c.finished_at FROM c CROSS JOIN LATERAL (
     SELECT DISTINCT e ->> 'seller' AS seller FROM jsonb_array_elements(c.attempts) e
-     WHERE e ->> 'seller' IS NOT NULL AND (c.state = 'released' OR e ->> 'seller' <> c.seller)) x
+     WHERE e ->> 'seller' IS NOT NULL AND ${sellersFault}) x
   ON CONFLICT DO NOTHING)
 SELECT count(*)::integer AS read, max(finished_at) AS last FROM c`;
 

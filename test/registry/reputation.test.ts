@@ -58,12 +58,13 @@ describe('The job', () => {
   const job = (budgetMs?: number) => createReputationJob({ pool: db.pool, log: silent, budgetMs });
   const of = async (address: string) => (await createReputationReader({ pool: db.pool }).of([address]))[0];
 
-  /** A call that failed at its sellers and was given back, or went on to the last of them. */
-  async function aFailedCall(buyer: string, sellers: readonly string[], state: 'released' | 'settled' = 'released'): Promise<void> {
-    const attempts = JSON.stringify(sellers.map((seller) => ({ seller })));
+  interface Attempt { seller: string; outcome: string; httpStatus?: number }
+  /** A call that was given back after these attempts, or settled with the last of them. */
+  async function aTroubledCall(buyer: string, attempts: readonly Attempt[], state: 'released' | 'settled' = 'released'): Promise<void> {
     await db.pool.query(
       `INSERT INTO gateway_call (id, session_id, buyer, service_type, attempts, attempt, state, seller, finished_at)
-       VALUES ('call_' || gen_random_uuid(), 'gw_x', $1, 't', $2, $3, $4, $5, clock_timestamp())`, [buyer, attempts, sellers.length - 1, state, sellers.at(-1)]);
+       VALUES ('call_' || gen_random_uuid(), 'gw_x', $1, 't', $2, $3, $4, $5, clock_timestamp())`,
+      [buyer, JSON.stringify(attempts), Math.max(0, attempts.length - 1), state, attempts.at(-1)?.seller ?? null]);
   }
 
   test('counts each settled payment once, for both sides, however often it runs', async () => {
@@ -95,13 +96,25 @@ describe('The job', () => {
 
   test('holds failures against the sellers that failed, not against the one that delivered or the buyer', async () => {
     const [buyer, bad, good] = [await anAgent(registry), await anAgent(registry), await anAgent(registry)];
-    await aFailedCall(buyer.address, [bad.address]);
-    await aFailedCall(buyer.address, [bad.address, good.address], 'settled');
+    const timeout = { seller: bad.address, outcome: 'timeout' };
+    await aTroubledCall(buyer.address, [timeout]);
+    await aTroubledCall(buyer.address, [timeout, timeout, { seller: good.address, outcome: 'delivered', httpStatus: 200 }], 'settled');
     await job().runOnce();
     await job().runOnce();
     expect(await of(bad.address)).toMatchObject({ failed: 2, successRate: 0 });
     expect(await of(good.address)).toMatchObject({ failed: 0 });
     expect(await of(buyer.address)).toMatchObject({ failed: 0 });
+  });
+
+  test.each<[string, string, number | undefined, number]>([
+    ['no answer', 'timeout', undefined, 1], ['a broken connection', 'reset', undefined, 1], ['an answer that is too large', 'too_large', undefined, 1],
+    ['a server error', 'error_answer', 500, 1], ['being busy', 'error_answer', 429, 1],
+    ['refusing a bad request', 'error_answer', 400, 0], ['not being asked', 'circuit_open', undefined, 0], ['a delivery', 'delivered', 200, 0],
+  ])('counts %s as it should', async (_, outcome, httpStatus, failed) => {
+    const { address } = await anAgent(registry);
+    await aTroubledCall(anAddress(), [{ seller: address, outcome, httpStatus }]);
+    await job().runOnce();
+    expect(await of(address)).toMatchObject({ failed });
   });
 
   test('does not let claims, deposits or holds count', async () => {
