@@ -11,6 +11,9 @@ const REQUEST_MS_MAX = 20_000;
 /** Longer than the minute after which common load balancers let go, so that they close first and never write into a closed door. */
 const KEEP_ALIVE_MS = 65_000;
 
+/** How long a client that was refused has to read why. */
+const LINGER_MS = 500;
+
 /** Not listening yet. Requests that are not HTTP are answered with the usual JSON error. */
 export function createHttpServer(app: RequestListener): Server {
   const server = createServer({
@@ -38,4 +41,6 @@ function refuse(code: string | undefined, socket: Duplex): void {
   const [status, message] = refusals[code ?? ''] ?? ['400 Bad Request', 'This is not a valid HTTP request.'];
   const body = JSON.stringify(errorBody(new SuretyError('invalid_request', message)));
   socket.end(`HTTP/1.1 ${status}\r\nContent-Type: application/json; charset=utf-8\r\nContent-Length: ${Buffer.byteLength(body)}\r\nConnection: close\r\n\r\n${body}`);
+  // Ended is not closed: the request whose body will never come must learn that its connection is gone.
+  setTimeout(() => socket.destroy(), LINGER_MS).unref();
 }

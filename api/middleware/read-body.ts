@@ -72,7 +72,10 @@ function readBytes(req: IncomingMessage): Promise<Buffer> {
     }
     const chunks: Buffer[] = [];
     let length = 0;
+    const { socket } = req;
     req.on('data', onData).on('end', onEnd).on('error', onGone).on('close', onGone);
+    // Once the request was answered (its time was up), Node no longer tells it that its connection closed.
+    socket.on('close', onGone);
 
     function onData(chunk: Buffer): void {
       length += chunk.length;
@@ -95,6 +98,7 @@ function readBytes(req: IncomingMessage): Promise<Buffer> {
     }
     function settle(): void {
       req.off('data', onData).off('end', onEnd).off('error', onGone).off('close', onGone);
+      socket.off('close', onGone);
       req.on('error', ignore);
     }
     /** The rest is read and thrown away: a closed door would reset the connection before the client could read why. */

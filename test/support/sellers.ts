@@ -33,6 +33,8 @@ export interface SellerRequest {
   readonly headers: IncomingHttpHeaders;
   readonly idempotencyKey: string | null;
   readonly body: string;
+  /** Of the client's end of the connection; the same port means the same connection. */
+  readonly port: number | undefined;
   /** Set when the answer was completely written. */
   answered: boolean;
 }
@@ -72,7 +74,7 @@ export async function startSeller(name = 'seller', behaviour: Behaviour = { kind
     const body = await textOf(req);
     const key = req.headers['idempotency-key'];
     const request: SellerRequest = {
-      method: req.method ?? '', path: req.url ?? '', headers: req.headers, idempotencyKey: typeof key === 'string' ? key : null, body, answered: false,
+      method: req.method ?? '', path: req.url ?? '', headers: req.headers, idempotencyKey: typeof key === 'string' ? key : null, body, port: req.socket.remotePort, answered: false,
     };
     requests.push(request);
     res.on('finish', () => (request.answered = true));
@@ -157,8 +159,11 @@ async function sendHuge(res: ServerResponse, bytes: number): Promise<void> {
 
 function drained(res: ServerResponse): Promise<void> {
   return new Promise((resolve) => {
-    res.once('drain', resolve);
-    res.once('close', resolve);
+    const done = (): void => {
+      res.off('drain', done).off('close', done);
+      resolve();
+    };
+    res.on('drain', done).on('close', done);
   });
 }
 
