@@ -67,8 +67,8 @@ export async function openSession(play: Play, step: Step, owner: Player, wish: S
   const { token } = await play.wire.must('POST', '/v1/gateway/sessions', { apiKey: owner.apiKey, body: wish });
   const session = { owner, token: token as string };
   play.sessions.push(session);
-  const strategy = wish.strategy === undefined ? '' : `, strategy "${wish.strategy}"`;
-  step.money(`${owner.name} opens a session: ${wish.maxTotal} is set aside for it, nobody is paid yet${strategy}.`);
+  const strategy = wish.strategy === undefined ? '' : ` (strategy "${wish.strategy}")`;
+  step.money(`${owner.name} opens a session${strategy}: ${wish.maxTotal} is set aside for it, nobody is paid yet.`);
   return session;
 }
 
@@ -90,7 +90,7 @@ export function notePurchase(play: Play, step: Step, buyer: Player, answer: Json
   const amountMicros = readAmount(answer.amountPaid);
   const purchase = { buyer: buyer.address, seller: answer.serviceUsed as string, amountMicros };
   play.purchases.push(purchase);
-  step.money(`${buyer.name} pays ${coins(amountMicros)} to ${seller?.name ?? answer.serviceUsed} (answered in ${answer.latencyMs} ms).`);
+  step.money(`${buyer.name} pays ${coins(amountMicros)} to ${seller?.name ?? answer.serviceUsed}, who answered in ${answer.latencyMs} ms.`);
   return purchase;
 }
 

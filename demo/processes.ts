@@ -48,7 +48,7 @@ export interface Child {
 export async function startChild(options: ChildOptions): Promise<Child> {
   mkdirSync(dirname(options.logFile), { recursive: true });
   const log = openSync(options.logFile, 'a');
-  const child = spawn(process.execPath, ['--import', 'tsx', '--import', leash, options.script, ...(options.args ?? [])], {
+  const child = spawn(process.execPath, [...(process.env.BENCH_PROFILE !== undefined && options.script.includes('api/main') ? ['--cpu-prof', '--cpu-prof-dir=' + process.env.BENCH_PROFILE] : []), '--import', 'tsx', '--import', leash, options.script, ...(options.args ?? [])], {
     cwd: root, detached: true, env: { ...cleanEnv(), ...options.env },
     stdio: options.channel === true ? ['ignore', 'pipe', log, 'ipc'] : ['ignore', 'pipe', log],
   });

@@ -84,8 +84,9 @@ export function createShop(desks: readonly Desk[], isFromPlatform: SignatureChec
 
   /** The promise is remembered before the work begins, so a second request that comes in the middle waits for the same work. */
   function once(desk: Desk, body: string, job: Job): Promise<Answer> {
-    const key = job.idempotencyKey;
-    const bodyHash = createHash('sha256').update(desk.path).update('\n').update(body).digest('hex');
+    // The sellers of this process are strangers to each other: one call that goes on to the next seller keeps its key.
+    const key = job.idempotencyKey === null ? null : `${desk.path} ${job.idempotencyKey}`;
+    const bodyHash = createHash('sha256').update(body).digest('hex');
     const known = key === null ? undefined : remembered.get(key);
     if (known !== undefined) {
       known.job.requests += 1;

@@ -17,13 +17,13 @@ export function tellCrash(story: Story, play: Play): Promise<void> {
     const pressBefore = await balanceOf(play, press);
     const session = await openSession(play, step, nova, { maxTotal: '0.50' });
     const wish: CallWish = { serviceType: 'thorough-reading', params: { text: await repositoryFile('README.md') }, idempotencyKey: `demo-${randomUUID()}` };
-    step.say('Nova orders a thorough reading (0.10) of Slow Press, who works for four seconds.');
+    step.say('Nova orders a thorough reading (0.10) of Slow Press, who takes four seconds for it.');
     await killDuring(play, step, session, wish);
 
     step.say('Nothing runs now that could finish the call; the truth is in Postgres, the promise in Temporal. A new process is started, as an operator\'s machine would do.');
     await step.wait('the new process starts', play.house.startNode());
     const between = await balanceOf(play, nova);
-    step.money(`Nova's ${coins(between.heldMicros)} are still set aside: not lost, and not paid to anybody yet.`);
+    step.money(`In its open sessions, Nova still has ${coins(between.heldMicros)} set aside: not lost, and not paid to anybody yet.`);
 
     step.say('Nova does not know what became of its call, and simply asks again with the same Idempotency-Key.');
     const answer = await step.wait('the interrupted call is finished', askUntilAnswered(play, session, wish));

@@ -64,6 +64,11 @@ describe('a seller of the demo', () => {
     expect((await order('/count', { 'idempotency-key': 'call_4' }, '{"a":2}')).status).toBe(422);
   });
 
+  test('is a stranger to the other sellers: the same key means nothing to them', async () => {
+    await order('/count', { 'idempotency-key': 'call_5' }, '{"a":1}');
+    expect((await order('/slow', { 'idempotency-key': 'call_5' }, '{"a":2}')).status).toBe(200);
+  });
+
   test.each([
     ['less than the price', '0.019999'], ['no number', 'much'], ['nothing', ''], ['zero', '0.00'],
   ])('does not work for %s', async (_, amount) => {
