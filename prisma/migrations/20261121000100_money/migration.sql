@@ -125,43 +125,44 @@ END $$;
 -- Pays out of holds, many at once; entry i moves amounts[i] of hold holds[i] to payees[i], less fees[i] for the platform.
 -- refs[i] makes the payment unique. Rows are locked in id order (holds, then accounts), which prevents deadlocks. All or nothing.
 CREATE FUNCTION ledger_capture(p_holds text[], p_refs text[], p_payees text[], p_amounts bigint[], p_fees bigint[], p_fee_owner text) RETURNS void LANGUAGE plpgsql AS $$
-DECLARE v_fee_account bigint;
+DECLARE
+  v_payers bigint[]; v_payee_ids bigint[]; v_buckets text[]; v_assets text[]; v_fee_account bigint;
 BEGIN
-  INSERT INTO account (owner, asset)
-  SELECT DISTINCT x.payee, h.asset FROM unnest(p_holds, p_payees) AS x(hold_id, payee) JOIN hold h ON h.id = x.hold_id
-   WHERE NOT EXISTS (SELECT 1 FROM account a WHERE a.owner = x.payee AND a.asset = h.asset)
-  ON CONFLICT (owner, asset) DO NOTHING;
   PERFORM 1 FROM hold WHERE id = ANY (p_holds) ORDER BY id FOR NO KEY UPDATE;
-  PERFORM 1 FROM account a WHERE a.id IN (
-    SELECT h.account_id FROM hold h WHERE h.id = ANY (p_holds)
-    UNION SELECT b.id FROM account b WHERE b.owner = ANY (p_payees)) ORDER BY a.id FOR NO KEY UPDATE;
+  -- Accounts are looked up once; everything below works on arrays of the same order.
+  LOOP
+    SELECT array_agg(h.account_id ORDER BY x.n), array_agg(b.id ORDER BY x.n), array_agg(h.bucket ORDER BY x.n), array_agg(h.asset ORDER BY x.n)
+      INTO v_payers, v_payee_ids, v_buckets, v_assets
+      FROM unnest(p_holds, p_payees) WITH ORDINALITY AS x(hold_id, payee, n)
+      JOIN hold h ON h.id = x.hold_id LEFT JOIN account b ON b.owner = x.payee AND b.asset = h.asset;
+    EXIT WHEN array_position(v_payee_ids, NULL) IS NULL;
+    INSERT INTO account (owner, asset)
+    SELECT DISTINCT x.payee, x.asset FROM unnest(p_payees, v_assets, v_payee_ids) AS x(payee, asset, id) WHERE x.id IS NULL ORDER BY 1
+    ON CONFLICT (owner, asset) DO NOTHING;
+  END LOOP;
+  PERFORM 1 FROM account WHERE id = ANY (v_payers || v_payee_ids) ORDER BY id FOR NO KEY UPDATE;
 
   UPDATE hold h SET captured = h.captured + x.amount
     FROM (SELECT hold_id, sum(amount)::bigint AS amount FROM unnest(p_holds, p_amounts) AS u(hold_id, amount) GROUP BY hold_id) x
    WHERE h.id = x.hold_id;
-
-  WITH entry AS (
-    SELECT x.ref, x.amount, x.fee, h.account_id AS payer, h.bucket, h.asset, b.id AS payee
-      FROM unnest(p_holds, p_refs, p_payees, p_amounts, p_fees) AS x(hold_id, ref, payee, amount, fee)
-      JOIN hold h ON h.id = x.hold_id JOIN account b ON b.owner = x.payee AND b.asset = h.asset
-  ), posted AS (
-    INSERT INTO posting (ref, kind, asset, debit_account, debit_bucket, credit_account, credit_bucket, amount)
-    SELECT ref, 'capture', asset, payer, bucket, payee, 'available', amount - fee FROM entry
-  ), delta AS (
-    SELECT account_id, sum(pending)::bigint AS pending, sum(escrowed)::bigint AS escrowed, sum(gained)::bigint AS gained, sum(spent)::bigint AS spent
-      FROM (SELECT payer AS account_id, CASE bucket WHEN 'pending' THEN amount ELSE 0 END AS pending,
-                   CASE bucket WHEN 'escrowed' THEN amount ELSE 0 END AS escrowed, 0 AS gained, amount AS spent FROM entry
-            UNION ALL SELECT payee, 0, 0, amount - fee, 0 FROM entry) side GROUP BY account_id
-  )
+  INSERT INTO posting (ref, kind, asset, debit_account, debit_bucket, credit_account, credit_bucket, amount)
+  SELECT ref, 'capture', asset, payer, bucket, payee, 'available', amount - fee
+    FROM unnest(p_refs, v_assets, v_payers, v_buckets, v_payee_ids, p_amounts, p_fees) AS x(ref, asset, payer, bucket, payee, amount, fee);
   UPDATE account a SET available = a.available + d.gained, pending = a.pending - d.pending, escrowed = a.escrowed - d.escrowed,
                        total_in = a.total_in + d.gained, total_out = a.total_out + d.spent, updated_at = now()
-    FROM delta d WHERE a.id = d.account_id;
+    FROM (SELECT account_id, sum(pending)::bigint AS pending, sum(escrowed)::bigint AS escrowed, sum(gained)::bigint AS gained, sum(spent)::bigint AS spent
+            FROM (SELECT payer AS account_id, CASE bucket WHEN 'pending' THEN amount ELSE 0 END AS pending,
+                         CASE bucket WHEN 'escrowed' THEN amount ELSE 0 END AS escrowed, 0 AS gained, amount AS spent
+                    FROM unnest(v_payers, v_buckets, p_amounts) AS x(payer, bucket, amount)
+                  UNION ALL SELECT payee, 0, 0, amount - fee, 0 FROM unnest(v_payee_ids, p_amounts, p_fees) AS x(payee, amount, fee)) side
+           GROUP BY account_id) d
+   WHERE a.id = d.account_id;
 
-  IF EXISTS (SELECT 1 FROM unnest(p_fees) AS f(fee) WHERE fee > 0) THEN
+  IF 0 < ANY (p_fees) THEN
     v_fee_account := ledger_account(p_fee_owner, 'USDC');
     INSERT INTO posting (ref, kind, asset, debit_account, debit_bucket, credit_account, credit_bucket, amount)
-    SELECT x.ref, 'fee', h.asset, h.account_id, h.bucket, v_fee_account, 'available', x.fee
-      FROM unnest(p_holds, p_refs, p_fees) AS x(hold_id, ref, fee) JOIN hold h ON h.id = x.hold_id WHERE x.fee > 0;
+    SELECT x.ref, 'fee', x.asset, x.payer, x.bucket, v_fee_account, 'available', x.fee
+      FROM unnest(p_refs, v_assets, v_payers, v_buckets, p_fees) AS x(ref, asset, payer, bucket, fee) WHERE x.fee > 0;
     INSERT INTO unfolded_fee (ref, account_id, amount)
     SELECT x.ref, v_fee_account, x.fee FROM unnest(p_refs, p_fees) AS x(ref, fee) WHERE x.fee > 0;
   END IF;

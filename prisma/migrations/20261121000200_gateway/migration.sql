@@ -106,29 +106,38 @@ BEGIN
   RETURN true;
 END $$;
 
+-- What the process sends to have calls accepted. JSON is read once, into these.
+CREATE TYPE gateway_call_item AS (
+  pos integer, id text, session_id text, buyer text, service_type text, params text, candidates jsonb, key text, hash text, price bigint, fee_bps integer,
+  seller text, service_id text, service_name text, workflow_id text
+);
+
 -- Accepts calls, many at once: writes the call row and reserves its price in the session's budget. From this commit on the
 -- platform owes the call an end. outcome: accepted, replay (same key and body: existing_id), or the code of the refusal.
 CREATE FUNCTION gateway_accept(p json, p_driver text, p_lease_ms integer)
 RETURNS TABLE (pos integer, outcome text, existing_id text, remaining bigint) LANGUAGE plpgsql AS $$
 DECLARE
+  v_items gateway_call_item[]; v_sessions text[]; v_keyed boolean; v_taken text[] := '{}';
   r record; v_session text := ''; v_left bigint; v_count integer; v_now timestamptz := clock_timestamp();
-  v_ok integer[] := '{}'; v_refused text[] := '{}';
+  v_ok integer[] := '{}'; v_ok_sessions text[] := '{}'; v_ok_prices bigint[] := '{}'; v_refused text[] := '{}';
 BEGIN
-  PERFORM 1 FROM gateway_session s WHERE s.id IN (SELECT x.session_id FROM json_to_recordset(p) AS x(session_id text)) ORDER BY s.id FOR NO KEY UPDATE;
-
+  SELECT array_agg(x), array_agg(DISTINCT x.session_id), bool_or(x.key IS NOT NULL) INTO v_items, v_sessions, v_keyed FROM json_populate_recordset(NULL::gateway_call_item, p) x;
+  PERFORM 1 FROM gateway_session s WHERE s.id = ANY (v_sessions) ORDER BY s.id FOR NO KEY UPDATE;
   -- Keys are taken in sorted order and only after the sessions are locked, so two batches cannot wait for each other in a ring.
-  FOR r IN
-    WITH x AS (SELECT * FROM json_to_recordset(p) AS x(pos integer, id text, session_id text, buyer text, price bigint, key text, hash text)),
-    taken AS (
+  IF v_keyed THEN
+    WITH taken AS (
       INSERT INTO idempotency (agent_address, key, request_hash, resource_id)
-      SELECT x.buyer, x.key, x.hash, x.id FROM x WHERE x.key IS NOT NULL ORDER BY x.buyer, x.key
+      SELECT x.buyer, x.key, x.hash, x.id FROM unnest(v_items) x WHERE x.key IS NOT NULL ORDER BY x.buyer, x.key
       ON CONFLICT DO NOTHING RETURNING resource_id
-    )
+    ) SELECT coalesce(array_agg(resource_id), '{}') INTO v_taken FROM taken;
+  END IF;
+
+  FOR r IN
     SELECT x.pos, x.id, x.session_id, x.buyer, x.price, x.key, x.hash, s.id AS found, s.status, s.agent_address, s.expires_at, s.max_per_request,
            s.max_total - s.spent - s.reserved AS left_now, s.max_requests_per_minute AS rpm,
            CASE WHEN s.window_started_at > v_now - interval '1 minute' THEN s.window_count ELSE 0 END AS in_window,
-           x.key IS NOT NULL AND t.resource_id IS NULL AS repeated
-      FROM x LEFT JOIN taken t ON t.resource_id = x.id LEFT JOIN gateway_session s ON s.id = x.session_id
+           x.key IS NOT NULL AND x.id <> ALL (v_taken) AS repeated
+      FROM unnest(v_items) x LEFT JOIN gateway_session s ON s.id = x.session_id
      ORDER BY x.session_id, x.pos
   LOOP
     IF r.session_id <> v_session THEN
@@ -152,7 +161,8 @@ BEGIN
       WHEN r.price > v_left OR r.price > r.max_per_request THEN 'budget_exceeded'
       ELSE 'accepted' END;
     IF outcome = 'accepted' THEN
-      v_left := v_left - r.price; v_ok := v_ok || r.pos; remaining := v_left;
+      v_left := v_left - r.price; remaining := v_left;
+      v_ok := v_ok || r.pos; v_ok_sessions := v_ok_sessions || r.session_id; v_ok_prices := v_ok_prices || r.price;
     ELSIF r.key IS NOT NULL THEN
       v_refused := v_refused || r.id;
     END IF;
@@ -164,17 +174,16 @@ BEGIN
   UPDATE gateway_session s SET reserved = s.reserved + d.price, updated_at = v_now,
          window_count = d.calls + CASE WHEN s.window_started_at > v_now - interval '1 minute' THEN s.window_count ELSE 0 END,
          window_started_at = CASE WHEN s.window_started_at > v_now - interval '1 minute' THEN s.window_started_at ELSE v_now END
-    FROM (SELECT x.session_id, sum(x.price)::bigint AS price, count(*)::integer AS calls
-            FROM json_to_recordset(p) AS x(pos integer, session_id text, price bigint) WHERE x.pos = ANY (v_ok) GROUP BY x.session_id) d
+    FROM (SELECT u.session_id, sum(u.price)::bigint AS price, count(*)::integer AS calls FROM unnest(v_ok_sessions, v_ok_prices) AS u(session_id, price) GROUP BY u.session_id) d
    WHERE s.id = d.session_id;
   INSERT INTO gateway_call (id, session_id, buyer, service_type, params, candidates, idempotency_key, reserved, fee_bps, seller, service_id, service_name,
                             driver, lease_until, workflow_id, accepted_at)
   SELECT x.id, x.session_id, x.buyer, x.service_type, x.params, x.candidates, x.key, x.price, x.fee_bps, x.seller, x.service_id, x.service_name,
          p_driver, v_now + p_lease_ms * interval '1 millisecond', x.workflow_id, v_now
-    FROM json_to_recordset(p) AS x(pos integer, id text, session_id text, buyer text, service_type text, params text, candidates jsonb, key text,
-                                   price bigint, fee_bps integer, seller text, service_id text, service_name text, workflow_id text)
-   WHERE x.pos = ANY (v_ok);
+    FROM unnest(v_items) x WHERE x.pos = ANY (v_ok);
 END $$;
+
+CREATE TYPE gateway_delivery_item AS (pos integer, id text, attempt integer, http_status integer, response text, latency_ms integer, log jsonb);
 
 -- Settles delivered calls, many at once: the reserved price goes from the session's hold to the seller, the row keeps the answer.
 -- outcome: settled, or the state that was there before (settled again → already_settled, released), or superseded when another
@@ -182,12 +191,13 @@ END $$;
 CREATE FUNCTION gateway_settle(p json, p_fee_owner text)
 RETURNS TABLE (pos integer, outcome text, spent bigint, remaining bigint, request_count integer) LANGUAGE plpgsql AS $$
 DECLARE
-  r record; v_ids text[] := '{}'; v_sessions text[] := '{}'; v_sellers text[] := '{}'; v_prices bigint[] := '{}'; v_fees bigint[] := '{}';
-  v_pos integer[] := '{}'; v_rest_holds text[] := '{}'; v_rest_refs text[] := '{}'; v_rest bigint[] := '{}'; v_seen text := '';
+  v_items gateway_delivery_item[]; r record; v_ids text[] := '{}'; v_sessions text[] := '{}'; v_sellers text[] := '{}'; v_prices bigint[] := '{}';
+  v_fees bigint[] := '{}'; v_pos integer[] := '{}'; v_seen text := ''; v_single text[];
 BEGIN
+  SELECT array_agg(x) INTO v_items FROM json_populate_recordset(NULL::gateway_delivery_item, p) x;
   FOR r IN
     SELECT x.pos, x.attempt AS asked, c.id, c.state, c.attempt, c.session_id, c.seller, c.reserved, c.fee_bps
-      FROM json_to_recordset(p) AS x(pos integer, id text, attempt integer) JOIN gateway_call c ON c.id = x.id ORDER BY c.id FOR NO KEY UPDATE OF c
+      FROM unnest(v_items) x JOIN gateway_call c ON c.id = x.id ORDER BY c.id FOR NO KEY UPDATE OF c
   LOOP
     IF r.state = 'accepted' AND r.attempt = r.asked AND r.id <> v_seen THEN
       v_seen := r.id;
@@ -202,16 +212,17 @@ BEGIN
 
   UPDATE gateway_call c SET state = 'settled', price = c.reserved, fee = c.reserved * c.fee_bps / 10000, reserved = 0, http_status = x.http_status,
          response = x.response, latency_ms = x.latency_ms, attempts = c.attempts || x.log, finished_at = clock_timestamp(), lease_until = NULL
-    FROM json_to_recordset(p) AS x(pos integer, id text, http_status integer, response text, latency_ms integer, log jsonb)
-   WHERE c.id = x.id AND x.pos = ANY (v_pos);
+    FROM unnest(v_items) x WHERE c.id = x.id AND x.pos = ANY (v_pos);
   PERFORM 1 FROM gateway_session s WHERE s.id = ANY (v_sessions) ORDER BY s.id FOR NO KEY UPDATE;
-  UPDATE gateway_session s SET spent = s.spent + d.price, reserved = s.reserved - d.price, request_count = s.request_count + d.calls, updated_at = clock_timestamp(),
-         status = CASE WHEN s.single_call THEN 'closed' ELSE s.status END, closed_at = CASE WHEN s.single_call THEN clock_timestamp() ELSE s.closed_at END
-    FROM (SELECT u.session_id, sum(u.price)::bigint AS price, count(*)::integer AS calls FROM unnest(v_sessions, v_prices) AS u(session_id, price) GROUP BY u.session_id) d
-   WHERE s.id = d.session_id;
+  WITH ended AS (
+    UPDATE gateway_session s SET spent = s.spent + d.price, reserved = s.reserved - d.price, request_count = s.request_count + d.calls, updated_at = clock_timestamp(),
+           status = CASE WHEN s.single_call THEN 'closed' ELSE s.status END, closed_at = CASE WHEN s.single_call THEN clock_timestamp() ELSE s.closed_at END
+      FROM (SELECT u.session_id, sum(u.price)::bigint AS price, count(*)::integer AS calls FROM unnest(v_sessions, v_prices) AS u(session_id, price) GROUP BY u.session_id) d
+     WHERE s.id = d.session_id RETURNING s.id, s.single_call
+  ) SELECT array_agg(ended.id ORDER BY ended.id) INTO v_single FROM ended WHERE ended.single_call;
   PERFORM ledger_capture(v_sessions, v_ids, v_sellers, v_prices, v_fees, p_fee_owner);
   -- The hold of a single call ends with it; what a cheaper seller left goes back.
-  PERFORM ledger_close_hold(s.id, 0) FROM gateway_session s WHERE s.id = ANY (v_sessions) AND s.single_call;
+  IF v_single IS NOT NULL THEN PERFORM ledger_close_hold(u.id, 0) FROM unnest(v_single) AS u(id); END IF;
   INSERT INTO outbox (topic, ref) SELECT 'call.settled', u.id FROM unnest(v_ids) AS u(id);
   RETURN QUERY SELECT u.pos, 'settled'::text, s.spent, s.max_total - s.spent - s.reserved, s.request_count
     FROM unnest(v_pos, v_sessions) AS u(pos, session_id) JOIN gateway_session s ON s.id = u.session_id;
