@@ -4,6 +4,10 @@ import type { Route } from '../route.ts';
 import { adminRoutes } from './admin.ts';
 import { agentRoutes } from './agents.ts';
 import { authRoutes } from './auth.ts';
+import { bookRoutes } from './books.ts';
+import { docsRoutes } from './docs.ts';
+import { gatewayCallRoutes } from './gateway-calls.ts';
+import { gatewaySessionRoutes } from './gateway-sessions.ts';
 import { healthRoutes } from './health.ts';
 import { networkRoutes } from './network.ts';
 import { platformRoutes } from './platform.ts';
@@ -12,9 +16,11 @@ import { serviceRoutes } from './services.ts';
 import { walletRoutes } from './wallet.ts';
 
 const families: readonly ((deps: RouteDeps) => Route[])[] = [
-  healthRoutes, platformRoutes, authRoutes, agentRoutes, serviceRoutes, walletRoutes, adminRoutes, networkRoutes, reputationRoutes,
+  healthRoutes, platformRoutes, gatewaySessionRoutes, gatewayCallRoutes, authRoutes, agentRoutes, serviceRoutes, walletRoutes, adminRoutes, bookRoutes, networkRoutes, reputationRoutes,
 ];
 
 export function allRoutes(deps: RouteDeps): Route[] {
-  return families.flatMap((family) => family(deps));
+  const routes: Route[] = families.flatMap((family) => family(deps));
+  routes.push(...docsRoutes(deps, () => routes));
+  return routes;
 }
