@@ -16,6 +16,8 @@ export interface CaseReport {
   readonly machine: { readonly cpu: string; readonly cores: number; readonly memoryGb: number; readonly system: string; readonly node: string };
   readonly population: { readonly buyers: number; readonly sellers: number };
   readonly bareSql: BareSqlResult;
+  /** Load average of the last minute before the run began: above a few tenths, somebody else was at work and the figures are too low. */
+  readonly loadBefore: number;
   /** One for each number of clients; `ratioToBareSql` is its rate divided by the bare SQL rate of the same run. */
   readonly levels: readonly (LevelResult & { readonly ratioToBareSql: number })[];
   /** Every level paid for everything, and the platform's own audit of the books agrees. */
@@ -23,7 +25,7 @@ export interface CaseReport {
 }
 
 export function createReport(
-  options: Pick<CaseReport, 'case' | 'summary' | 'population' | 'bareSql'> & { readonly levels: readonly LevelResult[]; readonly auditOk: boolean },
+  options: Pick<CaseReport, 'case' | 'summary' | 'population' | 'bareSql' | 'loadBefore'> & { readonly levels: readonly LevelResult[]; readonly auditOk: boolean },
 ): CaseReport {
   const { levels, auditOk, ...rest } = options;
   return {
@@ -33,6 +35,9 @@ export function createReport(
     booksRight: auditOk && levels.every(({ books }) => books.unpaid === 0 && books.stuck === 0 && books.balancesAgree),
   };
 }
+
+/** Load average above which the figures say more about others than about the platform. */
+const BUSY = 0.7;
 
 /** Lines for the terminal. */
 export function reportLines(report: CaseReport): string[] {
@@ -53,6 +58,7 @@ export function reportLines(report: CaseReport): string[] {
     `${report.case}: ${report.summary}`,
     `${report.population.buyers} buyers, ${report.population.sellers} sellers; ${machine.cpu}, ${machine.cores} cores for everything, ${machine.memoryGb} GB, Node ${machine.node}`,
     `Bare SQL, the same functions in batches of ${report.bareSql.batch}: ${report.bareSql.callsPerSecond} calls/s`,
+    ...(report.loadBefore > BUSY ? [`The machine was busy before the run began (load ${report.loadBefore}), so these figures are too low.`] : []),
     '', ...table(columns.map((title) => ({ title, align: right })), rows), '',
     'API, Postgres and Temporal ms: processor time for each paid call.', ...complaints,
     report.booksRight ? 'The books are right: every call that counts raised its seller\'s balance.' : 'THE BOOKS ARE NOT RIGHT.',

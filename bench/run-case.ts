@@ -1,7 +1,9 @@
 /** Runs one case from beginning to end: world, bare SQL rate, every level, audit of the books. */
+import { loadavg } from 'node:os';
 import { measureBareSql } from './bare-sql.ts';
 import { buildWorld } from './build-world.ts';
 import type { BenchCase } from './case.ts';
+import { round } from './measure.ts';
 import { runLevel, type LevelResult } from './level.ts';
 import { createReport, type CaseReport } from './report.ts';
 import type { World } from './world.ts';
@@ -17,15 +19,16 @@ export interface RunOptions {
 }
 
 export async function runCase(benchCase: BenchCase, options: RunOptions): Promise<CaseReport> {
+  const loadBefore = round(loadavg()[0] ?? 0, 2);
   const { world, close } = await buildWorld({ benchCase, notice: options.notice, signal: options.signal });
   try {
-    return await Promise.race([measure(world, benchCase, options), stopped(options.signal)]);
+    return await Promise.race([measure(world, benchCase, { ...options, loadBefore }), stopped(options.signal)]);
   } finally {
     await close();
   }
 }
 
-async function measure(world: World, benchCase: BenchCase, { clients: levelsOfClients, seconds, warmUpSeconds, bareSqlSeconds, notice }: RunOptions): Promise<CaseReport> {
+async function measure(world: World, benchCase: BenchCase, { clients: levelsOfClients, seconds, warmUpSeconds, bareSqlSeconds, notice, loadBefore }: RunOptions & { readonly loadBefore: number }): Promise<CaseReport> {
   const setup = await benchCase.prepare(world);
   notice(`${world.buyers.length} sessions are open. Bare SQL for ${bareSqlSeconds} s …`);
   const addresses = (agents: World['buyers']) => agents.map((agent) => agent.address);
@@ -37,7 +40,7 @@ async function measure(world: World, benchCase: BenchCase, { clients: levelsOfCl
     notice(`${clients} ${clients === 1 ? 'client' : 'clients'}: ${warmUpSeconds} s warm-up, ${seconds} s measured …`);
     levels.push(await runLevel(world, benchCase, setup, { clients, seconds, warmUpSeconds }));
   }
-  return createReport({ case: benchCase.name, summary: benchCase.summary, population: benchCase.population, bareSql, levels, auditOk: await auditSaysRight(world, notice) });
+  return createReport({ case: benchCase.name, summary: benchCase.summary, population: benchCase.population, bareSql, loadBefore, levels, auditOk: await auditSaysRight(world, notice) });
 }
 
 /** Rejects when the run is to end early; otherwise it never settles. */
