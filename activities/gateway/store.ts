@@ -80,13 +80,18 @@ export interface StoreOptions {
 /** One failing item shall not fail its group; an unreachable database fails all of it. */
 const isItemError = (error: unknown): boolean => !(error instanceof SuretyError && error.code === 'unavailable');
 
-export function createGatewayStore({ pool, driver, feeOwner, metrics }: StoreOptions) {
-  const query = <Row extends pg.QueryResultRow>(name: string, text: string, values: unknown[]): Promise<Row[]> =>
-    withSqlErrors(async () => (await pool.query<Row>({ name, text, values })).rows);
+export function createGatewayStore(options: StoreOptions) {
+  const query: Query = (name, text, values) => withSqlErrors(async () => (await options.pool.query({ name, text, values })).rows);
+  return { ...hotSteps(query, options), ...sessionSteps(query, options), ...drivingSteps(query, options), ...reads(query) };
+}
 
-  /** A group-committed step: items become one JSON list with positions, rows come back with the position they belong to. */
+type Query = <Row extends pg.QueryResultRow>(name: string, text: string, values: unknown[]) => Promise<Row[]>;
+
+/** The steps of every call, group-committed. */
+function hotSteps(query: Query, { driver, feeOwner, metrics }: StoreOptions) {
+  /** Items become one JSON list with positions; rows come back with the position they belong to. */
   const grouped = <Item, Row extends pg.QueryResultRow & { pos: number }, Result>(
-    step: string, text: string, toJson: (item: Item, pos: number) => object, extra: readonly unknown[], toResult: (row: Row | undefined) => Result,
+    step: string, text: string, extra: readonly unknown[], toJson: (item: Item, pos: number) => object, toResult: (row: Row | undefined) => Result,
   ) => {
     const run = async (items: readonly Item[]): Promise<Result[]> => {
       const startedAt = performance.now();
@@ -99,23 +104,14 @@ export function createGatewayStore({ pool, driver, feeOwner, metrics }: StoreOpt
   };
 
   return {
-    accept: grouped('accept', 'SELECT * FROM gateway_accept($1, $2, $3)', callJson, [driver, LEASE_MS], toAccepted),
+    accept: grouped('accept', 'SELECT * FROM gateway_accept($1, $2, $3)', [driver, LEASE_MS], callJson, toAccepted),
+    settle: grouped('settle', 'SELECT * FROM gateway_settle($1, $2)', [feeOwner], deliveryJson, toSettled),
+    release: grouped('release', 'SELECT * FROM gateway_release($1)', [], givenUpJson, (row: ReleaseRow | undefined): Released => row?.outcome ?? 'missing'),
+  };
+}
 
-    settle: grouped('settle', 'SELECT * FROM gateway_settle($1, $2)',
-      (delivery: Delivery, pos) => ({
-        pos, id: delivery.id, attempt: delivery.attempt, http_status: delivery.httpStatus, response: delivery.responseJson,
-        latency_ms: delivery.latencyMs, log: delivery.log,
-      }),
-      [feeOwner],
-      (row: SettleRow | undefined): Settled => ({
-        outcome: row?.outcome ?? 'missing', spentMicros: BigInt(row?.spent ?? 0), remainingMicros: BigInt(row?.remaining ?? 0), requestCount: row?.request_count ?? 0,
-      })),
-
-    release: grouped('release', 'SELECT * FROM gateway_release($1)',
-      (call: GivenUp, pos) => ({ pos, id: call.id, error_code: call.errorCode, error_message: plain(call.errorMessage), log: call.log }),
-      [],
-      (row: { pos: number; outcome: Released } | undefined): Released => row?.outcome ?? 'missing'),
-
+function sessionSteps(query: Query, { driver }: StoreOptions) {
+  return {
     /** Hold, session and call in one transaction. @throws SuretyError insufficient_balance, idempotency_in_progress. */
     async callOnce(session: NewSession, call: NewCall): Promise<Accepted> {
       const rows = await query<AcceptRow>('gateway-call-once', 'SELECT * FROM gateway_call_once($1, $2, $3, $4)',
@@ -134,17 +130,11 @@ export function createGatewayStore({ pool, driver, feeOwner, metrics }: StoreOpt
       const rows = await query<{ known: boolean }>('gateway-close', 'SELECT gateway_close_session($1, $2) AS known', [sessionId, status]);
       return rows[0]?.known ?? false;
     },
+  };
+}
 
-    async session(sessionId: string): Promise<Session | null> {
-      const rows = await query<SessionRow>('gateway-session', 'SELECT * FROM gateway_session WHERE id = $1', [sessionId]);
-      return rows[0] === undefined ? null : toSession(rows[0]);
-    },
-
-    async call(callId: string): Promise<StoredCall | null> {
-      const rows = await query<StoredCall>('gateway-call', storedCallSql, [callId]);
-      return rows[0] ?? null;
-    },
-
+function drivingSteps(query: Query, { driver }: StoreOptions) {
+  return {
     async nextAttempt(callId: string, from: number, to: number, log: AttemptLog): Promise<'moved' | 'superseded' | 'budget_exceeded'> {
       const rows = await query<{ outcome: 'moved' | 'superseded' | 'budget_exceeded' }>('gateway-next',
         'SELECT gateway_next_attempt($1, $2, $3, $4) AS outcome', [callId, from, to, JSON.stringify([log])]);
@@ -161,33 +151,39 @@ export function createGatewayStore({ pool, driver, feeOwner, metrics }: StoreOpt
       await query('gateway-renew', 'SELECT * FROM gateway_renew_leases($1, $2, $3)', [callIds, driver, LEASE_MS]);
     },
 
-    /** Which of these calls are still open. */
-    async openAmong(callIds: readonly string[]): Promise<string[]> {
-      const rows = await query<{ id: string }>('gateway-open-among', `SELECT id FROM gateway_call WHERE id = ANY ($1) AND state = 'accepted'`, [callIds]);
-      return rows.map((row) => row.id);
-    },
-
-    /** Calls older than `ageMs` that nobody drives. */
-    async abandonedCalls(ageMs: number, limit: number): Promise<string[]> {
-      const rows = await query<{ id: string }>('gateway-abandoned',
-        `SELECT id FROM gateway_call WHERE state = 'accepted' AND lease_until < clock_timestamp()
-            AND accepted_at < clock_timestamp() - $1 * interval '1 millisecond' ORDER BY lease_until LIMIT $2`, [ageMs, limit]);
-      return rows.map((row) => row.id);
-    },
-
-    /** Sessions that are still open although they ended at least `graceMs` ago. */
-    async overdueSessions(graceMs: number, limit: number): Promise<string[]> {
-      const rows = await query<{ id: string }>('gateway-overdue',
-        `SELECT id FROM gateway_session WHERE status = 'active' AND expires_at < clock_timestamp() - $1 * interval '1 millisecond' ORDER BY expires_at LIMIT $2`, [graceMs, limit]);
-      return rows.map((row) => row.id);
-    },
-
     /** Notes a call that found no seller: it cost nothing, and the buyer's log shows it. */
     async noteRefusal(call: { id: string; sessionId: string; buyer: string; serviceType: string; code: string; message: string }): Promise<void> {
       await query('gateway-refusal',
         `INSERT INTO gateway_call (id, session_id, buyer, service_type, state, error_code, error_message, finished_at) VALUES ($1, $2, $3, $4, 'refused', $5, $6, now())`,
         [call.id, call.sessionId, call.buyer, call.serviceType, call.code, call.message]);
     },
+  };
+}
+
+function reads(query: Query) {
+  const ids = async (name: string, text: string, values: unknown[]): Promise<string[]> => (await query<{ id: string }>(name, text, values)).map((row) => row.id);
+  return {
+    async session(sessionId: string): Promise<Session | null> {
+      const rows = await query<SessionRow>('gateway-session', 'SELECT * FROM gateway_session WHERE id = $1', [sessionId]);
+      return rows[0] === undefined ? null : toSession(rows[0]);
+    },
+
+    async call(callId: string): Promise<StoredCall | null> {
+      const rows = await query<StoredCall>('gateway-call', storedCallSql, [callId]);
+      return rows[0] ?? null;
+    },
+
+    /** Which of these calls are still open. */
+    openAmong: (callIds: readonly string[]) => ids('gateway-open-among', `SELECT id FROM gateway_call WHERE id = ANY ($1) AND state = 'accepted'`, [callIds]),
+
+    /** Calls older than `ageMs` that nobody drives. */
+    abandonedCalls: (ageMs: number, limit: number) => ids('gateway-abandoned',
+      `SELECT id FROM gateway_call WHERE state = 'accepted' AND lease_until < clock_timestamp()
+          AND accepted_at < clock_timestamp() - $1 * interval '1 millisecond' ORDER BY lease_until LIMIT $2`, [ageMs, limit]),
+
+    /** Sessions that are still open although they ended at least `graceMs` ago. */
+    overdueSessions: (graceMs: number, limit: number) => ids('gateway-overdue',
+      `SELECT id FROM gateway_session WHERE status = 'active' AND expires_at < clock_timestamp() - $1 * interval '1 millisecond' ORDER BY expires_at LIMIT $2`, [graceMs, limit]),
   };
 }
 
@@ -212,6 +208,7 @@ SELECT c.id, c.session_id, c.buyer, c.state, c.price, c.seller, c.service_id, c.
        c.workflow_id, s.spent, s.max_total - s.spent - s.reserved AS remaining, s.request_count, s.max_total, s.warn_at_percent
   FROM gateway_call c LEFT JOIN gateway_session s ON s.id = c.session_id WHERE c.id = $1`;
 
+interface ReleaseRow extends pg.QueryResultRow { pos: number; outcome: Released }
 interface AcceptRow extends pg.QueryResultRow { pos: number; outcome: string; existing_id: string | null; remaining: string | null }
 interface SettleRow extends pg.QueryResultRow { pos: number; outcome: Settled['outcome']; spent: string; remaining: string; request_count: number }
 interface CallRow extends pg.QueryResultRow {
@@ -241,6 +238,20 @@ function toOpenCall(row: CallRow): OpenCall {
 
 function toAccepted(row: AcceptRow | undefined): Accepted {
   return { outcome: row?.outcome ?? 'not_found', existingId: row?.existing_id ?? null, remainingMicros: BigInt(row?.remaining ?? 0) };
+}
+
+function toSettled(row: SettleRow | undefined): Settled {
+  return {
+    outcome: row?.outcome ?? 'missing', spentMicros: BigInt(row?.spent ?? 0), remainingMicros: BigInt(row?.remaining ?? 0), requestCount: row?.request_count ?? 0,
+  };
+}
+
+function deliveryJson({ id, attempt, httpStatus, responseJson, latencyMs, log }: Delivery, pos: number): object {
+  return { pos, id, attempt, http_status: httpStatus, response: responseJson, latency_ms: latencyMs, log };
+}
+
+function givenUpJson({ id, errorCode, errorMessage, log }: GivenUp, pos: number): object {
+  return { pos, id, error_code: errorCode, error_message: plain(errorMessage), log };
 }
 
 function callJson(call: NewCall, pos: number): object {
