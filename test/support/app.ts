@@ -83,7 +83,8 @@ export async function startApp(options: AppOptions = {}): Promise<TestApp> {
   };
 }
 
-async function askAt(url: string, method: string, { key, adminSecret, headers = {}, body }: AskOptions = {}): Promise<Reply> {
+/** One request to any address; see `TestApp.ask`. */
+export async function askAt(url: string, method: string, { key, adminSecret, headers = {}, body }: AskOptions = {}): Promise<Reply> {
   const raw = typeof body === 'string' || body instanceof Uint8Array;
   const response = await fetch(url, {
     method,

@@ -1,0 +1,64 @@
+/** The whole platform in the test's process: real HTTP, the suite's Temporal, a database of its own, and nobody else on its task queue. */
+import { randomBytes } from 'node:crypto';
+import { readEnv, type Env } from '../../platform/env.ts';
+import { createMetrics } from '../../platform/metrics.ts';
+import { createOutbound } from '../../platform/outbound.ts';
+import { createSellerSigner, generateSellerKey } from '../../platform/seller-signature.ts';
+import type { Registry } from '../../registry/registry.ts';
+import { installTemporalRuntime } from '../../temporal/connection.ts';
+import { createRuntime, type Runtime } from '../../workers/runtime.ts';
+import { startApp, type TestApp } from './app.ts';
+import { aRegistry, silent } from './builders.ts';
+import { createTestDatabase, type TestDatabase } from './database.ts';
+import { createMarket, type Market } from './market.ts';
+import { connectTestTemporal, type TestTemporal } from './temporal.ts';
+
+export interface TestPlatform extends Market {
+  readonly db: TestDatabase;
+  readonly env: Env;
+  readonly registry: Registry;
+  readonly runtime: Runtime;
+  readonly temporal: TestTemporal;
+  /** The task queue of this platform alone. */
+  readonly taskQueue: string;
+  close(): Promise<void>;
+}
+
+/** Once for a process, before its first connection: the SDK must not write to the output of the tests. */
+let quiet = false;
+
+/**
+ * Starts everything; close it in `afterAll`.
+ * @param settings over demo mode, local endpoints and generous limits.
+ */
+export async function startPlatform(settings: Readonly<Record<string, string>> = {}): Promise<TestPlatform> {
+  if (!quiet) installTemporalRuntime(silent);
+  quiet = true;
+  const text = { DEMO_MODE: 'true', ALLOW_LOCAL_ENDPOINTS: 'true', RATE_LIMIT_RPM: '100000000', RATE_LIMIT_BURST: '1000000', ADMIN_SECRET: 'a-secret-for-tests', ...settings };
+  const env = readEnv(text);
+  const db = await createTestDatabase(env.POSTGRES_MAX_OPEN_CONNS);
+  const registry = aRegistry(db, { platformAddress: env.PLATFORM_ADDRESS });
+  await registry.start();
+  const temporal = await connectTestTemporal();
+  const metrics = createMetrics({ runtime: false });
+  const outbound = createOutbound({ allowLocal: true, log: silent, metrics });
+  const signer = createSellerSigner(generateSellerKey());
+  const queueSuffix = `-${randomBytes(4).toString('hex')}`;
+  const runtime = await createRuntime({ env, log: silent, metrics, pool: db.pool, registry, outbound, signer, temporal, queues: [], queueSuffix });
+  await runtime.start();
+  const { keys, agents, services, ownership, catalogue } = registry;
+  const app: TestApp = await startApp({
+    env: text, deps: { pool: db.pool, prisma: db.prisma, keys, agents, services, ownership, catalogue, gateway: runtime.gateway, metrics, sellerKeys: [signer.publicKey] },
+  });
+  return {
+    ...createMarket({ baseUrl: app.baseUrl, pool: db.pool }), db, env, registry, runtime, temporal, taskQueue: `surety-gateway${queueSuffix}`,
+    close: async () => {
+      await app.close();
+      await runtime.drain();
+      await outbound.close();
+      await registry.stop();
+      await temporal.close();
+      await db.close();
+    },
+  };
+}
