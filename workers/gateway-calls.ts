@@ -50,10 +50,10 @@ export function createCalls(deps: CallDeps) {
   }
 
   /** Writes the call and reserves its price. A dearer first choice that the budget does not allow gives way to one that fits. */
-  async function accept(session: SessionTermsForCall, request: CallRequest, acceptStep: AcceptStep): Promise<{ call: NewCall | null; workflowId: string; accepted: Accepted }> {
-    let candidates = choose(session, request);
+  async function accept(session: SessionTermsForCall, request: CallRequest, acceptStep: AcceptStep): Promise<{ call: NewCall | null; accepted: Accepted }> {
+    let candidates = choose(deps, session, request);
     for (let tries = 1; ; tries += 1) {
-      if (candidates.length === 0) throw await noService(session, request);
+      if (candidates.length === 0) throw await noService(deps, session, request);
       const id = newId('call');
       const seat = deps.promises.join(id);
       const call: NewCall = {
@@ -63,49 +63,19 @@ export function createCalls(deps: CallDeps) {
       const accepted = await acceptStep(call).catch((error: unknown): never => {
         seat.confirm(false);
         // Nobody knows whether the commit came through. No seller has been asked, so whatever was accepted is given back.
-        if (error instanceof SuretyError && error.code === 'unavailable') void giveBack(id);
+        if (error instanceof SuretyError && error.code === 'unavailable') void giveBack(deps, id);
         throw error;
       });
       seat.confirm(accepted.outcome === 'accepted');
       if (accepted.outcome === 'accepted') {
         deps.crash.at('call-accepted');
-        return { call, workflowId: seat.workflowId, accepted };
+        return { call, accepted };
       }
-      if (accepted.outcome === 'replay') return { call: null, workflowId: seat.workflowId, accepted };
+      if (accepted.outcome === 'replay') return { call: null, accepted };
       const affordable = candidates.filter((candidate) => BigInt(candidate.priceMicros) <= accepted.remainingMicros);
       const again = (accepted.outcome === 'budget_exceeded' && affordable.length > 0) || (accepted.outcome === 'idempotency_in_progress' && tries < TWIN_TRIES);
       if (!again) throw refusal(accepted, candidates);
       if (affordable.length > 0) candidates = affordable;
-    }
-  }
-
-  function choose(session: SessionTermsForCall, request: CallRequest): Candidate[] {
-    if (session.allowedTypes.length > 0 && !session.allowedTypes.includes(request.serviceType)) return [];
-    const cap = request.maxPriceMicros !== null && request.maxPriceMicros < session.maxPerRequestMicros ? request.maxPriceMicros : session.maxPerRequestMicros;
-    const ranked = rankOffers(deps.offers(request.serviceType), {
-      buyer: session.agentAddress, strategy: session.strategy, priceMicrosMax: cap, preferAgent: request.preferAgent,
-      budgetUsed: percentOf(session.usedMicros, session.maxTotalMicros) / 100,
-    });
-    return ranked.map(({ serviceId, serviceName, seller, endpoint, priceMicros, idempotent }) =>
-      ({ serviceId, serviceName, seller, endpoint, priceMicros: priceMicros.toString(), idempotent }));
-  }
-
-  async function noService(session: SessionTermsForCall, request: CallRequest): Promise<SuretyError> {
-    const allowed = session.allowedTypes.length === 0 || session.allowedTypes.includes(request.serviceType);
-    const message = allowed ? `No active service of type ${request.serviceType} fits the price limit.` : `The session does not allow services of type ${request.serviceType}.`;
-    const { id: sessionId, agentAddress: buyer } = session;
-    await store.noteRefusal({ id: newId('call'), sessionId, buyer, serviceType: request.serviceType, code: 'no_service', message });
-    return new SuretyError('no_service', message);
-  }
-
-  async function giveBack(callId: string): Promise<void> {
-    for (let tries = 0; tries < 240; tries += 1) {
-      try {
-        await store.release({ id: callId, errorCode: 'unavailable', errorMessage: 'The platform could not confirm this call, so it was not carried out.', log: [] });
-        return;
-      } catch {
-        await new Promise((resolve) => setTimeout(resolve, 250).unref());
-      }
     }
   }
 
@@ -137,6 +107,39 @@ export function createCalls(deps: CallDeps) {
 
   return { run };
 }
+
+/** Sellers for a wish, best first. */
+function choose({ offers }: CallDeps, session: SessionTermsForCall, request: CallRequest): Candidate[] {
+  if (session.allowedTypes.length > 0 && !session.allowedTypes.includes(request.serviceType)) return [];
+  const cap = request.maxPriceMicros !== null && request.maxPriceMicros < session.maxPerRequestMicros ? request.maxPriceMicros : session.maxPerRequestMicros;
+  const ranked = rankOffers(offers(request.serviceType), {
+    buyer: session.agentAddress, strategy: session.strategy, priceMicrosMax: cap, preferAgent: request.preferAgent,
+    budgetUsed: percentOf(session.usedMicros, session.maxTotalMicros) / 100,
+  });
+  return ranked.map(({ serviceId, serviceName, seller, endpoint, priceMicros, idempotent }) =>
+    ({ serviceId, serviceName, seller, endpoint, priceMicros: priceMicros.toString(), idempotent }));
+}
+
+async function noService({ store }: CallDeps, session: SessionTermsForCall, request: CallRequest): Promise<SuretyError> {
+  const allowed = session.allowedTypes.length === 0 || session.allowedTypes.includes(request.serviceType);
+  const message = allowed ? `No active service of type ${request.serviceType} fits the price limit.` : `The session does not allow services of type ${request.serviceType}.`;
+  const { id: sessionId, agentAddress: buyer } = session;
+  await store.noteRefusal({ id: newId('call'), sessionId, buyer, serviceType: request.serviceType, code: 'no_service', message });
+  return new SuretyError('no_service', message);
+}
+
+/** Until the database answers: the caller has been told that nothing happened. */
+async function giveBack({ store }: CallDeps, callId: string): Promise<void> {
+  for (let tries = 0; tries < 240; tries += 1) {
+    try {
+      await store.release({ id: callId, errorCode: 'unavailable', errorMessage: 'The platform could not confirm this call, so it was not carried out.', log: [] });
+      return;
+    } catch {
+      await new Promise((resolve) => setTimeout(resolve, 250).unref());
+    }
+  }
+}
+
 
 /** Null when the time is up first. */
 async function within<T>(promise: Promise<T>, timeoutMs: number): Promise<T | null> {

@@ -4,8 +4,8 @@ import { LRUCache } from 'lru-cache';
 import type { GatewayActivities } from '../activities/gateway/activities.ts';
 import type { GatewayStore, NewSession } from '../activities/gateway/store.ts';
 import { SuretyError } from '../domain/errors.ts';
-import { sessionBounds, type GatewayPort, type Session, type SessionTerms } from '../domain/gateway.ts';
-import { formatMicros, micros, toUnits } from '../domain/money.ts';
+import { sessionBounds, type CallRequest, type DryRun, type GatewayPort, type Session } from '../domain/gateway.ts';
+import { formatMicros, micros, toUnits, type Micros } from '../domain/money.ts';
 import { rankOffers } from '../domain/ranking.ts';
 import type { Crash } from '../platform/crash.ts';
 import type { Logger } from '../platform/log.ts';
@@ -46,16 +46,7 @@ export function createGateway(deps: GatewayDeps): GatewayPort {
     return session;
   }
 
-  function startWorkflow(session: NewSession | Session, closeNow = false) {
-    const buyer = 'agent' in session ? session.agent : session.agentAddress;
-    const terms: SessionTerms = 'agent' in session ? session.terms : session;
-    const input: GatewaySessionInput = { sessionId: session.id, expiresAtMs: terms.expiresAt.getTime(), ...(closeNow ? { closeNow } : {}) };
-    return client.withDeadline(Date.now() + TEMPORAL_PATIENCE_MS, () => client.workflow.start<typeof gatewaySession>('gatewaySession', {
-      workflowId: session.workflowId, taskQueue, args: [input], requestEagerStart: true, workflowIdConflictPolicy: 'USE_EXISTING',
-      staticSummary: `Budget of ${formatMicros(terms.maxTotalMicros)} USDC for ${buyer}`,
-      searchAttributes: { Buyer: [buyer], PaymentState: ['active'], AmountUsd: [toUnits(terms.maxTotalMicros).toNumber()] },
-    }));
-  }
+  const startWorkflow = (session: SessionToStart, closeNow = false) => startSessionWorkflow(client, taskQueue, session, closeNow);
 
   return {
     async openSession(agent, tenantId, terms, idempotency) {
@@ -66,7 +57,7 @@ export function createGateway(deps: GatewayDeps): GatewayPort {
       if (!replayed) {
         metrics.sessionOpened();
         // The money is held and the expiry is in the row: without the workflow the sweeper ends the session in its stead.
-        await startWorkflow(opened).catch((error: unknown) => {
+        await startWorkflow({ ...opened, agentAddress: agent, ...terms }).catch((error: unknown) => {
           log.warn({ err: error, sessionId }, 'The workflow of a session could not be started.');
           metrics.backgroundError('session-start');
         });
@@ -98,36 +89,13 @@ export function createGateway(deps: GatewayDeps): GatewayPort {
     },
 
     async callOnce(agent, tenantId, request) {
-      const id = newId('gatewaySession');
-      const session: NewSession = {
-        id, agent, tenantId, singleCall: true, workflowId: '', idempotency: null,
-        terms: {
-          maxTotalMicros: request.maxPriceMicros, maxPerRequestMicros: request.maxPriceMicros, strategy: 'cheapest', allowedTypes: [], warnAtPercent: 0,
-          maxRequestsPerMinute: sessionBounds.requestsPerMinuteDefault, expiresAt: new Date(Date.now() + sessionBounds.singleCallExpirySecs * 1_000),
-        },
-      };
+      const session = singleCallSession(agent, tenantId, request.maxPriceMicros);
       // The workflow of the call is the promise for both.
       return calls.run(singleCallTerms(session), request, (call) => store.callOnce({ ...session, workflowId: call.workflowId }, call));
     },
 
     async dryRun(agent, sessionId, request) {
-      const session = await mine(agent, sessionId, true);
-      const denied = (denyReason: string) => ({
-        allowed: false, budgetOk: false, remainingMicros: null, serviceFound: false, bestPriceMicros: null, bestService: null, denyReason, estimatedCallsRemaining: null,
-      });
-      if (session.status === 'expired' || session.expiresAt.getTime() <= Date.now()) return denied('session has expired');
-      if (session.status !== 'active') return denied('session is not active');
-      const remainingMicros = micros(session.maxTotalMicros - session.spentMicros - session.reservedMicros);
-      const cap = request.maxPriceMicros !== null && request.maxPriceMicros < session.maxPerRequestMicros ? request.maxPriceMicros : session.maxPerRequestMicros;
-      const typeAllowed = session.allowedTypes.length === 0 || session.allowedTypes.includes(request.serviceType);
-      const wish = { buyer: agent, strategy: session.strategy, priceMicrosMax: cap, preferAgent: request.preferAgent, budgetUsed: 0 };
-      const best = typeAllowed ? rankOffers(deps.offers(request.serviceType), wish)[0] : undefined;
-      if (best === undefined) return { ...denied('no service available'), budgetOk: remainingMicros > 0n, remainingMicros };
-      const budgetOk = best.priceMicros <= remainingMicros;
-      return {
-        allowed: budgetOk, budgetOk, remainingMicros, serviceFound: true, bestPriceMicros: best.priceMicros, bestService: best.serviceName,
-        denyReason: budgetOk ? null : 'budget insufficient for cheapest service', estimatedCallsRemaining: Number(remainingMicros / best.priceMicros),
-      };
+      return dryRun(deps, await mine(agent, sessionId, true), request);
     },
   };
 
@@ -145,4 +113,47 @@ export function createGateway(deps: GatewayDeps): GatewayPort {
     }
     await deps.closeSession({ sessionId: session.id, ending: 'closed' });
   }
+}
+
+/** A session that lives and ends with one call. */
+function singleCallSession(agent: string, tenantId: string | null, maxPriceMicros: Micros): NewSession {
+  const { requestsPerMinuteDefault, singleCallExpirySecs } = sessionBounds;
+  return {
+    id: newId('gatewaySession'), agent, tenantId, singleCall: true, workflowId: '', idempotency: null,
+    terms: {
+      maxTotalMicros: maxPriceMicros, maxPerRequestMicros: maxPriceMicros, strategy: 'cheapest', allowedTypes: [], warnAtPercent: 0,
+      maxRequestsPerMinute: requestsPerMinuteDefault, expiresAt: new Date(Date.now() + singleCallExpirySecs * 1_000),
+    },
+  };
+}
+
+/** What a call would do and cost now; the texts are those of the first system. */
+function dryRun({ offers }: GatewayDeps, session: Session, request: CallRequest): DryRun {
+  const denied = (denyReason: string) => ({
+    allowed: false, budgetOk: false, remainingMicros: null, serviceFound: false, bestPriceMicros: null, bestService: null, denyReason, estimatedCallsRemaining: null,
+  });
+  if (session.status === 'expired' || session.expiresAt.getTime() <= Date.now()) return denied('session has expired');
+  if (session.status !== 'active') return denied('session is not active');
+  const remainingMicros = micros(session.maxTotalMicros - session.spentMicros - session.reservedMicros);
+  const cap = request.maxPriceMicros !== null && request.maxPriceMicros < session.maxPerRequestMicros ? request.maxPriceMicros : session.maxPerRequestMicros;
+  const typeAllowed = session.allowedTypes.length === 0 || session.allowedTypes.includes(request.serviceType);
+  const wish = { buyer: session.agentAddress, strategy: session.strategy, priceMicrosMax: cap, preferAgent: request.preferAgent, budgetUsed: 0 };
+  const best = typeAllowed ? rankOffers(offers(request.serviceType), wish)[0] : undefined;
+  if (best === undefined) return { ...denied('no service available'), budgetOk: remainingMicros > 0n, remainingMicros };
+  const budgetOk = best.priceMicros <= remainingMicros;
+  return {
+    allowed: budgetOk, budgetOk, remainingMicros, serviceFound: true, bestPriceMicros: best.priceMicros, bestService: best.serviceName,
+    denyReason: budgetOk ? null : 'budget insufficient for cheapest service', estimatedCallsRemaining: Number(remainingMicros / best.priceMicros),
+  };
+}
+
+type SessionToStart = Pick<Session, 'id' | 'agentAddress' | 'workflowId' | 'expiresAt' | 'maxTotalMicros'>;
+
+function startSessionWorkflow(client: Client, taskQueue: string, session: SessionToStart, closeNow: boolean) {
+  const input: GatewaySessionInput = { sessionId: session.id, expiresAtMs: session.expiresAt.getTime(), ...(closeNow ? { closeNow } : {}) };
+  return client.withDeadline(Date.now() + TEMPORAL_PATIENCE_MS, () => client.workflow.start<typeof gatewaySession>('gatewaySession', {
+    workflowId: session.workflowId, taskQueue, args: [input], requestEagerStart: true, workflowIdConflictPolicy: 'USE_EXISTING',
+    staticSummary: `Budget of ${formatMicros(session.maxTotalMicros)} USDC for ${session.agentAddress}`,
+    searchAttributes: { Buyer: [session.agentAddress], PaymentState: ['active'], AmountUsd: [toUnits(session.maxTotalMicros).toNumber()] },
+  }));
 }
