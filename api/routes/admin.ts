@@ -7,13 +7,13 @@ import { once } from '../../ledger/once.ts';
 import { postingOf } from '../../ledger/reads.ts';
 import type { RouteDeps } from '../deps.ts';
 import { route, type Route } from '../route.ts';
-import { address, addressOut, amount, amountOut, line } from '../schemas.ts';
+import { address, addressOut, amount, amountOut, line, timeOut } from '../schemas.ts';
 
 /** One transaction must not be credited twice under two spellings. */
 const txHash = line(200).transform((text) => (/^0x[0-9a-f]+$/i.test(text) ? text.toLowerCase() : text));
 
 export function adminRoutes(deps: RouteDeps): Route[] {
-  return [depositRoute(deps), ...reversalRoutes(deps), creditRoute(deps)];
+  return [depositRoute(deps), ...reversalRoutes(deps), creditRoute(deps), stateRoute(deps)];
 }
 
 function depositRoute({ pool }: RouteDeps): Route {
@@ -77,6 +77,20 @@ function creditRoute({ pool }: RouteDeps): Route {
         address: row.owner, limit: formatMicros(row.credit_limit), used: formatMicros(row.credit_used), available: formatMicros(BigInt(row.credit_limit) - BigInt(row.credit_used)),
       }));
       return { body: { credits, count: credits.length } };
+    },
+  });
+}
+
+function stateRoute({ pool, env, lifecycle }: RouteDeps): Route {
+  return route({
+    method: 'get', path: '/v1/admin/state', access: 'admin', tag: 'Admin',
+    summary: 'What this process is doing now.',
+    answer: z.object({ state: z.looseObject({}), timestamp: timeOut }),
+    handler: () => {
+      const db = {
+        open_connections: pool.totalCount, in_use: pool.totalCount - pool.idleCount, idle: pool.idleCount, max_open: env.POSTGRES_MAX_OPEN_CONNS, waiting: pool.waitingCount,
+      };
+      return { body: { state: { db, requests: { inFlight: lifecycle.inFlight(), draining: lifecycle.isDraining() } }, timestamp: new Date().toISOString() } };
     },
   });
 }

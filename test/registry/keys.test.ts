@@ -21,9 +21,9 @@ afterAll(async () => {
   await db?.close();
 });
 
-/** Waits until the other process has heard, at most a second. */
+/** Waits until the other process has heard, at most five seconds. */
 async function eventually(check: () => Promise<boolean>): Promise<boolean> {
-  for (let n = 0; n < 50; n += 1) {
+  for (let n = 0; n < 250; n += 1) {
     if (await check()) return true;
     await sleep(20);
   }

@@ -147,6 +147,10 @@ describe('The admin', () => {
     await expect(reverse(db.pool, 999_999n, 'x')).rejects.toMatchObject({ code: 'entry_not_found' });
   });
 
+  test('sees what the process is doing', async () => {
+    expect((await asAdmin('GET /v1/admin/state')).body).toMatchObject({ state: { db: { open_connections: expect.any(Number), max_open: expect.any(Number) }, requests: { draining: false } }, timestamp: expect.any(String) });
+  });
+
   test('is nobody without the secret', async () => {
     expect(await asAda('POST /v1/admin/deposits', {})).toMatchObject({ status: 403, body: { code: 'forbidden' } });
     expect((await ask('GET /v1/credit/active')).status).toBe(403);

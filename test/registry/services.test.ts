@@ -30,7 +30,7 @@ let types = 0;
 const aType = (): string => `type-${(types += 1)}`;
 
 async function eventually(check: () => boolean): Promise<boolean> {
-  for (let n = 0; n < 75; n += 1) {
+  for (let n = 0; n < 250; n += 1) {
     if (check()) return true;
     await sleep(20);
   }
