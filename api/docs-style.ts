@@ -3,7 +3,7 @@ export const docsStyle = `
 :root { color-scheme: light dark; --ink:#1c2330; --soft:#5b6677; --line:#e3e7ee; --paper:#fff; --wash:#f6f8fb; --code:#f2f4f8; --accent:#3156d3; --get:#0b7a55; --post:#3156d3; --put:#a15c00; --delete:#b3261e; }
 @media (prefers-color-scheme: dark) { :root { --ink:#e4e8f0; --soft:#98a3b6; --line:#2b3342; --paper:#12161e; --wash:#171c26; --code:#1c2230; --accent:#8aa6ff; --get:#4cc79a; --post:#8aa6ff; --put:#e0a458; --delete:#f2847c; } }
 * { box-sizing: border-box; }
-html { scroll-behavior: smooth; scroll-padding-top: 1rem; }
+html { scroll-padding-top: 1rem; }
 body { margin:0; font:15px/1.6 system-ui,-apple-system,"Segoe UI",Roboto,sans-serif; color:var(--ink); background:var(--paper); display:grid; grid-template-columns:17rem minmax(0,1fr); }
 a { color:var(--accent); text-decoration:none; } a:hover { text-decoration:underline; }
 nav { position:sticky; top:0; height:100vh; overflow-y:auto; padding:1.5rem 1rem 3rem 1.5rem; border-right:1px solid var(--line); background:var(--wash); font-size:13.5px; }
@@ -22,9 +22,10 @@ details.route { border:1px solid var(--line); border-radius:10px; margin:.7rem 0
 details.route > summary { cursor:pointer; list-style:none; padding:.7rem 1rem; display:grid; grid-template-columns:4.2rem minmax(0,1fr) auto; gap:.2rem .8rem; align-items:baseline; }
 details.route > summary::-webkit-details-marker { display:none; } summary .says { grid-column:2 / -1; color:var(--soft); font-size:14px; }
 summary .path { font:600 14px ui-monospace,SFMono-Regular,Menlo,Consolas,monospace; overflow-wrap:anywhere; }
-.body { padding:0 1rem 1rem; border-top:1px solid var(--line); } .two { display:grid; grid-template-columns:1fr 1fr; gap:0 1.2rem; } .two > * { min-width:0; }
+.body { scroll-margin-top:5.5rem; padding:0 1rem 1rem; border-top:1px solid var(--line); } .two { display:grid; grid-template-columns:1fr 1fr; gap:0 1.2rem; } .two > * { min-width:0; }
+details.more { margin:1rem 0 .2rem; } details.more > summary { cursor:pointer; color:var(--soft); font-size:13.5px; }
 .verb { font:700 11.5px ui-monospace,monospace; text-align:center; border-radius:5px; padding:.18rem .4rem; color:var(--paper); } .get { background:var(--get); } .post { background:var(--post); } .put,.patch { background:var(--put); } .delete { background:var(--delete); }
 .who { font-size:12px; color:var(--soft); border:1px solid var(--line); border-radius:99px; padding:.05rem .6rem; white-space:nowrap; }
 .need { color:var(--delete); font-size:12px; } .soft { color:var(--soft); } .codes { display:flex; flex-wrap:wrap; gap:.35rem; } .codes a code { color:var(--ink); }
-@media (max-width:60rem) { body { display:block; } nav { position:static; height:auto; border-right:0; border-bottom:1px solid var(--line); } main { padding:1.5rem 1.2rem 4rem; } .two { display:block; } }
+@media (max-width:60rem) { body { display:block; } nav { position:static; height:auto; max-height:45vh; border-right:0; border-bottom:1px solid var(--line); } main { padding:1.5rem 1.2rem 4rem; } .two { display:block; } }
 `;

@@ -37,9 +37,9 @@ ${errors()}
 function start(serverUrl: string): string {
   const steps: readonly (readonly [string, string])[] = [
     ['Register. The answer holds your API key; it is shown once. (Outside demo mode, prove first that the address is yours: <code>POST /v1/auth/challenge</code>.)', `curl -X POST ${serverUrl}/v1/agents -H 'Content-Type: application/json' \\\n  -d '{"address":"0x00000000000000000000000000000000000000a1","name":"Ada"}'`],
-    ['Get money. The admin credits deposits; in demo mode any key may.', `curl -X POST ${serverUrl}/v1/admin/deposits -H "Authorization: Bearer $KEY" -H 'Content-Type: application/json' \\\n  -d '{"agentAddress":"0x00000000000000000000000000000000000000a1","amount":"10.00","txHash":"0x01"}'`],
+    ['Get money. The admin credits deposits; in demo mode any key may.', `curl -X POST ${serverUrl}/v1/admin/deposits -H "Authorization: Bearer $KEY" \\\n  -H 'Content-Type: application/json' \\\n  -d '{"agentAddress":"0x00000000000000000000000000000000000000a1","amount":"10.00","txHash":"0x01"}'`],
     ['Look around.', `curl '${serverUrl}/v1/services?sortBy=value'`],
-    ['Buy. The price is held, the seller is asked, and paid only when it delivers.', `curl -X POST ${serverUrl}/v1/gateway/call -H "Authorization: Bearer $KEY" -H 'Content-Type: application/json' \\\n  -H 'Idempotency-Key: my-first-call' -d '{"serviceType":"word-statistics","maxPrice":"0.01","params":{"text":"To be or not to be"}}'`],
+    ['Buy. The price is held, the seller is asked, and paid only when it delivers.', `curl -X POST ${serverUrl}/v1/gateway/call -H "Authorization: Bearer $KEY" \\\n  -H 'Content-Type: application/json' -H 'Idempotency-Key: my-first-call' \\\n  -d '{"serviceType":"word-statistics","maxPrice":"0.01","params":{"text":"To be"}}'`],
   ];
   return `<section id="start"><h2>First call in four steps</h2><ol>${steps.map(([text, command]) => `<li>${text}<pre><code>${escape(command)}</code></pre></li>`).join('')}</ol></section>`;
 }
@@ -62,28 +62,39 @@ function routeCard(route: Route, serverUrl: string): string {
   const bodySchema = body === undefined ? undefined : jsonSchemaOf(body, 'input');
   const answerSchema = route.answer === undefined ? undefined : jsonSchemaOf(route.answer, 'output');
   const aliases = (route.aliases ?? []).map((alias) => `<code>${escape(alias)}</code>`).join(', ');
-  return `<details class="route" id="${anchor(route)}"><summary><span class="verb ${route.method}">${route.method.toUpperCase()}</span><span class="path">${escape(route.path)}</span><span class="who">${whoMay[route.access]}</span><span class="says">${escape(route.summary)}</span></summary>
-<div class="body">${route.description === undefined ? '' : `<p>${escape(route.description)}</p>`}${aliases === '' ? '' : `<p class="soft">Also as ${aliases}.</p>`}
+  return `<details class="route"><summary><span class="verb ${route.method}">${route.method.toUpperCase()}</span><span class="path">${escape(route.path)}</span><span class="who">${whoMay[route.access]}</span><span class="says">${inline(route.summary)}</span></summary>
+<div class="body" id="${anchor(route)}">${route.description === undefined ? '' : `<p>${inline(route.description)}</p>`}${aliases === '' ? '' : `<p class="soft">Also as ${aliases}.</p>`}
 ${parameterTable('Query', route.query === undefined ? undefined : jsonSchemaOf(route.query, 'input'))}
 ${headerTable(route)}
 ${parameterTable('Body', bodySchema)}
-${parameterTable(`Answer ${route.answerStatus ?? 200}`, answerSchema, false)}
 <div class="two"><div><h4>Try it</h4><pre><code>${escape(curl(route, serverUrl, bodySchema))}</code></pre></div>
 <div><h4>Answer</h4><pre><code>${escape(answerText(route, answerSchema))}</code></pre></div></div>
+${answerFields(answerSchema)}
 <h4>Errors</h4><div class="codes">${errorCodesOf(route).map((code) => `<a href="#error-${code}" title="${escape(errorRules[code].recovery)}"><code>${errorRules[code].status} ${code}</code></a>`).join('')}</div></div></details>`;
 }
 
-function parameterTable(title: string, schema: JsonSchema | undefined, showNeed = true): string {
+function parameterTable(title: string, schema: JsonSchema | undefined): string {
+  const table = fieldTable(schema, true);
+  return table === '' ? '' : `<h4>${title}</h4>${table}`;
+}
+
+/** Folded away: the example beside it says most of it. */
+function answerFields(schema: JsonSchema | undefined): string {
+  const table = fieldTable(schema, false);
+  return table === '' ? '' : `<details class="more"><summary>Every field of the answer</summary>${table}</details>`;
+}
+
+function fieldTable(schema: JsonSchema | undefined, showNeed: boolean): string {
   const fields = schema === undefined ? [] : fieldsOf(schema);
   if (fields.length === 0) return '';
-  const rows = fields.map(({ name, type, required, notes }) => `<tr><td><code>${escape(name)}</code>${required && showNeed ? ' <span class="need">required</span>' : ''}</td><td class="soft">${escape(type)}</td><td>${escape(notes)}</td></tr>`);
-  return `<h4>${title}</h4><table>${rows.join('')}</table>`;
+  const rows = fields.map(({ name, type, required, notes }) => `<tr><td><code>${escape(name)}</code>${required && showNeed ? ' <span class="need">required</span>' : ''}</td><td class="soft">${escape(type)}</td><td>${inline(notes)}</td></tr>`);
+  return `<table>${rows.join('')}</table>`;
 }
 
 function headerTable(route: Route): string {
   const headers = [...(route.headers ?? []), ...(route.movesMoney === true ? [{ name: 'Idempotency-Key', description: 'Makes it safe to send the request again. 1 to 200 visible ASCII characters.', required: false }] : [])];
   if (headers.length === 0) return '';
-  return `<h4>Headers</h4><table>${headers.map(({ name, description, required }) => `<tr><td><code>${escape(name)}</code>${required === true ? ' <span class="need">required</span>' : ''}</td><td>${escape(description)}</td></tr>`).join('')}</table>`;
+  return `<h4>Headers</h4><table>${headers.map(({ name, description, required }) => `<tr><td><code>${escape(name)}</code>${required === true ? ' <span class="need">required</span>' : ''}</td><td>${inline(description)}</td></tr>`).join('')}</table>`;
 }
 
 function curl(route: Route, serverUrl: string, body: JsonSchema | undefined): string {
@@ -105,7 +116,7 @@ function answerText(route: Route, schema: JsonSchema | undefined): string {
 function errors(): string {
   const example = { error: 'budget_exceeded', code: 'budget_exceeded', message: 'The session has 0.002000 USDC left; the cheapest service costs 0.005000.', funds_status: 'no_change', recovery: errorRules.budget_exceeded.recovery, price: '0.005000', currency: 'USDC' };
   const rows = Object.entries(errorRules).sort(([, a], [, b]) => a.status - b.status)
-    .map(([code, { status, recovery }]) => `<tr id="error-${code}"><td>${status}</td><td><code>${code}</code></td><td>${escape(recovery).replace(/`([^`]+)`/g, '<code>$1</code>')}</td></tr>`);
+    .map(([code, { status, recovery }]) => `<tr id="error-${code}"><td>${status}</td><td><code>${code}</code></td><td>${inline(recovery)}</td></tr>`);
   return `<section id="errors"><h2>Errors</h2><p>One shape everywhere; branch on <code>error</code>.</p><pre><code>${escape(JSON.stringify(example, null, 2))}</code></pre>
 <table><tr><th>Status</th><th>Code</th><th>What to do</th></tr>${rows.join('')}</table></section>`;
 }
@@ -124,4 +135,9 @@ function slug(text: string): string {
 
 function escape(text: string): string {
   return text.replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('>', '&gt;').replaceAll('"', '&quot;');
+}
+
+/** Text of ours with `code` in backticks. */
+function inline(text: string): string {
+  return escape(text).replace(/`([^`]+)`/g, '<code>$1</code>');
 }

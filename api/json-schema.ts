@@ -103,7 +103,7 @@ const namedExamples: Readonly<Record<string, unknown>> = {
   strategy: 'cheapest', version: '0.1.0', requestCount: 1, count: 1, totalSpent: '0.005000', remaining: '4.995000',
 };
 
-/** A value that fits the schema, for the docs. Optional fields of a request are left out, as a first call would. */
+/** A value that fits the schema, for the docs. Optional fields are left out, as in a first call. */
 export function exampleOf(schema: JsonSchema, side: 'input' | 'output', name = ''): unknown {
   if (schema.examples?.[0] !== undefined) return schema.examples[0];
   if (schema.const !== undefined) return schema.const;
@@ -113,7 +113,7 @@ export function exampleOf(schema: JsonSchema, side: 'input' | 'output', name = '
   if (schema.default !== undefined && side === 'input') return schema.default;
   if (Object.hasOwn(namedExamples, name)) return namedExamples[name];
   if (schema.properties !== undefined) {
-    const wanted = Object.entries(schema.properties).filter(([key]) => side === 'output' || schema.required?.includes(key) || key === 'params');
+    const wanted = Object.entries(schema.properties).filter(([key]) => schema.required?.includes(key) || key === 'params');
     return Object.fromEntries(wanted.map(([key, property]) => [key, exampleOf(property, side, key)]));
   }
   const { items } = schema;
