@@ -31,6 +31,6 @@ function settings(): Setting[] {
 function written(name: string, value: unknown): string {
   if (value === undefined) return '';
   if (Array.isArray(value)) return value.join(',');
-  if (typeof value === 'number' && /_(TIMEOUT|DEADLINE|DURATION)$/.test(name)) return value % 1_000 === 0 ? `${value / 1_000}s` : `${value}ms`;
+  if (typeof value === 'number' && /_(TIMEOUT|DEADLINE|DURATION|LEASE|OVERDUE)$/.test(name)) return value % 1_000 === 0 ? `${value / 1_000}s` : `${value}ms`;
   return String(value);
 }

@@ -51,6 +51,8 @@ export const envSchema = z.object({
   SELLER_KEY_FILE: z.string().min(1).optional().describe('Private key (Ed25519, PEM) that signs requests to sellers; every process needs the same. Made as seller-key.pem in DATA_DIR when unset.'),
   REQUEST_TIMEOUT: duration(28_000).describe('Longest time an API request waits for its outcome; the payment itself goes on.'),
   DRAIN_DEADLINE: duration(15_000).describe('How long a stopping process waits for requests under way.'),
+  CALL_LEASE: duration(6_000).describe('How long a silent process keeps its calls before another takes them over. Longer than any pause of a healthy process.'),
+  CALL_OVERDUE: duration(15_000).describe('Age from which a call that nobody drives is finished even if its workflow is lost.'),
   CB_THRESHOLD: whole(1, 1_000, 5).describe('Failures in a row after which a seller is not asked for a while.'),
   CB_DURATION: duration(30_000).describe('How long such a seller is left alone.'),
   POSTGRES_MAX_OPEN_CONNS: whole(2, 500, 20).describe('Database connections of one process.'),

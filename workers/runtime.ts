@@ -42,9 +42,9 @@ export async function createRuntime(options: RuntimeOptions): Promise<Runtime> {
   const { env, log, metrics, pool, registry, outbound, signer, temporal, queues } = options;
   const taskQueue = taskQueues.gateway + (options.queueSuffix ?? '');
   const crash = createCrash(env.CRASH_AT);
-  const store = createGatewayStore({ pool, driver: processId, feeOwner: env.PLATFORM_ADDRESS, metrics });
+  const store = createGatewayStore({ pool, driver: processId, leaseMs: env.CALL_LEASE, feeOwner: env.PLATFORM_ADDRESS, metrics });
   const breaker = createBreaker({ threshold: env.CB_THRESHOLD, openMs: env.CB_DURATION });
-  const driver = createDriver({ store, outbound, signer, breaker, crash, log, metrics, sellerTimeoutMs: env.SELLER_TIMEOUT });
+  const driver = createDriver({ store, outbound, signer, breaker, crash, log, metrics, sellerTimeoutMs: env.SELLER_TIMEOUT, leaseMs: env.CALL_LEASE });
   const activities = createGatewayActivities({
     driver, store, crash, heartbeat, onSessionClosed: (ending) => metrics.sessionEnded(ending),
     sleep: (ms) => (inActivity() ? sleep(ms) : new Promise((resolve) => setTimeout(resolve, ms))),
@@ -81,7 +81,7 @@ export async function createRuntime(options: RuntimeOptions): Promise<Runtime> {
         });
         running = worker.run().catch((error: unknown) => log.error({ err: error }, 'The Temporal worker ended.'));
         stopSweeper = startSweeper({
-          store, driver, log, metrics,
+          store, driver, log, metrics, callOverdueMs: env.CALL_OVERDUE,
           foldFees: async () => void (await pool.query('SELECT ledger_fold_fees(10000)')),
           forgetKeys: async () => void (await pool.query(`DELETE FROM idempotency WHERE created_at < now() - interval '${KEYS_KEPT}'`)),
         });

@@ -11,10 +11,10 @@ export interface SweeperDeps {
   readonly forgetKeys: () => Promise<void>;
   readonly log: Logger;
   readonly metrics: Metrics;
+  /** A call that its workflow has not taken over by then is driven by the sweeper. */
+  readonly callOverdueMs: number;
 }
 
-/** A call that its workflow has not taken over by then is driven by the sweeper. */
-export const CALL_OVERDUE_MS = 15_000;
 /** Its workflow's timer comes first. */
 const SESSION_GRACE_MS = 10_000;
 const CALLS_EVERY_MS = 2_000;
@@ -23,9 +23,9 @@ const KEYS_EVERY_MS = 3_600_000;
 const AT_ONCE = 200;
 
 /** Starts the jobs of this process; the returned function ends them and waits for the round under way. */
-export function startSweeper({ store, driver, foldFees, forgetKeys, log, metrics }: SweeperDeps): () => Promise<void> {
+export function startSweeper({ store, driver, foldFees, forgetKeys, log, metrics, callOverdueMs }: SweeperDeps): () => Promise<void> {
   const stops = [
-    every(CALLS_EVERY_MS, 'calls', async () => driver.adopt(await store.abandonedCalls(CALL_OVERDUE_MS, AT_ONCE))),
+    every(CALLS_EVERY_MS, 'calls', async () => driver.adopt(await store.abandonedCalls(callOverdueMs, AT_ONCE))),
     every(CALLS_EVERY_MS, 'sessions', async () => {
       for (const sessionId of await store.overdueSessions(SESSION_GRACE_MS, AT_ONCE)) await store.closeSession(sessionId, 'expired');
     }),

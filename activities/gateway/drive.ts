@@ -7,7 +7,7 @@ import type { Logger } from '../../platform/log.ts';
 import type { Metrics } from '../../platform/metrics.ts';
 import type { CallEnd, Candidate, OpenCall } from './call.ts';
 import { forward, type Forwarded, type ForwardDeps } from './forward.ts';
-import { LEASE_MS, type AttemptLog, type GatewayStore } from './store.ts';
+import type { AttemptLog, GatewayStore } from './store.ts';
 
 export interface DriveDeps extends ForwardDeps {
   readonly store: GatewayStore;
@@ -15,6 +15,8 @@ export interface DriveDeps extends ForwardDeps {
   readonly metrics: Metrics;
   /** For all attempts of one drive together. */
   readonly sellerTimeoutMs: number;
+  /** How long another process leaves our calls to us without a sign; we give one every third of it. */
+  readonly leaseMs: number;
 }
 
 export interface Driver {
@@ -35,16 +37,16 @@ export interface Driver {
 const RETRY_MS = 250;
 /** How long a driver keeps an outcome that it cannot write. Then the sweeper of whoever lives takes the call over. */
 const KEEP_TRYING_MS = 10 * 60_000;
-const LATE_ENOUGH_TO_RENEW_MS = LEASE_MS / 3;
 
 export function createDriver(deps: DriveDeps): Driver {
   const drives = new Map<string, { readonly end: Promise<CallEnd>; readonly startedAtMs: number }>();
-  const timer = setInterval(() => void renewLeases(), LATE_ENOUGH_TO_RENEW_MS);
+  const renewEveryMs = deps.leaseMs / 3;
+  const timer = setInterval(() => void renewLeases(), renewEveryMs);
   timer.unref();
 
   /** Quick calls end before their lease is a third old and cost nothing here. */
   async function renewLeases(): Promise<void> {
-    const before = Date.now() - LATE_ENOUGH_TO_RENEW_MS / 2;
+    const before = Date.now() - renewEveryMs / 2;
     const slow = [...drives].filter(([, drive]) => drive.startedAtMs < before).map(([id]) => id);
     if (slow.length === 0) return;
     await deps.store.renewLeases(slow).catch((error: unknown) => {

@@ -8,8 +8,6 @@ import { withSqlErrors } from '../../ledger/sql-errors.ts';
 import type { Metrics } from '../../platform/metrics.ts';
 import type { Candidate, OpenCall } from './call.ts';
 
-/** How long a driver is believed to be alive without a sign. Renewed every third of it. */
-export const LEASE_MS = 6_000;
 const GROUP_MAX = 256;
 
 export interface NewCall {
@@ -72,6 +70,8 @@ export interface StoreOptions {
   readonly pool: pg.Pool;
   /** Name of this process in leases. */
   readonly driver: string;
+  /** How long a driver is believed to be alive without a sign. */
+  readonly leaseMs: number;
   /** Owner of the account that receives fees. */
   readonly feeOwner: string;
   readonly metrics: Metrics;
@@ -88,7 +88,7 @@ export function createGatewayStore(options: StoreOptions) {
 type Query = <Row extends pg.QueryResultRow>(name: string, text: string, values: unknown[]) => Promise<Row[]>;
 
 /** The steps of every call, group-committed. */
-function hotSteps(query: Query, { driver, feeOwner, metrics }: StoreOptions) {
+function hotSteps(query: Query, { driver, leaseMs, feeOwner, metrics }: StoreOptions) {
   /** Items become one JSON list with positions; rows come back with the position they belong to. */
   const grouped = <Item, Row extends pg.QueryResultRow & { pos: number }, Result>(
     step: string, text: string, extra: readonly unknown[], toJson: (item: Item, pos: number) => object, toResult: (row: Row | undefined) => Result,
@@ -104,18 +104,22 @@ function hotSteps(query: Query, { driver, feeOwner, metrics }: StoreOptions) {
   };
 
   return {
-    accept: grouped('accept', 'SELECT * FROM gateway_accept($1, $2, $3)', [driver, LEASE_MS], callJson, toAccepted),
+    accept: grouped('accept', 'SELECT * FROM gateway_accept($1, $2, $3)', [driver, leaseMs], callJson, toAccepted),
     settle: grouped('settle', 'SELECT * FROM gateway_settle($1, $2)', [feeOwner], deliveryJson, toSettled),
     release: grouped('release', 'SELECT * FROM gateway_release($1)', [], givenUpJson, (row: ReleaseRow | undefined): Released => row?.outcome ?? 'missing'),
   };
 }
 
-function sessionSteps(query: Query, { driver }: StoreOptions) {
+function sessionSteps(query: Query, { driver, leaseMs }: StoreOptions) {
   return {
-    /** Hold, session and call in one transaction. @throws SuretyError insufficient_balance, idempotency_in_progress. */
+    /** Hold, session and call in one transaction. @throws SuretyError insufficient_balance. */
     async callOnce(session: NewSession, call: NewCall): Promise<Accepted> {
-      const rows = await query<AcceptRow>('gateway-call-once', 'SELECT * FROM gateway_call_once($1, $2, $3, $4)',
-        [sessionJson(session), JSON.stringify([callJson(call, 0)]), driver, LEASE_MS]);
+      const values = [sessionJson(session), JSON.stringify([callJson(call, 0)]), driver, leaseMs];
+      const rows = await query<AcceptRow>('gateway-call-once', 'SELECT * FROM gateway_call_once($1, $2, $3, $4)', values).catch((error: unknown) => {
+        // SQL raises it, so that the hold goes; here it is an outcome like any other: the twin asks again and gets the first answer.
+        if (error instanceof SuretyError && error.code === 'idempotency_in_progress') return [{ pos: 0, outcome: error.code, existing_id: null, remaining: null }];
+        throw error;
+      });
       return toAccepted(rows[0]);
     },
 
@@ -133,7 +137,7 @@ function sessionSteps(query: Query, { driver }: StoreOptions) {
   };
 }
 
-function drivingSteps(query: Query, { driver }: StoreOptions) {
+function drivingSteps(query: Query, { driver, leaseMs }: StoreOptions) {
   return {
     async nextAttempt(callId: string, from: number, to: number, log: AttemptLog): Promise<'moved' | 'superseded' | 'budget_exceeded'> {
       const rows = await query<{ outcome: 'moved' | 'superseded' | 'budget_exceeded' }>('gateway-next',
@@ -143,12 +147,12 @@ function drivingSteps(query: Query, { driver }: StoreOptions) {
 
     /** Takes over those of the calls whose driver is silent. */
     async takeOver(callIds: readonly string[]): Promise<OpenCall[]> {
-      const rows = await query<CallRow>('gateway-take', 'SELECT * FROM gateway_take_over($1, $2, $3)', [callIds, driver, LEASE_MS]);
+      const rows = await query<CallRow>('gateway-take', 'SELECT * FROM gateway_take_over($1, $2, $3)', [callIds, driver, leaseMs]);
       return rows.map(toOpenCall);
     },
 
     async renewLeases(callIds: readonly string[]): Promise<void> {
-      await query('gateway-renew', 'SELECT * FROM gateway_renew_leases($1, $2, $3)', [callIds, driver, LEASE_MS]);
+      await query('gateway-renew', 'SELECT * FROM gateway_renew_leases($1, $2, $3)', [callIds, driver, leaseMs]);
     },
 
     /** Notes a call that found no seller: it cost nothing, and the buyer's log shows it. */
