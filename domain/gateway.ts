@@ -116,6 +116,10 @@ export interface GatewayPort {
   call(agent: string, sessionId: string, request: CallRequest): Promise<CallAnswer>;
   /** One paid call with a session of its own. Errors: those of `call`, and insufficient_balance. */
   callOnce(agent: string, tenantId: string | null, request: CallRequest & { readonly maxPriceMicros: Micros }): Promise<CallAnswer>;
+  /** Ends any session, for the operator. Errors: not_found. */
+  endSession(sessionId: string): Promise<Session>;
+  /** Drives those of the calls that nobody drives. */
+  adoptCalls(callIds: readonly string[]): Promise<void>;
   dryRun(agent: string, sessionId: string, request: CallRequest): Promise<DryRun>;
 }
 

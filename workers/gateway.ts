@@ -31,54 +31,19 @@ const SESSIONS_REMEMBERED = 20_000;
 const TEMPORAL_PATIENCE_MS = 4_000;
 
 export function createGateway(deps: GatewayDeps): GatewayPort {
-  const { store, client, log, metrics } = deps;
-  const taskQueue = deps.taskQueue ?? taskQueues.gateway;
+  const { store } = deps;
   const calls = createCalls(deps);
-  // Terms never change, so they need not be read again; whether the session is still open is decided by the statement that accepts.
-  const known = new LRUCache<string, Session>({ max: SESSIONS_REMEMBERED });
+  const sessions = createSessions(deps);
   const used = new LRUCache<string, bigint>({ max: SESSIONS_REMEMBERED });
 
-  async function mine(agent: string, sessionId: string, fresh: boolean): Promise<Session> {
-    const session = (fresh ? undefined : known.get(sessionId)) ?? (await store.session(sessionId));
-    if (session === null) throw new SuretyError('not_found', 'There is no such session.');
-    if (session.agentAddress !== agent) throw new SuretyError('forbidden', 'The session belongs to somebody else.');
-    known.set(sessionId, session);
-    return session;
-  }
-
-  const startWorkflow = (session: SessionToStart, closeNow = false) => startSessionWorkflow(client, taskQueue, session, closeNow);
-
   return {
-    async openSession(agent, tenantId, terms, idempotency) {
-      const id = newId('gatewaySession');
-      const opened: NewSession = { id, agent, tenantId, terms, singleCall: false, workflowId: workflowIdFor('gatewaySession', id), idempotency };
-      const { sessionId, replayed } = await store.openSession(opened);
-      deps.crash.at('session-held');
-      if (!replayed) {
-        metrics.sessionOpened();
-        // The money is held and the expiry is in the row: without the workflow the sweeper ends the session in its stead.
-        await startWorkflow({ ...opened, agentAddress: agent, ...terms }).catch((error: unknown) => {
-          log.warn({ err: error, sessionId }, 'The workflow of a session could not be started.');
-          metrics.backgroundError('session-start');
-        });
-        deps.crash.at('session-started');
-      }
-      return { session: await mine(agent, sessionId, true), replayed };
-    },
-
-    async closeSession(agent, sessionId) {
-      const session = await mine(agent, sessionId, true);
-      if (session.status !== 'active') return session;
-      try {
-        await client.withDeadline(Date.now() + TEMPORAL_PATIENCE_MS, () => client.workflow.getHandle(session.workflowId).executeUpdate(closeUpdate));
-      } catch (error) {
-        await closeWithoutUpdate(session, error);
-      }
-      return mine(agent, sessionId, true);
-    },
+    openSession: sessions.open,
+    closeSession: async (agent, sessionId) => sessions.end(await sessions.mine(agent, sessionId, true)),
+    endSession: async (sessionId) => sessions.end(await sessions.read(sessionId)),
+    adoptCalls: (callIds) => deps.driver.adopt(callIds),
 
     async call(agent, sessionId, request) {
-      const session = await mine(agent, sessionId, false);
+      const session = await sessions.mine(agent, sessionId, false);
       const terms: SessionTermsForCall = { ...session, usedMicros: used.get(sessionId) ?? session.spentMicros };
       const { idempotency } = request;
       // The same key in another session is another request.
@@ -94,25 +59,73 @@ export function createGateway(deps: GatewayDeps): GatewayPort {
       return calls.run(singleCallTerms(session), request, (call) => store.callOnce({ ...session, workflowId: call.workflowId }, call));
     },
 
-    async dryRun(agent, sessionId, request) {
-      return dryRun(deps, await mine(agent, sessionId, true), request);
-    },
+    dryRun: async (agent, sessionId, request) => dryRun(deps, await sessions.mine(agent, sessionId, true), request),
   };
+}
+
+/** Sessions and their workflows. */
+function createSessions(deps: GatewayDeps) {
+  const { store, client, log, metrics } = deps;
+  const taskQueue = deps.taskQueue ?? taskQueues.gateway;
+  // Terms never change, so they need not be read again; whether the session is still open is decided by the statement that accepts.
+  const known = new LRUCache<string, Session>({ max: SESSIONS_REMEMBERED });
+
+  async function read(sessionId: string): Promise<Session> {
+    const session = await store.session(sessionId);
+    if (session === null) throw new SuretyError('not_found', 'There is no such session.');
+    known.set(sessionId, session);
+    return session;
+  }
+
+  async function mine(agent: string, sessionId: string, fresh: boolean): Promise<Session> {
+    const session = (fresh ? undefined : known.get(sessionId)) ?? (await read(sessionId));
+    if (session.agentAddress !== agent) throw new SuretyError('forbidden', 'The session belongs to somebody else.');
+    return session;
+  }
+
+  const open: GatewayPort['openSession'] = async (agent, tenantId, terms, idempotency) => {
+    const id = newId('gatewaySession');
+    const opened: NewSession = { id, agent, tenantId, terms, singleCall: false, workflowId: workflowIdFor('gatewaySession', id), idempotency };
+    const { sessionId, replayed } = await store.openSession(opened);
+    deps.crash.at('session-held');
+    if (!replayed) {
+      metrics.sessionOpened();
+      // The money is held and the expiry is in the row: without the workflow the sweeper ends the session in its stead.
+      await startSessionWorkflow(client, taskQueue, { ...opened, agentAddress: agent, ...terms }, false).catch((error: unknown) => {
+        log.warn({ err: error, sessionId }, 'The workflow of a session could not be started.');
+        metrics.backgroundError('session-start');
+      });
+      deps.crash.at('session-started');
+    }
+    return { session: await read(sessionId), replayed };
+  };
+
+  async function end(session: Session): Promise<Session> {
+    if (session.status !== 'active') return session;
+    try {
+      await client.withDeadline(Date.now() + TEMPORAL_PATIENCE_MS, () => client.workflow.getHandle(session.workflowId).executeUpdate(closeUpdate));
+    } catch (error) {
+      await endWithoutUpdate(session, error);
+    }
+    return read(session.id);
+  }
 
   /**
    * The workflow is lost (its server's files were), or Temporal does not answer. The buyer's money does not wait for that: a lost
    * workflow is started again to close, and without Temporal this process takes the workflow's step itself, which is idempotent.
    */
-  async function closeWithoutUpdate(session: Session, error: unknown): Promise<void> {
+  async function endWithoutUpdate(session: Session, error: unknown): Promise<void> {
     if ((await store.session(session.id))?.status !== 'active') return;
     log.warn({ err: error, sessionId: session.id }, 'A session is closed without its running workflow.');
     if (error instanceof WorkflowNotFoundError) {
-      const closed = startWorkflow(session, true).then((handle) => handle.result());
+      const closed = startSessionWorkflow(client, taskQueue, session, true).then((handle) => handle.result());
       const late = new Promise<void>((resolve) => setTimeout(resolve, TEMPORAL_PATIENCE_MS).unref());
       await Promise.race([closed, late]).catch(() => undefined);
     }
     await deps.closeSession({ sessionId: session.id, ending: 'closed' });
   }
+
+  return { read, mine, open, end };
 }
 
 /** A session that lives and ends with one call. */

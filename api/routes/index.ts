@@ -6,6 +6,7 @@ import { agentRoutes } from './agents.ts';
 import { authRoutes } from './auth.ts';
 import { bookRoutes } from './books.ts';
 import { docsRoutes } from './docs.ts';
+import { gatewayAdminRoutes } from './gateway-admin.ts';
 import { gatewayCallRoutes } from './gateway-calls.ts';
 import { gatewaySessionRoutes } from './gateway-sessions.ts';
 import { healthRoutes } from './health.ts';
@@ -16,7 +17,7 @@ import { serviceRoutes } from './services.ts';
 import { walletRoutes } from './wallet.ts';
 
 const families: readonly ((deps: RouteDeps) => Route[])[] = [
-  healthRoutes, platformRoutes, gatewaySessionRoutes, gatewayCallRoutes, authRoutes, agentRoutes, serviceRoutes, walletRoutes, adminRoutes, bookRoutes, networkRoutes, reputationRoutes,
+  healthRoutes, platformRoutes, gatewaySessionRoutes, gatewayCallRoutes, gatewayAdminRoutes, authRoutes, agentRoutes, serviceRoutes, walletRoutes, adminRoutes, bookRoutes, networkRoutes, reputationRoutes,
 ];
 
 export function allRoutes(deps: RouteDeps): Route[] {

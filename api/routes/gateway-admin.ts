@@ -1,0 +1,60 @@
+/** The operator's view of the gateway: what is overdue, and the two things that can be done about it. */
+import { z } from 'zod';
+import { formatMicros } from '../../domain/money.ts';
+import { SuretyError } from '../../domain/errors.ts';
+import type { RouteDeps } from '../deps.ts';
+import { sessionOf, sessionOut, showSession } from '../gateway-shapes.ts';
+import { route, type Route } from '../route.ts';
+import { amountOut, limit } from '../schemas.ts';
+
+/** Nothing of the gateway stays open this long after the last fault unless it waits for a person (invariant I12). */
+const OVERDUE_MS = 60_000;
+const sessionParams = z.object({ id: z.string().max(64) });
+
+export function gatewayAdminRoutes({ gateway, prisma }: RouteDeps): Route[] {
+  return [
+    route({
+      method: 'get', path: '/v1/admin/gateway/stuck', access: 'admin', tag: 'Admin',
+      summary: 'Sessions that should have ended a minute ago, or with a call that old; oldest first. Normally none.',
+      query: z.object({ limit: limit(1_000, 100) }), answer: z.object({ sessions: z.array(sessionOut), count: z.number().int() }),
+      handler: async ({ query }) => {
+        const before = new Date(Date.now() - OVERDUE_MS);
+        const calls = await prisma.gatewayCall.findMany({ where: { state: 'accepted', acceptedAt: { lt: before } }, distinct: ['sessionId'], select: { sessionId: true }, take: query.limit });
+        const rows = await prisma.gatewaySession.findMany({
+          where: { OR: [{ status: 'active', expiresAt: { lt: before } }, { id: { in: calls.map((call) => call.sessionId) } }] }, orderBy: { expiresAt: 'asc' }, take: query.limit,
+        });
+        return { body: { sessions: rows.map((row) => showSession(sessionOf(row))), count: rows.length } };
+      },
+    }),
+    route({
+      method: 'post', path: '/v1/admin/gateway/sessions/:id/resolve', aliases: ['/v1/admin/gateway/sessions/:id/close'], access: 'admin', tag: 'Admin',
+      summary: 'Ends a session: what no call under way needs goes back to its buyer.',
+      params: sessionParams, answer: z.object({ resolved: z.boolean(), sessionId: z.string(), totalRefunded: amountOut, session: sessionOut }), errors: ['not_found', 'unavailable'],
+      handler: async ({ params }) => {
+        const session = await gateway.endSession(params.id);
+        const refunded = session.maxTotalMicros - session.spentMicros - session.reservedMicros;
+        return { body: { resolved: true, sessionId: session.id, totalRefunded: formatMicros(refunded), session: showSession(session) } };
+      },
+    }),
+    route({
+      method: 'post', path: '/v1/admin/gateway/sessions/:id/retry-settlement', access: 'admin', tag: 'Admin',
+      summary: 'Drives the calls of a session that nobody drives, without waiting for the sweeper.',
+      params: sessionParams, answer: z.object({ retried: z.boolean(), sessionId: z.string(), openCalls: z.number().int() }), errors: ['not_found'],
+      handler: async ({ params }) => {
+        const session = await prisma.gatewaySession.findUnique({ where: { id: params.id }, select: { id: true } });
+        if (session === null) throw new SuretyError('not_found', 'There is no such session.');
+        const open = await prisma.gatewayCall.findMany({ where: { sessionId: session.id, state: 'accepted' }, select: { id: true }, take: 1_000 });
+        await gateway.adoptCalls(open.map((call) => call.id));
+        return { body: { retried: open.length > 0, sessionId: session.id, openCalls: open.length } };
+      },
+    }),
+    route({
+      method: 'post', path: '/v1/gateway/pipeline', access: 'agent', tag: 'Gateway',
+      summary: 'Several paid steps in a row. Not offered yet; buy the steps one by one.',
+      body: z.looseObject({}), answerStatus: 501, errors: ['not_configured'],
+      handler: () => {
+        throw new SuretyError('not_configured', 'Pipelines are not offered yet. Nothing was held or paid.', { recovery: 'Buy the steps one by one with POST /v1/gateway/proxy.' });
+      },
+    }),
+  ];
+}
