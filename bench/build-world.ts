@@ -10,6 +10,8 @@ export interface WorldOptions {
   readonly benchCase: Pick<BenchCase, 'population' | 'price'>;
   readonly notice: (sentence: string) => void;
   readonly signal?: AbortSignal;
+  /** Directory for a processor profile of the platform process, written when it stops. */
+  readonly profileDir?: string;
 }
 
 /** The platform as an operator would run it, with limits so high that the measurement does not meet them. */
@@ -18,8 +20,8 @@ const DATA_DIR = '.surety-bench';
 const PORT = 8090;
 
 /** @throws when a part does not start; whatever has started is stopped then. */
-export async function buildWorld({ benchCase, notice, signal }: WorldOptions): Promise<{ world: World; close(): Promise<void> }> {
-  const house = await openHouse({ dataDir: DATA_DIR, port: PORT, settings, notice, signal });
+export async function buildWorld({ benchCase, notice, signal, profileDir }: WorldOptions): Promise<{ world: World; close(): Promise<void> }> {
+  const house = await openHouse({ dataDir: DATA_DIR, port: PORT, settings, notice, signal, nodeArgs: profileDir === undefined ? [] : ['--cpu-prof', `--cpu-prof-dir=${profileDir}`] });
   const pool = new pg.Pool({ connectionString: house.databaseUrl, max: 2 });
   // Idle connections break when Postgres stops; nobody needs to hear of it.
   pool.on('error', () => undefined);

@@ -12,6 +12,8 @@ export interface RunOptions {
   readonly clients: readonly number[];
   readonly seconds: number;
   readonly warmUpSeconds: number;
+  /** Directory for a processor profile of the platform process. */
+  readonly profileDir?: string;
   readonly bareSqlSeconds: number;
   readonly notice: (sentence: string) => void;
   /** Ends the run at once; everything that was started is stopped. */
@@ -20,7 +22,7 @@ export interface RunOptions {
 
 export async function runCase(benchCase: BenchCase, options: RunOptions): Promise<CaseReport> {
   const loadBefore = round(loadavg()[0] ?? 0, 2);
-  const { world, close } = await buildWorld({ benchCase, notice: options.notice, signal: options.signal });
+  const { world, close } = await buildWorld({ benchCase, notice: options.notice, signal: options.signal, profileDir: options.profileDir });
   try {
     return await Promise.race([measure(world, benchCase, { ...options, loadBefore }), stopped(options.signal)]);
   } finally {

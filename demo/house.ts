@@ -3,7 +3,7 @@
  * killed, and sellers as another. Whatever was started is stopped by `close`, in whatever state the house is.
  */
 import { randomBytes } from 'node:crypto';
-import { existsSync, readdirSync, rmSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { join, relative, resolve } from 'node:path';
 import { forceServers } from '../platform/children.ts';
 import { openDataDir, type DataDir } from '../platform/data-dir.ts';
@@ -20,6 +20,8 @@ export interface HouseOptions {
   readonly port: number;
   /** Settings of the platform beyond those every house has. */
   readonly settings?: Readonly<Record<string, string>>;
+  /** For node itself, beside the flags of `npm start`. */
+  readonly nodeArgs?: readonly string[];
   readonly notice: (sentence: string) => void;
   /** Gives up a start that takes minutes, such as building Temporal for the first time. */
   readonly signal?: AbortSignal;
@@ -68,6 +70,12 @@ export async function openHouse(options: HouseOptions): Promise<House> {
   return createHouse(options, directory, stack, await freePort(options.port));
 }
 
+/** The flags `npm start` gives to node, so that what is shown and measured here is what people run. */
+function startFlags(): string[] {
+  const { scripts } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as { scripts: { start: string } };
+  return scripts.start.split(' ').filter((word) => word.startsWith('--') && word !== '--import');
+}
+
 function createHouse(options: HouseOptions, directory: string, stack: Stack, port: number): House {
   const adminSecret = randomBytes(18).toString('hex');
   const children: Child[] = [];
@@ -103,7 +111,7 @@ function createHouse(options: HouseOptions, directory: string, stack: Stack, por
     workflowUrl: (id) => `${stack.temporalUiUrl ?? ''}/namespaces/${NAMESPACE}/workflows/${encodeURIComponent(id)}`,
     async startNode() {
       nodes += 1;
-      node = await start({ name: `Surety process ${nodes}`, script: 'api/main.ts', env, logFile: file(`surety-${nodes}.log`), ready: /Surety is ready/ });
+      node = await start({ name: `Surety process ${nodes}`, script: 'api/main.ts', nodeArgs: [...startFlags(), ...(options.nodeArgs ?? [])], env, logFile: file(`surety-${nodes}.log`), ready: /Surety is ready/ });
       return node;
     },
     node() {

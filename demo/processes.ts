@@ -16,6 +16,8 @@ export interface ChildOptions {
   /** Script, relative to the repository. */
   readonly script: string;
   readonly args?: readonly string[];
+  /** For node itself, before the script. */
+  readonly nodeArgs?: readonly string[];
   readonly env?: Readonly<Record<string, string>>;
   /** File that receives what the child prints. */
   readonly logFile: string;
@@ -48,7 +50,7 @@ export interface Child {
 export async function startChild(options: ChildOptions): Promise<Child> {
   mkdirSync(dirname(options.logFile), { recursive: true });
   const log = openSync(options.logFile, 'a');
-  const child = spawn(process.execPath, [...(process.env.BENCH_PROFILE !== undefined && options.script.includes('api/main') ? ['--cpu-prof', '--cpu-prof-dir=' + process.env.BENCH_PROFILE] : []), '--import', 'tsx', '--import', leash, options.script, ...(options.args ?? [])], {
+  const child = spawn(process.execPath, [...(options.nodeArgs ?? []), '--import', 'tsx', '--import', leash, options.script, ...(options.args ?? [])], {
     cwd: root, detached: true, env: { ...cleanEnv(), ...options.env },
     stdio: options.channel === true ? ['ignore', 'pipe', log, 'ipc'] : ['ignore', 'pipe', log],
   });
