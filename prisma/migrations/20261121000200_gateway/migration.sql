@@ -231,7 +231,7 @@ END $$;
 -- Gives up calls, many at once: the reservation ends, and in a session that has ended its money goes back to the buyer at once.
 -- The idempotency key is free again: nothing was charged, so asking again is safe. outcome: released, or the state found.
 CREATE FUNCTION gateway_release(p json) RETURNS TABLE (pos integer, outcome text) LANGUAGE plpgsql AS $$
-DECLARE r record; v_ended boolean;
+DECLARE r record; v_ended boolean; v_holds text[];
 BEGIN
   FOR r IN
     SELECT x.pos, x.error_code, x.error_message, x.log, c.id, c.state, c.session_id, c.reserved
@@ -242,6 +242,14 @@ BEGIN
     RETURN NEXT;
   END LOOP;
   PERFORM 1 FROM gateway_session s WHERE s.id IN (SELECT c.session_id FROM gateway_call c JOIN json_to_recordset(p) AS x(id text) ON c.id = x.id) ORDER BY s.id FOR NO KEY UPDATE;
+  -- In sessions that have ended, or end with their only call, money moves below, one session after the other. All their holds and
+  -- accounts are locked first, in id order: a settlement that holds one account and waits for another must not meet us half-way.
+  SELECT array_agg(DISTINCT s.id) INTO v_holds FROM gateway_session s JOIN gateway_call c ON c.session_id = s.id JOIN json_to_recordset(p) AS x(id text) ON c.id = x.id
+   WHERE s.status <> 'active' OR s.single_call;
+  IF v_holds IS NOT NULL THEN
+    PERFORM 1 FROM hold WHERE id = ANY (v_holds) ORDER BY id FOR NO KEY UPDATE;
+    PERFORM 1 FROM account WHERE id IN (SELECT h.account_id FROM hold h WHERE h.id = ANY (v_holds)) ORDER BY id FOR NO KEY UPDATE;
+  END IF;
   FOR r IN
     UPDATE gateway_call c SET state = 'released', error_code = x.error_code, error_message = x.error_message, attempts = c.attempts || coalesce(x.log, '[]'),
            finished_at = clock_timestamp(), lease_until = NULL
