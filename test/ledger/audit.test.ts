@@ -1,0 +1,102 @@
+/** The audit finds what it says it finds: for every rule a row is broken by hand, and exactly that must be told. */
+import { auditBooks } from '../../ledger/audit.ts';
+import { anAddress } from '../support/builders.ts';
+import { aCandidate, aDelivery, aGivenUp, aNewCall, anOpenSession, aStore } from '../support/builders-gateway.ts';
+import { createTestDatabase, type TestDatabase } from '../support/database.ts';
+
+let db: TestDatabase;
+/** A settled and a released call, an open one in an active session, a fee that waits, and a key. */
+const ids = { session: '', settled: '', released: '', open: '' };
+
+beforeAll(async () => {
+  db = await createTestDatabase();
+  const store = aStore(db.pool);
+  const session = await anOpenSession(db.pool, { maxTotal: '5.00' });
+  const [settled, released, open] = [1, 2, 3].map((n) => aNewCall(session, [aCandidate(anAddress())], { feeBps: 250, idempotency: { key: `key-${n}`, requestHash: 'h' } }));
+  if (settled === undefined || released === undefined || open === undefined) throw new Error('Three calls were made.');
+  for (const call of [settled, released, open]) await store.accept(call);
+  await store.settle(aDelivery(settled.id));
+  await store.release(aGivenUp(released.id));
+  Object.assign(ids, { session: session.id, settled: settled.id, released: released.id, open: open.id });
+}, 30_000);
+afterAll(async () => db.close());
+
+/** Breaks the books in a transaction that never ends well, with every trigger and constraint that can be switched off switched off. */
+async function findingsAfter(damage: string, overdueMs?: number): Promise<{ invariant: string; detail: string }[]> {
+  const client = await db.pool.connect();
+  try {
+    await client.query('BEGIN');
+    await client.query(`SET LOCAL session_replication_role = replica`);
+    await client.query(`ALTER TABLE account DROP CONSTRAINT account_available_check`);
+    await client.query(`ALTER TABLE gateway_session DROP CONSTRAINT gateway_session_check`);
+    for (const statement of damage.split(';')) await client.query(filled(statement));
+    // The audit brings its own transaction; here it must look into ours.
+    const inside = { connect: () => Promise.resolve({ query: (text: string) => (/^(BEGIN|COMMIT|ROLLBACK|SET)/.test(text) ? { rows: [] } : client.query(text)), release: () => undefined }) };
+    const { findings } = await auditBooks(inside as never, overdueMs === undefined ? {} : { overdueMs });
+    return findings.map(({ invariant, detail }) => ({ invariant, detail }));
+  } finally {
+    await client.query('ROLLBACK');
+    client.release();
+  }
+}
+
+const filled = (sql: string): string => sql.replace(/:(session|settled|released|open)/g, (_all, name: keyof typeof ids) => `'${ids[name]}'`);
+
+test('books that were kept by the rules have no finding', async () => {
+  expect(await auditBooks(db.pool, { overdueMs: 60_000 })).toEqual({ ok: true, findings: [] });
+  expect(await findingsAfter('SELECT 1', 60_000)).toEqual([]);
+});
+
+const payer = `owner = (SELECT agent_address FROM gateway_session WHERE id = :session)`;
+test.each<[string, string, string, RegExp]>([
+  ['money from nowhere', `UPDATE account SET available = available + 1, total_in = total_in + 1 WHERE ${payer}`, 'I1', /everything owned/],
+  ['a fee that was lost before it was folded', `DELETE FROM unfolded_fee`, 'I1', /everything owned/],
+  ['money moved without a posting', `UPDATE account SET available = available + 1 WHERE ${payer};UPDATE account SET available = available - 1 WHERE owner = (SELECT seller FROM gateway_call WHERE id = :settled)`, 'I2', /each account equals its postings/],
+  ['a posting that was removed', `DELETE FROM posting WHERE kind = 'hold'`, 'I2', /each account equals its postings/],
+  ['totals that do not fit', `UPDATE account SET total_out = total_out + 1 WHERE ${payer}`, 'I2', /what it took in less/],
+  ['a debt', `UPDATE account SET available = -1 WHERE ${payer}`, 'I3', /negative/],
+  ['a settled call without payment', `UPDATE posting SET ref = 'elsewhere' WHERE ref = :settled AND kind = 'capture'`, 'I4', /has one capture/],
+  ['a payment for a call that was given back', `UPDATE posting SET ref = :released WHERE ref = :settled AND kind = 'capture'`, 'I4', /has one capture/],
+  ['a price that is not what was paid', `UPDATE gateway_call SET price = price + 1 WHERE id = :settled`, 'I5', /add up to its price/],
+  ['a fee that is not what was taken', `UPDATE gateway_call SET fee = fee + 1 WHERE id = :settled`, 'I5', /add up to its price/],
+  ['a payment that reached somebody else', `UPDATE gateway_call SET seller = buyer WHERE id = :settled`, 'I5', /reach its seller/],
+  ['held money without a hold', `DELETE FROM hold WHERE id = :session`, 'I6', /what is left of the holds/],
+  ['a hold that kept too much', `UPDATE hold SET released = released + 1 WHERE id = :session`, 'I6', /keeps exactly/],
+  ['a session that ended without giving back', `UPDATE gateway_session SET status = 'closed' WHERE id = :session`, 'I6', /keeps exactly/],
+  ['a payment for an error answer', `UPDATE gateway_call SET http_status = 500 WHERE id = :settled`, 'I7', /2xx/],
+  ['a payment for no answer', `UPDATE gateway_call SET http_status = NULL WHERE id = :settled`, 'I7', /2xx/],
+  ['two calls with one key', `UPDATE gateway_call SET idempotency_key = 'key-1' WHERE id = :open`, 'I8', /share an idempotency key/],
+  ['a session that forgot what it spent', `UPDATE gateway_session SET spent = spent - 1 WHERE id = :session`, 'I9', /what its calls say/],
+  ['a session that forgot what it promised', `UPDATE gateway_session SET reserved = 0 WHERE id = :session`, 'I9', /what its calls say/],
+  ['a session that miscounted', `UPDATE gateway_session SET request_count = 7 WHERE id = :session`, 'I9', /what its calls say/],
+  ['a session beyond its budget', `UPDATE gateway_session SET max_total = 1 WHERE id = :session`, 'I9', /within its budget/],
+  ['an event that was never written', `DELETE FROM outbox WHERE ref = :released`, 'I13', /one event/],
+  ['an event that was written twice', `INSERT INTO outbox (topic, ref) VALUES ('call.settled', :settled)`, 'I13', /one event/],
+  ['a deposit without its event', `DELETE FROM outbox WHERE topic = 'deposit.credited'`, 'I13', /one event/],
+])('%s is found', async (_what, damage, invariant, sentence) => {
+  const findings = await findingsAfter(damage);
+  expect(findings.filter((finding) => finding.invariant === invariant && sentence.test(finding.detail))).toHaveLength(1);
+});
+
+test('a call that stays open, and a session past its end, are found once they are overdue', async () => {
+  const old = `UPDATE gateway_call SET accepted_at = now() - interval '2 minutes' WHERE id = :open;UPDATE gateway_session SET expires_at = now() - interval '2 minutes' WHERE id = :session`;
+  const [finding, ...others] = await findingsAfter(old, 60_000);
+  expect(others).toEqual([]);
+  expect(finding?.invariant).toBe('I12');
+  expect(finding?.detail).toContain(ids.open);
+  expect(finding?.detail).toContain(ids.session);
+  expect(await findingsAfter(old, 180_000)).toEqual([]);
+  expect(await findingsAfter(old)).toEqual([]);
+});
+
+test('a finding names at most five rows and says how many there are', async () => {
+  const store = aStore(db.pool);
+  const session = await anOpenSession(db.pool, { maxTotal: '5.00' });
+  await Promise.all(Array.from({ length: 8 }, async () => {
+    const call = aNewCall(session, [aCandidate(anAddress())]);
+    await store.accept(call);
+    await store.settle(aDelivery(call.id));
+  }));
+  const [finding] = (await findingsAfter(`UPDATE gateway_call SET http_status = 500 WHERE state = 'settled'`)).filter(({ invariant }) => invariant === 'I7');
+  expect(finding?.detail.split(';')).toHaveLength(5);
+});
