@@ -37,6 +37,7 @@ export interface Purchase {
 }
 
 export interface Market {
+  readonly baseUrl: string;
   ask(method: string, path: string, options?: AskOptions): Promise<Reply>;
   /** A registered agent. `funds` is decimal text; without it the agent has no money. */
   aTrader(funds?: string): Promise<Trader>;
@@ -75,7 +76,7 @@ export function createMarket({ baseUrl, pool }: { readonly baseUrl: string; read
     ({ serviceType, params, ...(maxPrice === undefined ? {} : { maxPrice }), ...(preferAgent === undefined ? {} : { preferAgent }) });
 
   return {
-    ask, aTrader,
+    baseUrl, ask, aTrader,
     async offers(seller, { serviceType = 'translation', price = '0.10', name = seller.name, idempotent = true, endpoint = seller.endpoint } = {}) {
       const trader = await aTrader();
       const { body } = await must(201, ask('POST', `/v1/agents/${trader.address}/services`, { key: trader.key, body: { type: serviceType, name, price, endpoint, idempotent } }));

@@ -1,0 +1,71 @@
+/** Callers that do not wait, sellers that take their time, and operators who step in: the payment goes on by itself. */
+import { usdc } from '../support/market.ts';
+import { createPlatformSuite, eventually } from '../support/platform-suite.ts';
+
+// A request waits for one second; a seller may take four.
+const { platform, seller } = createPlatformSuite({ REQUEST_TIMEOUT: '1500ms', SELLER_TIMEOUT: '4s' });
+
+test('a caller whose time is up hears that the call goes on and where the money is, and gets the result by asking again', async () => {
+  const slow = await seller('Slow', { kind: 'slow', ms: 1_800 });
+  const offer = await platform().offers(slow, { price: '0.10' });
+  const session = await platform().aSession();
+  const first = await platform().buy(session, { key: 'patience' });
+  expect([first.status, first.body.error, first.body.funds_status]).toEqual([504, 'call_pending', 'held_pending']);
+  const { body: { call } } = await platform().ask('GET', `/v1/gateway/calls/${first.body.callId}`, { key: session.buyer.key });
+  expect(call).toMatchObject({ status: 'in_progress', response: null });
+  expect(await platform().sessionNow(session)).toMatchObject({ reserved: '0.100000', remaining: '0.900000', totalSpent: '0.000000' });
+  const again = await eventually(async () => {
+    const reply = await platform().buy(session, { key: 'patience' });
+    expect(reply.status).toBe(200);
+    return reply;
+  });
+  expect([again.body.callId, again.body.response.output]).toEqual([first.body.callId, { text: 'hello' }]);
+  expect(slow.requests).toHaveLength(1);
+  expect((await platform().moneyOf(offer)).available).toBe(usdc('0.10'));
+});
+
+test('a caller that hangs up does not stop the payment', async () => {
+  const slow = await seller('Slow', { kind: 'slow', ms: 500 });
+  const offer = await platform().offers(slow, { price: '0.10' });
+  const session = await platform().aSession();
+  const gaveUp = fetch(`${platform().baseUrl}/v1/gateway/proxy`, {
+    method: 'POST', signal: AbortSignal.timeout(200), body: JSON.stringify({ serviceType: 'translation' }),
+    headers: { authorization: `Bearer ${session.buyer.key}`, 'x-gateway-token': session.token, 'content-type': 'application/json' },
+  });
+  await expect(gaveUp).rejects.toThrow(/abort|timeout/i);
+  await eventually(async () => expect((await platform().sessionNow(session)).requestCount).toBe(1));
+  expect((await platform().moneyOf(offer)).available).toBe(usdc('0.10'));
+});
+
+test('a seller that never answers costs its caller nothing, also when the caller has long gone', async () => {
+  const silent = await seller('Silent', { kind: 'hang' });
+  await platform().offers(silent, { price: '0.10' });
+  const session = await platform().aSession();
+  expect((await platform().buy(session, { key: 'silence' })).body.error).toBe('call_pending');
+  await eventually(async () => expect(await platform().sessionNow(session)).toMatchObject({ reserved: '0.000000', remaining: '1.000000' }));
+  const { body: { logs } } = await platform().ask('GET', `/v1/gateway/sessions/${session.token}/logs`, { key: session.buyer.key });
+  expect(logs[0]).toMatchObject({ status: 'forward_failed', error: expect.stringMatching(/Silent did not answer in time/) });
+});
+
+test('an operator who cancels the workflow of a slow call gives the money back, and a late delivery is not paid', async () => {
+  const slow = await seller('Slow', { kind: 'slow', ms: 3_500 });
+  const offer = await platform().offers(slow, { price: '0.10' });
+  const session = await platform().aSession();
+  const { body } = await platform().buy(session, { key: 'cancelled' });
+  const { body: { call } } = await platform().ask('GET', `/v1/gateway/calls/${body.callId}`, { key: session.buyer.key });
+  await platform().temporal.client.workflow.getHandle(call.workflowId).cancel();
+  await eventually(async () => expect((await platform().sessionNow(session))['reserved']).toBe('0.000000'), { withinMs: 3_000 });
+  await eventually(() => Promise.resolve(expect(slow.requests[0]?.answered).toBe(true)));
+  await new Promise((resolve) => setTimeout(resolve, 200));
+  expect([(await platform().moneyOf(offer)).available, (await platform().sessionNow(session))['totalSpent']]).toEqual([0n, '0.000000']);
+});
+
+test('money that calls under way have reserved cannot be spent by others', async () => {
+  const slow = await seller('Slow', { kind: 'slow', ms: 700 });
+  await platform().offers(slow, { price: '0.40' });
+  const session = await platform().aSession({ maxTotal: '1.00' });
+  const underWay = [platform().buy(session), platform().buy(session)];
+  await eventually(async () => expect((await platform().sessionNow(session))['reserved']).toBe('0.800000'), { everyMs: 10 });
+  expect((await platform().buy(session)).body).toMatchObject({ error: 'budget_exceeded', remaining: '0.200000' });
+  expect((await Promise.all(underWay)).map(({ status }) => status)).toEqual([200, 200]);
+});
