@@ -99,8 +99,9 @@ describe('docker-compose.yml', () => {
       const service = file.services[name];
       expect(service?.env_file).toEqual(['.env']);
       expect(Object.keys(service?.environment ?? {}).filter((setting) => !Object.hasOwn(envSchema.shape, setting))).toEqual([]);
-      for (const script of service?.command?.filter((word) => word.endsWith('.ts')) ?? []) expect(existsSync(path.join(root, script))).toBe(true);
     }
+    // The same program with the same flags as on a machine without containers.
+    expect(file.services['worker']?.command?.join(' ')).toBe(scripts['worker']);
     for (const service of Object.values(file.services)) {
       for (const [other, { condition }] of Object.entries(service.depends_on ?? {})) {
         expect(condition).toBe('service_healthy');
@@ -113,6 +114,7 @@ describe('docker-compose.yml', () => {
   test('the image runs as a user without rights, and copies what exists', () => {
     const dockerfile = read('Dockerfile');
     expect(dockerfile).toMatch(/^USER node$/m);
+    expect((JSON.parse(/^CMD (\[.*\])$/m.exec(dockerfile)?.[1] ?? '[]') as string[]).join(' ')).toBe(scripts['start']);
     for (const name of ['package.json', 'package-lock.json', '.npmrc', 'prisma.config.ts', 'scripts', 'prisma', 'api/main.ts']) {
       expect(dockerfile).toContain(name);
       expect(existsSync(path.join(root, name))).toBe(true);
