@@ -130,8 +130,8 @@ async function failOver(deps: DriveDeps, call: OpenCall, attempt: number, log: A
     const moved = await untilWritten(() => deps.store.nextAttempt(call.id, attempt, next, log));
     deps.crash.at('failed-over');
     if (moved === 'moved') return next;
-    // Our own step may have been committed while its answer was lost; then the row already names this attempt as ours.
-    if (moved === 'superseded') return 'superseded';
+    // Our own step may have been committed while its answer was lost; then the row names this very attempt, and us as its driver.
+    if (moved === 'superseded') return (await untilWritten(() => deps.store.drivesAttempt(call.id, next))) ? next : 'superseded';
   }
   return null;
 }

@@ -145,6 +145,12 @@ function drivingSteps(query: Query, { driver, leaseMs }: StoreOptions) {
       return rows[0]?.outcome ?? 'superseded';
     },
 
+    /** Is the call open, at this attempt, and ours to drive? */
+    async drivesAttempt(callId: string, attempt: number): Promise<boolean> {
+      const rows = await query('gateway-ours', `SELECT 1 FROM gateway_call WHERE id = $1 AND state = 'accepted' AND attempt = $2 AND driver = $3`, [callId, attempt, driver]);
+      return rows.length === 1;
+    },
+
     /** Takes over those of the calls whose driver is silent. */
     async takeOver(callIds: readonly string[]): Promise<OpenCall[]> {
       const rows = await query<CallRow>('gateway-take', 'SELECT * FROM gateway_take_over($1, $2, $3)', [callIds, driver, leaseMs]);
