@@ -100,8 +100,8 @@ describe('docker-compose.yml', () => {
       expect(service?.env_file).toEqual(['.env']);
       expect(Object.keys(service?.environment ?? {}).filter((setting) => !Object.hasOwn(envSchema.shape, setting))).toEqual([]);
     }
-    // The same program with the same flags as on a machine without containers.
-    expect(file.services['worker']?.command?.join(' ')).toBe(scripts['worker']);
+    // The same program as on a machine without containers; how much memory it may take is for each place to say.
+    expect(withoutMemory(file.services['worker']?.command?.join(' '))).toBe(withoutMemory(scripts['worker']));
     for (const service of Object.values(file.services)) {
       for (const [other, { condition }] of Object.entries(service.depends_on ?? {})) {
         expect(condition).toBe('service_healthy');
@@ -114,7 +114,7 @@ describe('docker-compose.yml', () => {
   test('the image runs as a user without rights, and copies what exists', () => {
     const dockerfile = read('Dockerfile');
     expect(dockerfile).toMatch(/^USER node$/m);
-    expect((JSON.parse(/^CMD (\[.*\])$/m.exec(dockerfile)?.[1] ?? '[]') as string[]).join(' ')).toBe(scripts['start']);
+    expect(withoutMemory((JSON.parse(/^CMD (\[.*\])$/m.exec(dockerfile)?.[1] ?? '[]') as string[]).join(' '))).toBe(withoutMemory(scripts['start']));
     for (const name of ['package.json', 'package-lock.json', '.npmrc', 'prisma.config.ts', 'scripts', 'prisma', 'api/main.ts']) {
       expect(dockerfile).toContain(name);
       expect(existsSync(path.join(root, name))).toBe(true);
@@ -150,6 +150,10 @@ describe('the README\'s first paid call', () => {
     for (const page of pages) for (const block of blocks(page, 'sh')) expect({ page, ...pick(spawnSync('bash', ['-n'], { input: block, encoding: 'utf8' })) }).toEqual({ page, status: 0, stderr: '' });
   });
 });
+
+function withoutMemory(command = ''): string {
+  return command.replace(/--max-\S+ /g, '');
+}
 
 function pick({ status, stderr }: { status: number | null; stderr: string }): { status: number | null; stderr: string } {
   return { status, stderr };
