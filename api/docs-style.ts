@@ -22,7 +22,7 @@ details.route { border:1px solid var(--line); border-radius:10px; margin:.7rem 0
 details.route > summary { cursor:pointer; list-style:none; padding:.7rem 1rem; display:grid; grid-template-columns:4.2rem minmax(0,1fr) auto; gap:.2rem .8rem; align-items:baseline; }
 details.route > summary::-webkit-details-marker { display:none; } summary .says { grid-column:2 / -1; color:var(--soft); font-size:14px; }
 summary .path { font:600 14px ui-monospace,SFMono-Regular,Menlo,Consolas,monospace; overflow-wrap:anywhere; }
-.body { scroll-margin-top:5.5rem; padding:0 1rem 1rem; border-top:1px solid var(--line); } .two { display:grid; grid-template-columns:1fr 1fr; gap:0 1.2rem; } .two > * { min-width:0; }
+.body { scroll-margin-top:5.5rem; padding:0 1rem 1rem; border-top:1px solid var(--line); } .two { display:grid; grid-template-columns:1fr 1fr; gap:0 1.2rem; } .two > * { min-width:0; } .two pre { white-space:pre-wrap; overflow-wrap:anywhere; }
 details.more { margin:1rem 0 .2rem; } details.more > summary { cursor:pointer; color:var(--soft); font-size:13.5px; }
 .verb { font:700 11.5px ui-monospace,monospace; text-align:center; border-radius:5px; padding:.18rem .4rem; color:var(--paper); } .get { background:var(--get); } .post { background:var(--post); } .put,.patch { background:var(--put); } .delete { background:var(--delete); }
 .who { font-size:12px; color:var(--soft); border:1px solid var(--line); border-radius:99px; padding:.05rem .6rem; white-space:nowrap; }

@@ -1,6 +1,7 @@
 /** The HTTP server around the app: limits on how slowly and how much a client may send before anybody looks at it. */
-import { createServer, type RequestListener, type Server } from 'node:http';
+import { createServer, IncomingMessage, ServerResponse, type Server } from 'node:http';
 import type { Duplex } from 'node:stream';
+import type { Express } from 'express';
 import { errorBody, SuretyError } from '../domain/errors.ts';
 
 const HEADER_BYTES_MAX = 16 * 1024;
@@ -15,8 +16,9 @@ const KEEP_ALIVE_MS = 65_000;
 const LINGER_MS = 500;
 
 /** Not listening yet. Requests that are not HTTP are answered with the usual JSON error. */
-export function createHttpServer(app: RequestListener): Server {
+export function createHttpServer(app: Express): Server {
   const server = createServer({
+    ...bornFor(app),
     maxHeaderSize: HEADER_BYTES_MAX,
     headersTimeout: HEADERS_MS_MAX,
     requestTimeout: REQUEST_MS_MAX,
@@ -26,6 +28,23 @@ export function createHttpServer(app: RequestListener): Server {
   }, app);
   server.on('clientError', (error: NodeJS.ErrnoException, socket) => refuse(error.code, socket));
   return server;
+}
+
+/**
+ * Request and response classes whose objects are Express's own from birth. Express otherwise changes the prototype of each of the two
+ * at each request, after which V8 reads all their properties the slow way: measured, that is more than half of what the edge costs.
+ */
+function bornFor(app: Express): { IncomingMessage: typeof IncomingMessage; ServerResponse: typeof ServerResponse } {
+  return { IncomingMessage: withPrototype(IncomingMessage, app.request), ServerResponse: withPrototype(ServerResponse, app.response) };
+}
+
+/** Node's two classes are functions that can be called on an object made elsewhere, which is what makes them inheritable the old way. */
+function withPrototype<C extends typeof IncomingMessage | typeof ServerResponse>(base: C, prototype: object): C {
+  function Born(this: object, first: unknown, second: unknown): void {
+    (base as unknown as (this: object, first: unknown, second: unknown) => void).call(this, first, second);
+  }
+  Born.prototype = prototype;
+  return Born as unknown as C;
 }
 
 const refusals: Readonly<Record<string, readonly [status: string, message: string]>> = {

@@ -172,6 +172,14 @@ describe('headers', () => {
   });
 });
 
+test('requests and responses are born as those of Express, which so need not change them', async () => {
+  const made: unknown[] = [];
+  app.server.once('request', (req, res) => made.push(Object.getPrototypeOf(req), Object.getPrototypeOf(res)));
+  app.server.prependOnceListener('request', (req, res) => made.push(Object.getPrototypeOf(req), Object.getPrototypeOf(res)));
+  await app.ask('GET', '/health/live');
+  expect(made).toEqual([app.api.app.request, app.api.app.response, app.api.app.request, app.api.app.response]);
+});
+
 describe('requests that are not quite HTTP', () => {
   /** Sends bytes and gives everything that came back until the server closed. */
   const raw = (text: string, hangUpMs = 1_000): Promise<string> => new Promise((resolve) => {
