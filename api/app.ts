@@ -44,7 +44,11 @@ export function createApp(deps: ApiDeps, extraRoutes: readonly Route[] = []): Ap
   app.disable('x-powered-by');
   app.set('etag', false);
   app.set('query parser', 'simple');
-  app.set('trust proxy', trustProxy(deps.env.TRUST_PROXY));
+  try {
+    app.set('trust proxy', trustProxy(deps.env.TRUST_PROXY));
+  } catch (cause) {
+    throw new Error('These settings are wrong:\n  TRUST_PROXY: must be a list of addresses, a number of proxies, or empty', { cause });
+  }
   app.use((req, res) => void serve(req, res));
   return { app, routes, lifecycle: gate, drain: (deadlineMs) => gate.drain(deadlineMs) };
 }

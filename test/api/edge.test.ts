@@ -1,6 +1,7 @@
 import net from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { pino } from 'pino';
 import { z } from 'zod';
 import { route } from '../../api/route.ts';
 import { cursor, limit, line, writeCursor } from '../../api/schemas.ts';
@@ -227,4 +228,26 @@ describe('stopping', () => {
     expect(await drained).toBe(0);
     await stopping.close();
   });
+});
+
+describe('the log', () => {
+  test('names each failure by its request, with the cause, and holds no secrets', async () => {
+    const lines: Record<string, unknown>[] = [];
+    const log = pino({ level: 'info' }, { write: (text: string) => void lines.push(JSON.parse(text) as Record<string, unknown>) });
+    const logged = await startApp({ routes, callers: { sk_secret: aCaller() }, deps: { log } });
+    const headers = { 'X-Request-ID': 'trace-7', 'X-Admin-Secret': 'admin-secret' };
+    await logged.ask('POST', '/test/fail/internal?token=url-secret', { key: 'sk_secret', headers });
+    await logged.ask('GET', '/test/list', { key: 'sk_secret' });
+    await logged.ask('GET', '/nothing?token=url-secret');
+    await logged.close();
+    expect(lines).toMatchObject([
+      { level: 50, requestId: 'trace-7', method: 'POST', path: '/test/fail/internal', status: 500, code: 'internal_error', agent: addressOf(1), err: { message: expect.stringContaining('secret detail') } },
+      { level: 30, path: '/nothing', status: 404, code: 'route_not_found' },
+    ]);
+    expect(JSON.stringify(lines)).not.toMatch(/sk_secret|admin-secret|url-secret/);
+  });
+});
+
+test('a TRUST_PROXY that means nothing stops the start and is named', async () => {
+  await expect(startApp({ env: { TRUST_PROXY: 'my-proxy' } })).rejects.toThrow(/TRUST_PROXY/);
 });
