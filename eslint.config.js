@@ -58,5 +58,5 @@ export default tseslint.config(
   ...layering,
   { files: ['test/**/*.ts'], rules: { 'max-lines-per-function': 'off' } },
   { files: ['**/main.ts', '**/*-main.ts', 'demo/**/*.ts', 'bench/**/*.ts', 'test/run.ts'], rules: { 'no-console': 'off' } },
-  { files: ['scripts/**/*.mjs', '*.js'], languageOptions: { globals: { process: 'readonly', console: 'readonly', URL: 'readonly' } }, rules: { 'no-console': 'off' } },
+  { files: ['scripts/**/*.mjs', '*.js'], languageOptions: { globals: { process: 'readonly', console: 'readonly', URL: 'readonly', Buffer: 'readonly', performance: 'readonly' } }, rules: { 'no-console': 'off' } },
 );

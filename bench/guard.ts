@@ -11,7 +11,7 @@ import { runCase } from './run-case.ts';
  * The HTTP rate must be at least this part of the bare SQL rate. A quiet machine shows two to three times as much; below the floor
  * something has become twice as expensive.
  */
-export const RATIO_FLOOR = 0.05;
+export const RATIO_FLOOR = 0.04;
 
 const guardCase: BenchCase = { ...gatewayCase, population: { buyers: 40, sellers: 40 } } as unknown as BenchCase;
 

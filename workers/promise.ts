@@ -1,5 +1,5 @@
 /**
- * Sees to it that every accepted call belongs to exactly one `gatewayCalls` workflow within some 50 ms, without a workflow for each:
+ * Sees to it that every accepted call belongs to exactly one `gatewayCalls` workflow within some 100 ms, without a workflow for each:
  * a token bucket sets how often one may start, and the calls accepted meanwhile travel together. When it is quiet a call has a
  * workflow of its own at once.
  */
@@ -36,7 +36,7 @@ const RETRY_MS = 1_000;
 const ATTEMPTS_MAX = 30;
 
 export function createCallPromises(options: PromiseOptions): CallPromises {
-  const { workflowsPerSec = 20, burst = 8, callsMax = 256 } = options;
+  const { workflowsPerSec = 10, burst = 8, callsMax = 256 } = options;
   let tokens = burst;
   let refilledAtMs = Date.now();
   let current: Batch | null = null;

@@ -55,7 +55,8 @@ const callErrors: readonly ErrorCode[] = ['no_service', 'budget_exceeded', 'rate
 export function gatewayCallRoutes({ gateway }: RouteDeps): Route[] {
   return [
     route({
-      method: 'post', path: '/v1/gateway/proxy', access: 'agent', tag: 'Gateway',
+      method: 'post', path: '/v1/gateway/proxy', access: 'agent', tag: 'Gateway', movesMoney: true,
+      headers: [{ name: 'X-Gateway-Token', description: 'The id of the session that pays.', required: true }],
       summary: 'Buys one call in a session (header X-Gateway-Token): the best seller is asked, the next if it fails, and paid when it has delivered.',
       body: callRequestBody, answer: callOut, errors: ['session_closed', 'session_expired', 'forbidden', ...callErrors],
       handler: async ({ caller, req, body, idempotencyClaim }) => {
@@ -69,7 +70,7 @@ export function gatewayCallRoutes({ gateway }: RouteDeps): Route[] {
       },
     }),
     route({
-      method: 'post', path: '/v1/gateway/call', access: 'agent', tag: 'Gateway',
+      method: 'post', path: '/v1/gateway/call', access: 'agent', tag: 'Gateway', movesMoney: true,
       summary: 'Buys one call without a session: maxPrice is held, the price is paid on delivery, the rest comes back.',
       body: callRequestBody.omit({ maxPrice: true }).extend({ maxPrice: amount.describe('Most that the call may cost; this much is held.') }),
       answer: callOut, errors: ['insufficient_balance', ...callErrors],

@@ -55,7 +55,7 @@ export function gatewaySessionRoutes(deps: RouteDeps): Route[] {
 function openAndCloseRoutes({ gateway }: RouteDeps): Route[] {
   return [
     route({
-      method: 'post', path: '/v1/gateway/sessions', access: 'agent', tag: 'Gateway',
+      method: 'post', path: '/v1/gateway/sessions', access: 'agent', tag: 'Gateway', movesMoney: true,
       summary: 'Opens a session: the budget is held, calls draw on it, and the rest comes back when it ends.',
       body: openBody, answer: z.object({ session: sessionOut, token: z.string() }), answerStatus: 201,
       errors: ['insufficient_balance', 'invalid_amount', 'idempotency_mismatch', 'unavailable'],
@@ -70,7 +70,7 @@ function openAndCloseRoutes({ gateway }: RouteDeps): Route[] {
       },
     }),
     route({
-      method: 'delete', path: '/v1/gateway/sessions/:id', access: 'agent', tag: 'Gateway',
+      method: 'delete', path: '/v1/gateway/sessions/:id', access: 'agent', tag: 'Gateway', movesMoney: true,
       summary: 'Ends a session and returns the rest of its budget. Again changes nothing.',
       params: sessionParams, answer: z.object({ session: sessionOut, totalSpent: amountOut, totalRefunded: amountOut, stillReserved: amountOut, requestCount: z.number().int() }),
       errors: ['not_found', 'forbidden', 'unavailable'],

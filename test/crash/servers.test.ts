@@ -51,13 +51,20 @@ async function insist(session: OpenSession, purchase: Purchase): Promise<Reply> 
   }, { withinMs: 40_000, everyMs: 100 });
 }
 
-function killPostgres(): void {
-  process.kill(stack.pids()[0] ?? 0, 'SIGKILL');
+/** Kills a server of the stack as soon as there is one: after an earlier kill it may not have been started again yet. */
+async function killServer(index: 0 | 1): Promise<void> {
+  await eventually(async () => {
+    const pid = stack.pids()[index];
+    if (pid === undefined) throw new Error('The server is not running yet.');
+    process.kill(pid, 'SIGKILL');
+  }, { withinMs: 20_000 });
 }
 
+const killPostgres = (): Promise<void> => killServer(0);
+
 /** Ends the server and takes away all it knew, before it can be started again. */
-function killTemporal(): void {
-  process.kill(stack.pids()[1] ?? 0, 'SIGKILL');
+async function killTemporal(): Promise<void> {
+  await killServer(1);
   for (const ending of ['', '-wal', '-shm']) rmSync(path.join(scratch.dir, `temporal.db${ending}`), { force: true });
 }
 
@@ -76,10 +83,10 @@ test('Postgres killed twice under load: every client that insists is served once
     return got;
   }));
   await sleep(300);
-  killPostgres();
+  await killPostgres();
   await sleep(1_500);
   await databaseIsBack();
-  killPostgres();
+  await killPostgres();
   const replies = (await Promise.all(clients)).flat();
   expect(replies.map(({ status, text }) => (status === 200 ? 200 : text))).toEqual(Array(240).fill(200));
   expect(new Set(replies.map(({ body }) => body.callId)).size).toBe(240);
@@ -96,7 +103,7 @@ test('a seller that answers while Postgres is dead is paid when it is back, in t
   const session = await node.aSession();
   const reply = node.buy(session, { serviceType: 'unlucky' });
   await eventually(async () => expect(slow.requests).toHaveLength(1), { everyMs: 10 });
-  killPostgres();
+  await killPostgres();
   expect(await reply).toMatchObject({ status: 200, body: { amountPaid: '0.100000', requestCount: 1 } });
   expect(slow.requests).toHaveLength(1);
   expect((await node.moneyOf(owner)).available).toBe(usdc('0.10'));
@@ -119,7 +126,7 @@ test('while Postgres is away a request is told so, with where the money is', asy
   const good = await aSeller({ kind: 'ok' });
   await node.offers(good, { serviceType: 'away', price: '0.10' });
   const session = await node.aSession();
-  killPostgres();
+  await killPostgres();
   const reply = await node.buy(session, { serviceType: 'away', key: 'away' });
   if (reply.status !== 200) expect(reply).toMatchObject({ status: 503, body: { error: 'unavailable', funds_status: expect.stringMatching(/no_change|unknown/), recovery: expect.any(String) } });
   expect((await insist(session, { serviceType: 'away', key: 'away' })).status).toBe(200);
@@ -134,7 +141,7 @@ test('Temporal killed and its file deleted: calls under way are paid, lost sessi
   if (closing === undefined || expiring === undefined || duringOutage === undefined) throw new Error('Three sessions were opened.');
   const underWay = Promise.all([node.buy(closing, { serviceType: 'forgotten' }), node.buy(closing, { serviceType: 'crawling' })]);
   await eventually(async () => expect([slow.requests.length, crawling.requests.length]).toEqual([1, 1]), { everyMs: 10 });
-  killTemporal();
+  await killTemporal();
 
   // At once, while nothing answers: money does not wait for Temporal.
   const closedAt = Date.now();
