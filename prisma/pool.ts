@@ -1,6 +1,7 @@
 import pg from 'pg';
 import type { Logger } from '../platform/log.ts';
 
+/** What a pool needs to know; times in milliseconds. */
 export interface PoolOptions {
   readonly databaseUrl: string;
   readonly connectionsMax: number;

@@ -12,8 +12,6 @@ const read = (file: string): string => readFileSync(path.join(root, file), 'utf8
 // Not a literal: the compiler would want types for a file that has none.
 const eslintConfig = '../eslint.config.js';
 const { layers } = (await import(eslintConfig)) as { layers: Layers };
-/** Files that still have to say what they offer. A file leaves this list and never comes back. */
-const owing = ['api/middleware/cors.ts', 'api/middleware/drain.ts', 'prisma/client.ts', 'prisma/pool.ts', 'workflows/contracts/gateway-calls.ts', 'workflows/contracts/gateway-session.ts'];
 
 /** Jest's message is then the list to work on. */
 function nothing(faults: readonly string[]): void {
@@ -31,7 +29,7 @@ describe('the repository', () => {
   test('has no long file', () => nothing(longFiles(sources)));
   test('has no long function', () => nothing(longFunctions(sources.filter((source) => !source.path.startsWith('test/')))));
   test('calls nothing that has a better replacement', () => nothing(forbiddenCalls(sources)));
-  test('says of everything it offers what it is for', () => nothing(withoutComment(sources.filter((source) => isProduct(source.path) && !owing.includes(source.path)))));
+  test('says of everything it offers what it is for', () => nothing(withoutComment(sources.filter((source) => isProduct(source.path)))));
   test('names no path of one machine and no package registry', () => {
     const names = execFileSync('git', ['ls-files', '-z'], { cwd: root, encoding: 'utf8' }).split('\0').filter((name) => name !== '' && existsSync(path.join(root, name)));
     nothing(foreignLines(names.filter((name) => !/\.(png|jpg|ico|woff2?)$/.test(name)).map((name) => ({ path: name, text: read(name) }))));

@@ -16,6 +16,7 @@ export function allowedOrigins(env: Pick<Env, 'ENV' | 'CORS_ALLOWED_ORIGINS'>): 
  */
 export type CorsGate = (req: Request, res: Response) => boolean;
 
+/** The gate for these origins; no other origin is ever named in an answer. */
 export function createCors(origins: readonly string[]): CorsGate {
   const apply = cors({
     origin: (origin, decide) => decide(null, origin !== undefined && origins.includes(origin)),

@@ -6,6 +6,7 @@ import type { Lifecycle } from '../deps.ts';
 const RETRY_AFTER_SECS = 5;
 const POLL_MS = 20;
 
+/** Counts requests in and out, so that stopping can wait for those under way. */
 export interface DrainGate extends Lifecycle {
   /** Counts a request in. @throws SuretyError `draining` once the process is stopping. Every `enter` needs its `leave`. */
   enter(): void;
@@ -17,6 +18,7 @@ export interface DrainGate extends Lifecycle {
   drain(deadlineMs: number): Promise<number>;
 }
 
+/** A gate that is open until `drain`. */
 export function createDrainGate(): DrainGate {
   let draining = false;
   let count = 0;

@@ -1,5 +1,6 @@
 import { defineQuery, defineSignal, defineUpdate } from '@temporalio/workflow';
 
+/** What a session's workflow is started with; nothing of it changes. */
 export interface GatewaySessionInput {
   readonly sessionId: string;
   /** Milliseconds since 1970. */
@@ -8,8 +9,10 @@ export interface GatewaySessionInput {
   readonly closeNow?: boolean;
 }
 
+/** By whom it ended: somebody, or the clock. */
 export type SessionEnding = 'closed' | 'expired';
 
+/** What the update and the query answer. */
 export interface GatewaySessionView {
   readonly sessionId: string;
   readonly state: 'active' | 'closing' | SessionEnding;
@@ -19,4 +22,5 @@ export interface GatewaySessionView {
 export const closeUpdate = defineUpdate<GatewaySessionView>('surety-close');
 /** The same, for those who drive the workflow from Temporal's UI or CLI. */
 export const closeSignal = defineSignal('surety-close');
+/** Where the session stands, for screens; the row in Postgres says more. */
 export const sessionViewQuery = defineQuery<GatewaySessionView>('surety-view');
