@@ -1,5 +1,5 @@
 /** Puts workflows and activities to work in this process, and gives the HTTP edge its gateway. */
-import { Context, heartbeat, sleep } from '@temporalio/activity';
+import { heartbeat, sleep } from '@temporalio/activity';
 import { Worker } from '@temporalio/worker';
 import { withTemporalErrors } from '../activities/boundary.ts';
 import { createGatewayActivities } from '../activities/gateway/activities.ts';
@@ -46,8 +46,7 @@ export async function createRuntime(options: RuntimeOptions): Promise<Runtime> {
   const breaker = createBreaker({ threshold: env.CB_THRESHOLD, openMs: env.CB_DURATION });
   const driver = createDriver({ store, outbound, signer, breaker, crash, log, metrics, sellerTimeoutMs: env.SELLER_TIMEOUT, leaseMs: env.CALL_LEASE });
   const activities = createGatewayActivities({
-    driver, store, crash, heartbeat, onSessionClosed: (ending) => metrics.sessionEnded(ending),
-    sleep: (ms) => (inActivity() ? sleep(ms) : new Promise((resolve) => setTimeout(resolve, ms))),
+    driver, store, crash, heartbeat, sleep, onSessionClosed: (ending) => metrics.sessionEnded(ending),
   });
   const promises = createCallPromises({
     log, newWorkflowId: () => workflowIdFor('gatewayCalls', newId('event')), stillOpen: (ids) => ids.filter((id) => driver.underWay(id) !== undefined),
@@ -98,12 +97,4 @@ export async function createRuntime(options: RuntimeOptions): Promise<Runtime> {
       driver.stop();
     },
   };
-}
-
-function inActivity(): boolean {
-  try {
-    return Context.current() !== undefined;
-  } catch {
-    return false;
-  }
 }
