@@ -20,4 +20,4 @@ EXPOSE 8080
 HEALTHCHECK --interval=10s --timeout=5s --start-period=30s \
   CMD ["node", "-e", "fetch('http://127.0.0.1:' + process.env.PORT + '/health/ready').then((r) => process.exit(r.ok ? 0 : 1), () => process.exit(1))"]
 # Node itself is process 1, so that SIGTERM reaches it and it drains.
-CMD ["node", "--max-old-space-size=512", "--max-semi-space-size=32", "--import", "tsx", "api/main.ts"]
+CMD ["node", "--max-old-space-size=512", "--max-semi-space-size=16", "--import", "tsx", "api/main.ts"]

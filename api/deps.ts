@@ -1,7 +1,11 @@
 /** What the HTTP edge is given by whoever builds the process: `api/main.ts`, or a test. */
 import type { JsonWebKey } from 'node:crypto';
 import type pg from 'pg';
+import type { EscrowPort } from '../domain/escrow.ts';
 import type { GatewayPort } from '../domain/gateway.ts';
+import type { MultistepPort } from '../domain/multistep.ts';
+import type { StreamPort } from '../domain/stream.ts';
+import type { PipelinePort } from '../domain/pipeline.ts';
 import type { Env } from '../platform/env.ts';
 import type { Logger } from '../platform/log.ts';
 import type { Metrics } from '../platform/metrics.ts';
@@ -33,6 +37,10 @@ export interface ApiDeps {
   readonly ownership: Ownership;
   readonly catalogue: Catalogue;
   readonly gateway: GatewayPort;
+  readonly escrow: EscrowPort;
+  readonly multistep: MultistepPort;
+  readonly streams: StreamPort;
+  readonly pipelines: PipelinePort;
   readonly metrics: Metrics;
   readonly probes: readonly HealthProbe[];
   /** Public keys with which sellers check that a request comes from this platform, newest first. */

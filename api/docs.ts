@@ -13,8 +13,8 @@ export interface DocsPage {
   readonly policy: string;
 }
 
-const whoMay: Readonly<Record<Access, string>> = { public: 'anybody', agent: 'any API key', owner: 'the agent itself', admin: 'admin' };
-const tagOrder = ['Gateway', 'Agents', 'Services', 'Keys', 'Wallet', 'Reputation', 'Network', 'Platform', 'Admin', 'Health'];
+const whoMay: Readonly<Record<Access, string>> = { public: 'anybody', agent: 'any API key', owner: 'the agent itself', admin: 'admin', agent_or_admin: 'any API key, or the admin' };
+const tagOrder = ['Gateway', 'Escrow', 'Multistep escrow', 'Streams', 'Payments', 'Agents', 'Services', 'Keys', 'Wallet', 'Reputation', 'Network', 'Platform', 'Admin', 'Health'];
 
 export function renderDocs(routes: readonly Route[], { version, serverUrl }: { readonly version: string; readonly serverUrl: string }): DocsPage {
   const tags = [...new Set([...tagOrder, ...routes.map((route) => route.tag)])].filter((tag) => routes.some((route) => route.tag === tag));
@@ -62,7 +62,7 @@ function routeCard(route: Route, serverUrl: string): string {
   const bodySchema = body === undefined ? undefined : jsonSchemaOf(body, 'input');
   const answerSchema = route.answer === undefined ? undefined : jsonSchemaOf(route.answer, 'output');
   const aliases = (route.aliases ?? []).map((alias) => `<code>${escape(alias)}</code>`).join(', ');
-  return `<details class="route"><summary><span class="verb ${route.method}">${route.method.toUpperCase()}</span><span class="path">${escape(route.path)}</span><span class="who">${whoMay[route.access]}</span><span class="says">${inline(route.summary)}</span></summary>
+  return `<details class="route"><summary><span class="verb ${route.method}">${route.method.toUpperCase()}</span><span class="path">${escape(route.path)}</span><span class="who">${whoMay[route.access]}${route.access === 'owner' && route.method === 'get' ? ', or the admin' : ''}</span><span class="says">${inline(route.summary)}</span></summary>
 <div class="body" id="${anchor(route)}">${route.description === undefined ? '' : `<p>${inline(route.description)}</p>`}${aliases === '' ? '' : `<p class="soft">Also as ${aliases}.</p>`}
 ${parameterTable('Query', route.query === undefined ? undefined : jsonSchemaOf(route.query, 'input'))}
 ${headerTable(route)}
@@ -100,7 +100,7 @@ function headerTable(route: Route): string {
 function curl(route: Route, serverUrl: string, body: JsonSchema | undefined): string {
   const path = route.path.replace(':address', '0x00000000000000000000000000000000000000a1').replace(/:(\w+)/g, '<$1>');
   const lines = [`curl ${route.method === 'get' ? '' : `-X ${route.method.toUpperCase()} `}'${serverUrl}${path}'`];
-  if (route.access === 'agent' || route.access === 'owner') lines.push('-H "Authorization: Bearer $KEY"');
+  if (['agent', 'owner', 'agent_or_admin'].includes(route.access)) lines.push('-H "Authorization: Bearer $KEY"');
   if (route.access === 'admin') lines.push('-H "X-Admin-Secret: $ADMIN_SECRET"');
   for (const { name, required } of route.headers ?? []) if (required === true) lines.push(`-H '${name}: …'`);
   const example = body === undefined ? undefined : (route.example?.body ?? exampleOf(body, 'input'));

@@ -69,7 +69,7 @@ export const logOut = z.object({
   attempts: z.array(z.record(z.string(), z.unknown())), workflowId: z.string().nullable(),
 });
 
-const logStatus = { accepted: 'in_progress', settled: 'success', released: 'forward_failed', refused: 'no_service' } as const;
+const logStatus = { planned: 'in_progress', accepted: 'in_progress', delivered: 'in_progress', settled: 'success', released: 'forward_failed', refused: 'no_service' } as const;
 
 /** A call as a line of its session's log, with every attempt at a seller. */
 export function showLog(row: GatewayCallModel): z.input<typeof logOut> {

@@ -98,13 +98,31 @@ function rangeText(min: number | undefined, max: number | undefined, unit: strin
 const namedExamples: Readonly<Record<string, unknown>> = {
   id: 'gw_4f1d2c3b4a5968778695a4b3', name: 'Word counter', serviceName: 'Word counter', agentName: 'Ada', description: 'Counts words, sentences and characters.',
   endpoint: 'https://seller.example/word-count', token: 'gw_4f1d2c3b4a5968778695a4b3', apiKey: 'sk_…', keyId: 'ak_5b1f09c2d3e4f567', serviceType: 'word-statistics',
-  type: 'word-statistics', params: { text: 'To be or not to be' }, response: { output: { words: 6 } }, workflowId: 'gateway-session/gw_4f1d2c3b4a5968778695a4b3',
+  type: 'word-statistics', params: { text: 'To be or not to be' }, response: { output: { words: 6 } }, workflowId: 'gateway-session-gw_4f1d2c3b4a5968778695a4b3',
   callId: 'call_0a1b2c3d4e5f60718293a4b5', sessionId: 'gw_4f1d2c3b4a5968778695a4b3', serviceId: 'svc_0a1b2c3d4e5f60718293a4b5', txHash: '0x9f2c…', latencyMs: 12,
+  streamId: 'str_4f1d2c3b4a5968778695a4b3', pipelineId: 'pipe_4f1d2c3b4a5968778695a4b3',
   strategy: 'cheapest', version: '0.1.0', requestCount: 1, count: 1, totalSpent: '0.005000', remaining: '4.995000',
 };
 
+/** Nobody sells to themselves, and a tick costs less than the deposit: these go before the example of their type. */
+const tellingExamples: Readonly<Record<string, { readonly input: string; readonly output: string }>> = {
+  sellerAddr: { input: '0x00000000000000000000000000000000000000b2', output: '0x00000000000000000000000000000000000000b2' },
+  pricePerTick: { input: '0.001', output: '0.001000' },
+};
+
+/** What an object's `id` and `workflowId` look like, by a field that only its kind has. */
+const kinds: readonly (readonly [field: string, named: Readonly<Record<string, string>>])[] = [
+  ['plannedSteps', { id: 'mse_4f1d2c3b4a5968778695a4b3', workflowId: 'multistep-escrow-mse_4f1d2c3b4a5968778695a4b3' }],
+  ['autoReleaseAt', { id: 'esc_4f1d2c3b4a5968778695a4b3', workflowId: 'escrow-esc_4f1d2c3b4a5968778695a4b3' }],
+  ['staleTimeoutSecs', { id: 'str_4f1d2c3b4a5968778695a4b3', workflowId: 'stream-str_4f1d2c3b4a5968778695a4b3' }],
+  ['tickedBy', { id: 'tick_4f1d2c3b4a5968778695a4b300000001' }],
+  ['pipelineId', { workflowId: 'pipeline-pipe_4f1d2c3b4a5968778695a4b3' }],
+];
+
 /** A value that fits the schema, for the docs. Optional fields are left out, as in a first call. */
 export function exampleOf(schema: JsonSchema, side: 'input' | 'output', name = ''): unknown {
+  const telling = Object.hasOwn(tellingExamples, name) && schema.type === 'string' ? tellingExamples[name] : undefined;
+  if (telling !== undefined) return telling[side];
   if (schema.examples?.[0] !== undefined) return schema.examples[0];
   if (schema.const !== undefined) return schema.const;
   if (schema.enum?.[0] !== undefined) return schema.enum[0];
@@ -114,7 +132,8 @@ export function exampleOf(schema: JsonSchema, side: 'input' | 'output', name = '
   if (Object.hasOwn(namedExamples, name)) return namedExamples[name];
   if (schema.properties !== undefined) {
     const wanted = Object.entries(schema.properties).filter(([key]) => schema.required?.includes(key) || key === 'params');
-    return Object.fromEntries(wanted.map(([key, property]) => [key, exampleOf(property, side, key)]));
+    const ofKind = kinds.find(([field]) => Object.hasOwn(schema.properties ?? {}, field))?.[1] ?? {};
+    return Object.fromEntries(wanted.map(([key, property]) => [key, ofKind[key] ?? exampleOf(property, side, key)]));
   }
   const { items } = schema;
   if (items !== undefined) return Array.from({ length: Math.max(1, schema.minItems ?? 1) }, () => exampleOf(items, side));

@@ -45,7 +45,7 @@ async function serve(service: Service, parts: Parts, runtime: Runtime, stack: St
   // The address is known only once the server listens: PORT may be 0.
   const links = { api: '', temporalUi: stack.temporalUiUrl ?? null };
   const api = createApp({
-    ...parts, ...parts.registry, gateway: runtime.gateway, probes: probes(parts), sellerKeys: [parts.signer.publicKey], startedAt: new Date(), version, links,
+    ...parts, ...parts.registry, ...runtime.ports, probes: probes(parts), sellerKeys: [parts.signer.publicKey], startedAt: new Date(), version, links,
   });
   const server = createHttpServer(api.app);
   server.listen(env.PORT, env.HOST);

@@ -23,6 +23,10 @@ export const tagDescriptions: Readonly<Record<string, string>> = {
   Services: 'What agents sell, and finding it.',
   Keys: 'API keys and proof of control of an address.',
   Gateway: 'Buying: open a session with a budget, buy calls, close it. Or one call without a session.',
+  Escrow: 'Orders that take their time: the buyer confirms, an arbiter rules, or the clock decides.',
+  'Multistep escrow': 'A plan of steps, each paid when the buyer confirms it.',
+  Streams: 'Metered work, paid by the tick out of a deposit.',
+  Payments: 'Any payment by its id: what happened to it and to its money, in order.',
   Wallet: 'What an agent has, and every movement of it.',
   Reputation: 'How well agents have delivered.',
   Network: 'What happens on the platform as a whole.',
@@ -36,6 +40,7 @@ const securityByAccess: Readonly<Record<Access, readonly Record<string, readonly
   agent: [{ bearer: [] }, { apiKey: [] }],
   owner: [{ bearer: [] }, { apiKey: [] }],
   admin: [{ adminSecret: [] }],
+  agent_or_admin: [{ bearer: [] }, { apiKey: [] }, { adminSecret: [] }],
 };
 
 /** Builds the document. `serverUrl` is where people reach the API. */
@@ -66,7 +71,8 @@ function operation(route: Route, path: string): Record<string, unknown> {
     summary: route.summary,
     ...(route.description === undefined ? {} : { description: route.description }),
     ...(path === route.path ? {} : { deprecated: true, description: `Another spelling of ${route.path}.` }),
-    security: securityByAccess[route.access],
+    // An owner's things may be read by the admin too.
+    security: securityByAccess[route.access === 'owner' && route.method === 'get' ? 'agent_or_admin' : route.access],
     parameters: [...pathParameters(route, path), ...queryParameters(route), ...headerParameters(route)],
     ...(body === undefined ? {} : { requestBody: requestBody(route, jsonSchemaOf(body, 'input')) }),
     responses: responses(route),
@@ -141,7 +147,7 @@ export function errorCodesOf(route: Route): ErrorCode[] {
   if (bodySchemaOf(route) !== undefined) for (const code of ['invalid_request', 'validation_error', 'payload_too_large', 'unsupported_media_type'] as const) codes.add(code);
   if (route.query !== undefined) codes.add('validation_error');
   if (route.path.includes(':address')) codes.add('invalid_address');
-  if (route.access === 'agent' || route.access === 'owner') codes.add('unauthorized');
+  if (['agent', 'owner', 'agent_or_admin'].includes(route.access)) codes.add('unauthorized');
   if (route.access === 'owner' || route.access === 'admin') codes.add('forbidden');
   for (const code of route.errors ?? []) codes.add(code);
   if (route.always !== true) for (const code of ['rate_limit_exceeded', 'internal_error', 'unavailable', 'draining'] as const) codes.add(code);

@@ -8,10 +8,11 @@ import type { ErrorCode } from '../domain/errors.ts';
 import type { IdempotencyClaim } from '../domain/gateway.ts';
 
 /**
- * public: anybody · agent: any valid API key · owner: the key's agent is `:address` · admin: the platform admin.
- * Routes about one payment use `agent` and check the parties in the handler.
+ * public: anybody · agent: any valid API key · owner: the key's agent is `:address`; a GET also takes the admin secret ·
+ * admin: the platform admin · agent_or_admin: any valid API key, or the admin secret without one.
+ * Routes about one payment use `agent` or `agent_or_admin` and check the parties in the handler.
  */
-export type Access = 'public' | 'agent' | 'owner' | 'admin';
+export type Access = 'public' | 'agent' | 'owner' | 'admin' | 'agent_or_admin';
 
 export type Method = 'get' | 'post' | 'put' | 'delete' | 'patch';
 
@@ -28,13 +29,13 @@ type Shape = z.ZodType | undefined;
 type Parsed<S extends Shape> = S extends z.ZodType ? z.output<S> : undefined;
 
 /** What a handler gets. */
-export interface RouteContext<P extends Shape, Q extends Shape, B extends Shape, A extends Access = Access> {
+export interface RouteContext<P extends Shape, Q extends Shape, B extends Shape, A extends Access = Access, M extends Method = Method> {
   /** Path parameters, decoded. `address` is a valid address in lower case whether or not the route has a schema for it. */
   readonly params: P extends z.ZodType ? z.output<P> : Readonly<Record<string, string>>;
   readonly query: Parsed<Q>;
   readonly body: Parsed<B>;
-  /** Null only where access is `public` or `admin` and no valid key was sent. */
-  readonly caller: A extends 'agent' | 'owner' ? Caller : Caller | null;
+  /** Null only where access is `public`, `admin` or `agent_or_admin`, or on a GET of an owner, and no valid key was sent. */
+  readonly caller: A extends 'agent' ? Caller : A extends 'owner' ? (M extends 'get' ? Caller | null : Caller) : Caller | null;
   /** The request carries the admin secret; on `admin` routes in demo mode, any valid key. */
   readonly isAdmin: boolean;
   readonly requestId: string;
@@ -66,9 +67,9 @@ export interface RouteHeader {
 }
 
 export interface RouteSpec<
-  P extends Shape = undefined, Q extends Shape = undefined, B extends Shape = undefined, A extends Access = Access,
+  P extends Shape = undefined, Q extends Shape = undefined, B extends Shape = undefined, A extends Access = Access, M extends Method = Method,
 > {
-  readonly method: Method;
+  readonly method: M;
   /** Literal segments and `:names`, such as `/v1/agents/:address`. A parameter called `address` is always checked to be one. */
   readonly path: string;
   /** Other spellings of the same route that clients of the first system use; with the same parameter names. */
@@ -98,7 +99,7 @@ export interface RouteSpec<
   readonly movesMoney?: boolean;
   /** Answers during drain and is not rate limited: health and metrics. */
   readonly always?: boolean;
-  readonly handler: (context: RouteContext<P, Q, B, A>) => Promise<Answer> | Answer;
+  readonly handler: (context: RouteContext<P, Q, B, A, M>) => Promise<Answer> | Answer;
 }
 
 /** A route whose types have been checked and forgotten, so that all of them fit in one list. */
@@ -106,7 +107,7 @@ export type Route = RouteSpec<z.ZodType, z.ZodType, z.ZodType>;
 
 /** Checks a route's types against its schemas. */
 export function route<
-  P extends Shape = undefined, Q extends Shape = undefined, B extends Shape = undefined, const A extends Access = Access,
->(spec: RouteSpec<P, Q, B, A>): Route {
+  P extends Shape = undefined, Q extends Shape = undefined, B extends Shape = undefined, const A extends Access = Access, const M extends Method = Method,
+>(spec: RouteSpec<P, Q, B, A, M>): Route {
   return spec as unknown as Route;
 }

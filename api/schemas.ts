@@ -19,6 +19,9 @@ export const amount = z
   .meta({ type: 'string', pattern: AMOUNT_PATTERN, examples: ['1.50'] })
   .transform(parseAmount);
 
+/** Clients of the first system send fields they have nothing for as empty text, or as null; for {@link z.preprocess} of an optional field. */
+export const emptyIsAbsent = (value: unknown): unknown => (value === '' || value === null ? undefined : value);
+
 /** An amount in an answer: always six decimal places. */
 export const amountOut = z.string().meta({ pattern: '^-?[0-9]+\\.[0-9]{6}$', examples: ['1.500000'] });
 
@@ -93,6 +96,8 @@ export const queryFlag = z.string().optional().transform((text) => text === 'tru
 /** Where a page begins: the last row of the page before. */
 export interface Cursor {
   readonly at: Date;
+  /** Microseconds below the millisecond of `at`. */
+  readonly micros: number;
   readonly id: string;
 }
 
@@ -116,6 +121,7 @@ function readCursor(text: string): Cursor | undefined {
   if (text.length > 300) return undefined;
   const match = /^([0-9]{1,20})\|([\x21-\x7e]{1,150})$/.exec(Buffer.from(text, 'base64url').toString('latin1'));
   if (match?.[1] === undefined || match[2] === undefined) return undefined;
-  const at = new Date(Number(BigInt(match[1]) / 1_000_000n));
-  return Number.isNaN(at.getTime()) ? undefined : { at, id: match[2] };
+  const nanos = BigInt(match[1]);
+  const at = new Date(Number(nanos / 1_000_000n));
+  return Number.isNaN(at.getTime()) ? undefined : { at, micros: Number((nanos / 1_000n) % 1_000n), id: match[2] };
 }

@@ -16,7 +16,8 @@ export interface WorldOptions {
 
 /** The platform as an operator would run it, with limits so high that the measurement does not meet them. */
 const settings = { LOG_LEVEL: 'warn', DEMO_MODE: 'true' };
-const DATA_DIR = '.surety-bench';
+/** Where the servers of a run keep their files. */
+export const DATA_DIR = '.surety-bench';
 const PORT = 8090;
 
 /** @throws when a part does not start; whatever has started is stopped then. */

@@ -5,21 +5,34 @@
 import type { HttpClient } from './http-client.ts';
 import type { World } from './world.ts';
 
-/** One client's next turn: everything that counts as one operation. Gives null when it was paid, else why the platform refused. */
-export type Turn = (client: HttpClient, random: () => number) => Promise<string | null>;
+/** How a turn ended: null when everything was paid, a refusal in the platform's words, or paid with what the sellers needed of its time. */
+export type TurnEnd = null | string | { readonly sellersMs: number };
+
+/** One client's next turn, through real HTTP. */
+export type Turn = (client: HttpClient, random: () => number) => Promise<TurnEnd>;
 
 export interface BenchCase<Setup = unknown> {
   readonly name: string;
   /** One sentence for the report. */
   readonly summary: string;
+  /** What is counted, in the plural: calls, escrows, ticks. */
+  readonly unit: string;
+  /** How many of them one turn makes. */
+  readonly unitsPerTurn: number;
+  /** Deliveries of sellers behind one of them; 0 where the platform asks no seller. */
+  readonly deliveriesPerUnit: number;
   /** Buyers and sellers the case needs. */
   readonly population: { readonly buyers: number; readonly sellers: number };
-  /** Makes whatever the turns use. The result must survive JSON. */
+  /** Price of a service of the sellers, as a decimal string. */
+  readonly price: string;
+  /** What one unit moves to sellers, as a decimal string. */
+  readonly pricePerUnit: string;
+  /** Makes whatever the turns use: once, or before each level where `finish` ends what was made. The result must survive JSON. */
   prepare(world: World): Promise<Setup>;
   /** Called once in the load process. */
   turns(setup: Setup, target: { readonly host: string; readonly port: number }): Turn;
+  /** After the turns of a level, for what is paid only at its end. */
+  finish?(world: World, setup: Setup): Promise<void>;
   /** Sellers that are paid in this case, by address. */
   payees(world: World): readonly string[];
-  /** Price of one turn, as a decimal string. */
-  readonly price: string;
 }

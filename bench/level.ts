@@ -17,7 +17,10 @@ export interface LevelOptions {
 export interface LevelResult extends LatencyFigures {
   readonly clients: number;
   readonly seconds: number;
+  /** Paid units of the case: calls, escrows, pipelines, ticks. */
   readonly callsPerSecond: number;
+  /** Median of what the platform added to the time of the sellers, where the case tells that. */
+  readonly addedMsP50: number | null;
   readonly cpuMsPerCall: { readonly api: number; readonly postgres: number; readonly temporal: number; readonly sellers: number; readonly load: number };
   readonly apiRssMb: number;
   readonly books: LevelBooks;
@@ -54,29 +57,34 @@ export async function runLevel(world: World, benchCase: BenchCase, setup: unknow
     caseName: benchCase.name, setup, host: world.host, port: world.port, clients: options.clients,
     warmUpMs: options.warmUpSeconds * 1000, measureMs: options.seconds * 1000,
   });
+  await benchCase.finish?.(world, setup);
   const ledger = await readLedger(world.pool, mark, payees);
   const deliveries = (await deliveriesOf(world.sellerProcess.process)) - deliveriesBefore;
-  const books = compare(report, deliveries, ledger, (await availableOf(world.pool, payees)) - availableBefore, benchCase.price);
+  const books = compare(report, deliveries, ledger, (await availableOf(world.pool, payees)) - availableBefore, benchCase);
   // Whatever was not paid does not count, wherever in the run it happened.
-  const counted = Math.max(0, report.paidInWindow - books.unpaid);
+  const counted = Math.max(0, report.paidInWindow * benchCase.unitsPerTurn - books.unpaid);
   const perCall = (ms: number) => (counted === 0 ? 0 : round(ms / counted, 3));
   return {
     clients: options.clients, seconds: round(report.windowMs / 1000, 2), callsPerSecond: round(counted / (report.windowMs / 1000), 1),
-    ...latencyFigures(report.latenciesMs),
+    ...latencyFigures(report.latenciesMs), addedMsP50: report.addedMs.length === 0 ? null : latencyFigures(report.addedMs).p50Ms,
     cpuMsPerCall: { api: perCall(cpu.apiMs), postgres: perCall(cpu.postgresMs), temporal: perCall(cpu.temporalMs), sellers: perCall(cpu.sellersMs), load: perCall(cpu.loadMs) },
     apiRssMb: rssMb, books,
   };
 }
 
-/** Holds the three sides against each other. */
+/** Holds the three sides against each other. What was settled is counted in money, because one posting may pay for many units. */
 export function compare(
-  report: Pick<Report, 'paid' | 'refused' | 'broken' | 'lastError'>, deliveries: number, ledger: LedgerFigures, balanceRise: bigint, price: string,
+  report: Pick<Report, 'paid' | 'refused' | 'broken' | 'lastError'>, deliveries: number, ledger: LedgerFigures, balanceRise: bigint,
+  { unitsPerTurn, deliveriesPerUnit, pricePerUnit }: Pick<BenchCase, 'unitsPerTurn' | 'deliveriesPerUnit' | 'pricePerUnit'>,
 ): LevelBooks {
+  const price = parseAmount(pricePerUnit);
+  const settled = Number(ledger.paidMicros / price);
+  const answeredPaid = report.paid * unitsPerTurn;
+  const delivered = deliveriesPerUnit === 0 ? 0 : Math.ceil(deliveries / deliveriesPerUnit);
   return {
-    answeredPaid: report.paid, refused: report.refused, broken: report.broken, lastError: report.lastError, deliveries,
-    settled: ledger.settled, paid: formatMicros(ledger.paidMicros), stuck: ledger.stuck,
-    unpaid: Math.max(0, report.paid - ledger.settled, deliveries - ledger.settled),
-    balancesAgree: balanceRise === ledger.paidMicros && ledger.paidMicros === BigInt(ledger.settled) * parseAmount(price),
+    answeredPaid, refused: report.refused, broken: report.broken, lastError: report.lastError, deliveries, settled, paid: formatMicros(ledger.paidMicros), stuck: ledger.stuck,
+    unpaid: Math.max(0, answeredPaid - settled, delivered - settled),
+    balancesAgree: balanceRise === ledger.paidMicros && ledger.paidMicros % price === 0n,
   };
 }
 

@@ -20,7 +20,7 @@ export interface LoadOrder {
 /** Messages to the parent. Totals include the warm-up: the books are compared with everything that was answered. */
 export type LoadMessage =
   | { readonly kind: 'measuring' | 'measured' }
-  | { readonly kind: 'report'; readonly latenciesMs: readonly number[]; readonly paidInWindow: number; readonly windowMs: number; readonly paid: number; readonly refused: number; readonly broken: number; readonly lastError: string | null };
+  | { readonly kind: 'report'; readonly latenciesMs: readonly number[]; readonly addedMs: readonly number[]; readonly paidInWindow: number; readonly windowMs: number; readonly paid: number; readonly refused: number; readonly broken: number; readonly lastError: string | null };
 
 const tell = (message: LoadMessage) => process.send?.(message);
 /** What all clients of a run add to. */
@@ -30,19 +30,20 @@ interface Tally {
   broken: number;
   lastError: string | null;
   readonly latenciesMs: number[];
+  readonly addedMs: number[];
   from: number;
   to: number;
 }
 
 async function run(order: LoadOrder): Promise<void> {
   const turn = findCase(order.caseName).turns(order.setup, order);
-  const tally: Tally = { paid: 0, refused: 0, broken: 0, lastError: null, latenciesMs: [], from: Infinity, to: Infinity };
+  const tally: Tally = { paid: 0, refused: 0, broken: 0, lastError: null, latenciesMs: [], addedMs: [], from: Infinity, to: Infinity };
   const until = performance.now() + order.warmUpMs + order.measureMs;
   setTimeout(() => { tally.from = performance.now(); tell({ kind: 'measuring' }); }, order.warmUpMs);
   setTimeout(() => { tally.to = performance.now(); tell({ kind: 'measured' }); }, order.warmUpMs + order.measureMs);
   await Promise.all(Array.from({ length: order.clients }, (_, index) => runClient(turn, order, { until, tally, random: createRandom(index + 1) })));
-  const { latenciesMs, from, to, ...totals } = tally;
-  tell({ kind: 'report', latenciesMs, paidInWindow: latenciesMs.length, windowMs: to - from, ...totals });
+  const { latenciesMs, addedMs, from, to, ...totals } = tally;
+  tell({ kind: 'report', latenciesMs, addedMs, paidInWindow: latenciesMs.length, windowMs: to - from, ...totals });
 }
 
 async function runClient(turn: Turn, order: LoadOrder, { until, tally, random }: { until: number; tally: Tally; random: () => number }): Promise<void> {
@@ -50,17 +51,12 @@ async function runClient(turn: Turn, order: LoadOrder, { until, tally, random }:
   while (performance.now() < until) {
     const begun = performance.now();
     try {
-      const refusal = await turn(client, random);
-      const ended = performance.now();
-      if (refusal === null) {
-        tally.paid += 1;
-        // A call belongs to the window in which it ended; one that straddles the beginning was loaded like the others.
-        if (ended >= tally.from && ended < tally.to) tally.latenciesMs.push(ended - begun);
-      } else {
+      const end = await turn(client, random);
+      if (typeof end === 'string') {
         tally.refused += 1;
-        tally.lastError = refusal;
+        tally.lastError = end;
         await pause();
-      }
+      } else note(tally, begun, end?.sellersMs ?? null);
     } catch (error) {
       tally.broken += 1;
       tally.lastError = (error as Error).message;
@@ -68,6 +64,15 @@ async function runClient(turn: Turn, order: LoadOrder, { until, tally, random }:
     }
   }
   client.close();
+}
+
+/** A turn belongs to the window in which it ended; one that straddles the beginning was loaded like the others. */
+function note(tally: Tally, begun: number, sellersMs: number | null): void {
+  const ended = performance.now();
+  tally.paid += 1;
+  if (ended < tally.from || ended >= tally.to) return;
+  tally.latenciesMs.push(ended - begun);
+  if (sellersMs !== null) tally.addedMs.push(ended - begun - sellersMs);
 }
 
 /** A client that is refused waits a moment, as a sensible one would; otherwise it would only measure refusals. */

@@ -11,11 +11,15 @@ import { round } from './measure.ts';
 export interface CaseReport {
   readonly case: string;
   readonly summary: string;
+  /** What is counted, such as calls or ticks. */
+  readonly unit: string;
   readonly when: string;
   readonly commit: string;
   readonly machine: { readonly cpu: string; readonly cores: number; readonly memoryGb: number; readonly system: string; readonly node: string };
   readonly population: { readonly buyers: number; readonly sellers: number };
   readonly bareSql: BareSqlResult;
+  /** Median of one small write made to last on the disk of the run: what each commit that nobody shares waits for. */
+  readonly flushMs: number;
   /** Load average of the last minute before the run began: above a few tenths, somebody else was at work and the figures are too low. */
   readonly loadBefore: number;
   /** One for each number of clients; `ratioToBareSql` is its rate divided by the bare SQL rate of the same run. */
@@ -25,7 +29,7 @@ export interface CaseReport {
 }
 
 export function createReport(
-  options: Pick<CaseReport, 'case' | 'summary' | 'population' | 'bareSql' | 'loadBefore'> & { readonly levels: readonly LevelResult[]; readonly auditOk: boolean },
+  options: Pick<CaseReport, 'case' | 'summary' | 'unit' | 'population' | 'bareSql' | 'flushMs' | 'loadBefore'> & { readonly levels: readonly LevelResult[]; readonly auditOk: boolean },
 ): CaseReport {
   const { levels, auditOk, ...rest } = options;
   return {
@@ -41,15 +45,15 @@ const BUSY = 0.7;
 
 /** Lines for the terminal. */
 export function reportLines(report: CaseReport): string[] {
-  const { machine } = report;
+  const { machine, unit } = report;
   const right = 'right' as const;
-  const columns = ['clients', 'calls/s', 'p50 ms', 'p95 ms', 'p99 ms', 'API ms', 'Postgres ms', 'Temporal ms', 'RSS MB', 'of bare SQL', 'unpaid', 'refused', 'broken'];
+  const columns = ['clients', `${unit}/s`, 'p50 ms', 'p95 ms', 'p99 ms', 'added p50', 'API ms', 'Postgres ms', 'Temporal ms', 'RSS MB', 'of bare SQL', 'unpaid', 'refused', 'broken'];
   const rows = report.levels.map((level) => [
-    level.clients, level.callsPerSecond, level.p50Ms, level.p95Ms, level.p99Ms, level.cpuMsPerCall.api, level.cpuMsPerCall.postgres, level.cpuMsPerCall.temporal,
+    level.clients, level.callsPerSecond, level.p50Ms, level.p95Ms, level.p99Ms, level.addedMsP50 ?? '–', level.cpuMsPerCall.api, level.cpuMsPerCall.postgres, level.cpuMsPerCall.temporal,
     level.apiRssMb, level.ratioToBareSql, level.books.unpaid, level.books.refused, level.books.broken,
   ].map(String));
   const complaints = report.levels.flatMap(({ clients, books }) => [
-    ...(books.unpaid > 0 ? [`${clients} clients: ${books.unpaid} calls were delivered or answered as paid, and the seller's balance did not rise.`] : []),
+    ...(books.unpaid > 0 ? [`${clients} clients: ${books.unpaid} ${unit} were delivered or answered as paid, and the seller's balance did not rise.`] : []),
     ...(books.stuck > 0 ? [`${clients} clients: ${books.stuck} calls are still neither settled nor released.`] : []),
     ...(books.balancesAgree ? [] : [`${clients} clients: the sellers' balances do not agree with the postings.`]),
     ...(books.lastError === null ? [] : [`${clients} clients: last refusal or break: ${books.lastError}`]),
@@ -57,11 +61,11 @@ export function reportLines(report: CaseReport): string[] {
   return [
     `${report.case}: ${report.summary}`,
     `${report.population.buyers} buyers, ${report.population.sellers} sellers; ${machine.cpu}, ${machine.cores} cores for everything, ${machine.memoryGb} GB, Node ${machine.node}`,
-    `Bare SQL, the same functions in batches of ${report.bareSql.batch}: ${report.bareSql.callsPerSecond} calls/s`,
+    `Bare SQL, the same functions in batches of ${report.bareSql.batch}: ${report.bareSql.callsPerSecond} calls/s. A flush to disk: ${report.flushMs} ms`,
     ...(report.loadBefore > BUSY ? [`The machine was busy before the run began (load ${report.loadBefore}), so these figures are too low.`] : []),
     '', ...table(columns.map((title) => ({ title, align: right })), rows), '',
-    'API, Postgres and Temporal ms: processor time for each paid call.', ...complaints,
-    report.booksRight ? 'The books are right: every call that counts raised its seller\'s balance.' : 'THE BOOKS ARE NOT RIGHT.',
+    `API, Postgres and Temporal ms: processor time for each of the paid ${unit}. p50 to p99: one turn of a client. added: a turn less the time of its sellers.`, ...complaints,
+    report.booksRight ? 'The books are right: everything that counts raised its seller\'s balance.' : 'THE BOOKS ARE NOT RIGHT.',
   ];
 }
 

@@ -1,8 +1,9 @@
 /** Runs one case from beginning to end: world, bare SQL rate, every level, audit of the books. */
 import { loadavg } from 'node:os';
 import { measureBareSql } from './bare-sql.ts';
-import { buildWorld } from './build-world.ts';
+import { buildWorld, DATA_DIR } from './build-world.ts';
 import type { BenchCase } from './case.ts';
+import { measureFlushMs } from './flush.ts';
 import { round } from './measure.ts';
 import { runLevel, type LevelResult } from './level.ts';
 import { createReport, type CaseReport } from './report.ts';
@@ -31,18 +32,20 @@ export async function runCase(benchCase: BenchCase, options: RunOptions): Promis
 }
 
 async function measure(world: World, benchCase: BenchCase, { clients: levelsOfClients, seconds, warmUpSeconds, bareSqlSeconds, notice, loadBefore }: RunOptions & { readonly loadBefore: number }): Promise<CaseReport> {
-  const setup = await benchCase.prepare(world);
-  notice(`${world.buyers.length} sessions are open. Bare SQL for ${bareSqlSeconds} s …`);
+  const flushMs = measureFlushMs(DATA_DIR);
+  notice(`Bare SQL for ${bareSqlSeconds} s …`);
   const addresses = (agents: World['buyers']) => agents.map((agent) => agent.address);
   const bareSql = await measureBareSql({
     databaseUrl: world.databaseUrl, seconds: bareSqlSeconds, buyers: addresses(world.buyers), sellers: addresses(world.sellers), price: benchCase.price,
   });
   const levels: LevelResult[] = [];
+  let setup = await benchCase.prepare(world);
   for (const clients of levelsOfClients) {
     notice(`${clients} ${clients === 1 ? 'client' : 'clients'}: ${warmUpSeconds} s warm-up, ${seconds} s measured …`);
+    if (levels.length > 0 && benchCase.finish !== undefined) setup = await benchCase.prepare(world);
     levels.push(await runLevel(world, benchCase, setup, { clients, seconds, warmUpSeconds }));
   }
-  return createReport({ case: benchCase.name, summary: benchCase.summary, population: benchCase.population, bareSql, loadBefore, levels, auditOk: await auditSaysRight(world, notice) });
+  return createReport({ case: benchCase.name, summary: benchCase.summary, unit: benchCase.unit, population: benchCase.population, bareSql, flushMs, loadBefore, levels, auditOk: await auditSaysRight(world, notice) });
 }
 
 /** Rejects when the run is to end early; otherwise it never settles. */

@@ -8,9 +8,7 @@ export interface LedgerMark {
 }
 
 export interface LedgerFigures {
-  /** Settled payments to the sellers of the case since the mark. */
-  readonly settled: number;
-  /** What their balances rose by, in micros. */
+  /** What was captured for the sellers of the case since the mark, in micros. */
   readonly paidMicros: bigint;
   /** Calls that were accepted and are neither settled nor released after the wait. */
   readonly stuck: number;
@@ -27,12 +25,12 @@ export async function markLedger(pool: pg.Pool): Promise<LedgerMark> {
 /** Waits until no call is under way, then counts what the payees received since the mark. */
 export async function readLedger(pool: pg.Pool, mark: LedgerMark, payees: readonly string[]): Promise<LedgerFigures> {
   const stuck = await waitUntilQuiet(pool);
-  const { rows } = await pool.query<{ settled: string; paid: string }>(
-    `SELECT count(*)::text AS settled, coalesce(sum(p.amount), 0)::text AS paid FROM posting p JOIN account a ON a.id = p.credit_account
+  const { rows } = await pool.query<{ paid: string }>(
+    `SELECT coalesce(sum(p.amount), 0)::text AS paid FROM posting p JOIN account a ON a.id = p.credit_account
       WHERE p.kind = 'capture' AND p.id > $1 AND a.owner = ANY ($2)`,
     [mark.postingId, payees],
   );
-  return { settled: Number(rows[0]?.settled ?? 0), paidMicros: BigInt(rows[0]?.paid ?? 0), stuck };
+  return { paidMicros: BigInt(rows[0]?.paid ?? 0), stuck };
 }
 
 /** Sum of what the agents own and can spend; the rise of it over a run must be what the postings say. */
@@ -44,7 +42,7 @@ export async function availableOf(pool: pg.Pool, owners: readonly string[]): Pro
 async function waitUntilQuiet(pool: pg.Pool): Promise<number> {
   const until = Date.now() + QUIET_MAX_MS;
   for (;;) {
-    const { rows } = await pool.query<{ open: string }>(`SELECT count(*)::text AS open FROM gateway_call WHERE state = 'accepted'`);
+    const { rows } = await pool.query<{ open: string }>(`SELECT count(*)::text AS open FROM gateway_call WHERE state IN ('accepted', 'planned', 'delivered')`);
     const open = Number(rows[0]?.open ?? 0);
     if (open === 0 || Date.now() > until) return open;
     await sleep(200);

@@ -12,6 +12,8 @@ import type { Introduction } from './sellers/trust.ts';
 import { tellBooks, type BalanceRow } from './steps/books.ts';
 import { tellBuying } from './steps/buying.ts';
 import { tellCrash } from './steps/crash.ts';
+import { tellEscrows } from './steps/escrows.ts';
+import { tellMetered } from './steps/metered.ts';
 import { tellOpening } from './steps/opening.ts';
 import { tellTrouble } from './steps/trouble.ts';
 import { createStory, StoryEnded, type Story } from './story.ts';
@@ -72,6 +74,8 @@ async function tellAll(story: Story, doors: Doors): Promise<BalanceRow[]> {
   await tellOpening(story, play);
   await tellBuying(story, play);
   await tellTrouble(story, play);
+  await tellEscrows(story, play);
+  await tellMetered(story, play);
   await tellCrash(story, play);
   return tellBooks(story, play);
 }

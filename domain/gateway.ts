@@ -5,7 +5,8 @@ export const strategies = ['cheapest', 'reputation', 'best_value', 'budget', 'tr
 export type Strategy = (typeof strategies)[number];
 
 export type SessionStatus = 'active' | 'closed' | 'expired';
-export type CallState = 'accepted' | 'settled' | 'released' | 'refused';
+/** planned and delivered: steps of a pipeline, before they begin and while their price is kept until its end. */
+export type CallState = 'planned' | 'accepted' | 'delivered' | 'settled' | 'released' | 'refused';
 
 /** Bounds and defaults of a session (contract alancoin-payments 2.4 and 3.1). */
 export const sessionBounds = {

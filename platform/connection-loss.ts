@@ -25,6 +25,18 @@ export function connectionLoss(error: unknown): 'not_done' | 'unknown' | null {
   if (/timeout exceeded when trying to connect|after calling end on the pool|due to connection timeout/.test(error.message)) return 'not_done';
   if (/Connection terminated|Client has encountered a connection error|Query read timeout|Connection ended/.test(error.message)) return 'unknown';
   // A failed attempt on several addresses of one name is an AggregateError; Prisma wraps the driver's error in `cause`.
-  const inner = error instanceof AggregateError ? error.errors[0] : error.cause;
-  return inner === undefined || inner === error ? null : connectionLoss(inner);
+  const inner: unknown = error instanceof AggregateError ? error.errors[0] : error.cause;
+  if (inner === undefined || inner === error) return null;
+  return connectionLoss(inner instanceof Error ? inner : ofDriverAdapter(inner));
 }
+
+/** Prisma's adapter throws an error whose `cause` is a plain description of what the driver said. */
+function ofDriverAdapter(cause: unknown): Error | null {
+  if (typeof cause !== 'object' || cause === null) return null;
+  const { kind, code, originalCode, originalMessage } = cause as Readonly<Record<string, unknown>>;
+  const known = typeof kind === 'string' ? adapterKinds[kind] : undefined;
+  return Object.assign(new Error(typeof originalMessage === 'string' ? originalMessage : ''), { code: known ?? originalCode ?? code });
+}
+
+/** Names of the adapter for what other parts know by a code. */
+const adapterKinds: Readonly<Record<string, string>> = { DatabaseNotReachable: 'P1001', ConnectionClosed: 'P1017', SocketTimeout: 'P1008', TooManyConnections: '53300' };

@@ -7,11 +7,32 @@ export const crashPoints = [
 ] as const;
 export type CrashPoint = (typeof crashPoints)[number];
 
+/** Those of an escrow: its row is written, a step was taken, the clock's step was taken; nobody has been told of it yet. */
+export const escrowCrashPoints = ['escrow-created', 'escrow-moved', 'escrow-looked'] as const;
+export type EscrowCrashPoint = (typeof escrowCrashPoints)[number];
+
+/** Those of multistep escrow. */
+export const multistepCrashPoints = [
+  'multistep-held', 'multistep-begun', 'multistep-before-step', 'multistep-step-paid', 'multistep-before-refund', 'multistep-refunded',
+  'multistep-message', 'multistep-message-taken', 'multistep-due', 'multistep-looked',
+] as const;
+export type MultistepCrashPoint = (typeof multistepCrashPoints)[number];
+
+/** Those of streams. */
+export const streamCrashPoints = ['stream-opened', 'stream-ticked', 'stream-closed'] as const;
+export type StreamCrashPoint = (typeof streamCrashPoints)[number];
+
+/** Those of a pipeline, beside the ones that the calls behind its steps pass. */
+export const pipelineCrashPoints = ['pipeline-opened', 'pipeline-started', 'step-started', 'step-ended', 'before-finish', 'pipeline-finished', 'compensating', 'compensated'] as const;
+export type PipelineCrashPoint = (typeof pipelineCrashPoints)[number];
+
+type AnyCrashPoint = CrashPoint | EscrowCrashPoint | MultistepCrashPoint | StreamCrashPoint | PipelineCrashPoint;
+
 export interface Crash {
   /** Dies here, if this is the point. */
-  at(point: CrashPoint): void;
+  at(point: AnyCrashPoint): void;
   /** Dies a moment after this, if this is the point: in the middle of what is awaited next. */
-  during(point: CrashPoint): void;
+  during(point: AnyCrashPoint): void;
 }
 
 /** Long enough for a request to have reached a seller on this machine. */

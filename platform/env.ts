@@ -19,8 +19,15 @@ function durationMs(text: string): number {
   return Number.parseInt(text, 10) * factor;
 }
 
-export const workerQueues = ['gateway'] as const;
+/** Names of the task queues, one for each shape of work; those of `workflows/contracts/ids.ts`. */
+export const workerQueues = ['gateway', 'escrow', 'multistep', 'pipeline', 'stream'] as const;
 export type WorkerQueue = (typeof workerQueues)[number];
+
+function queueNames(text: string): string[] {
+  const names = text.split(',').map((part) => part.trim()).filter(Boolean);
+  if (names.length === 0) return [...workerQueues];
+  return names.length === 1 && names[0] === 'none' ? [] : names;
+}
 
 const addressText = z.string().regex(/^0x[0-9a-fA-F]{40}$/, 'must be 0x and 40 hexadecimal digits').transform((text) => text.toLowerCase());
 
@@ -34,10 +41,17 @@ export const envSchema = z.object({
   DATABASE_URL: z.string().regex(/^postgres(ql)?:\/\//, 'must begin with postgres://').optional().describe('Your own Postgres; without it one is started under DATA_DIR.'),
   TEMPORAL_ADDRESS: z.string().min(1).optional().describe('Your own Temporal, host:port; without it a dev server is started under DATA_DIR.'),
   TEMPORAL_NAMESPACE: z.string().min(1).default('default').describe('Temporal namespace.'),
+  TEMPORAL_TLS: z.enum(['true', 'false', '1', '0']).transform((text) => text === 'true' || text === '1').optional()
+    .describe('Encrypted connection to TEMPORAL_ADDRESS; on by itself with an API key or any of the TLS files.'),
+  TEMPORAL_API_KEY: z.string().regex(/^[\x21-\x7e]+$/, 'must be one word').optional().describe('API key for TEMPORAL_ADDRESS, such as Temporal Cloud asks for.'),
+  TEMPORAL_TLS_CA_FILE: z.string().min(1).optional().describe('Certificate (PEM) that vouches for the Temporal server; those of the system when unset.'),
+  TEMPORAL_TLS_CERT_FILE: z.string().min(1).optional().describe('Our own certificate (PEM), where the Temporal server asks for one.'),
+  TEMPORAL_TLS_KEY_FILE: z.string().min(1).optional().describe('The private key (PEM) of that certificate.'),
   TEMPORAL_CLI: z.string().min(1).optional().describe('Path of the `temporal` program for the embedded server.'),
   TEMPORAL_UI_URL: z.url().optional().describe('Where people reach the Temporal Web UI; known by itself for the embedded server.'),
-  WORKER_QUEUES: z.string().default('').transform((text) => text.split(',').map((part) => part.trim()).filter(Boolean)).pipe(z.array(z.enum(workerQueues)))
-    .describe('Task queues this process serves, separated by commas; empty means all.'),
+  WORKER_QUEUES: z.string().default('').transform(queueNames).pipe(z.array(z.enum(workerQueues)))
+    .describe('Task queues this process serves, separated by commas; empty means all, `none` means none: an API process whose workers are elsewhere.'),
+  METRICS_PORT: whole(0, 65_535, 0).describe('Port on which `npm run worker` serves /metrics and /health/live, at HOST; 0 means off. The API serves them on PORT.'),
   ADMIN_SECRET: z.string().min(12, 'must have at least 12 characters').optional().describe('Secret of the platform admin, sent as X-Admin-Secret.'),
   DEMO_MODE: flag(false).describe('Plain registration without proof of address; any API key is admin while ADMIN_SECRET is unset. Not for production.'),
   ALLOW_LOCAL_ENDPOINTS: flag(false).describe('Let sellers live on loopback and private addresses. Not for production.'),
@@ -73,8 +87,23 @@ export function readEnv(source: Readonly<Record<string, string | undefined>>): E
     throw new Error(`These settings are wrong:\n${lines.join('\n')}`);
   }
   const env = parsed.data;
+  refuseContradictions(env);
   if (env.ENV === 'production') refuseUnsafe(env);
   return env;
+}
+
+/** Settings that are right by themselves and wrong together. */
+function refuseContradictions(env: Env): void {
+  const wrong: string[] = [];
+  const secured = (['TEMPORAL_TLS', 'TEMPORAL_API_KEY', 'TEMPORAL_TLS_CA_FILE', 'TEMPORAL_TLS_CERT_FILE', 'TEMPORAL_TLS_KEY_FILE'] as const).filter((name) => env[name] !== undefined && env[name] !== false);
+  if (secured.length > 0 && env.TEMPORAL_ADDRESS === undefined) wrong.push(`  ${secured.join(', ')}: only for a server named in TEMPORAL_ADDRESS`);
+  if (secured.length > 0 && env.TEMPORAL_TLS === false) wrong.push(`  TEMPORAL_TLS: must not be off together with ${secured.join(', ')}`);
+  if ((env.TEMPORAL_TLS_CERT_FILE === undefined) !== (env.TEMPORAL_TLS_KEY_FILE === undefined)) wrong.push('  TEMPORAL_TLS_CERT_FILE, TEMPORAL_TLS_KEY_FILE: need each other');
+  refuse(wrong);
+}
+
+function refuse(wrong: readonly string[]): void {
+  if (wrong.length > 0) throw new Error(`These settings are wrong:\n${wrong.join('\n')}`);
 }
 
 function refuseUnsafe(env: Env): void {
@@ -84,5 +113,5 @@ function refuseUnsafe(env: Env): void {
   if (env.ADMIN_SECRET === undefined) wrong.push('  ADMIN_SECRET: must be set in production');
   if (env.CRASH_AT !== undefined) wrong.push('  CRASH_AT: is for tests only');
   if (/^0x0{39}1$/.test(env.PLATFORM_ADDRESS)) wrong.push('  PLATFORM_ADDRESS: name an address of your own in production');
-  if (wrong.length > 0) throw new Error(`These settings are wrong:\n${wrong.join('\n')}`);
+  refuse(wrong);
 }

@@ -3,11 +3,14 @@ import { Client, Connection } from '@temporalio/client';
 import proto from '@temporalio/proto';
 import { DefaultLogger, NativeConnection, Runtime, type LogLevel } from '@temporalio/worker';
 import type { Logger } from '../platform/log.ts';
+import type { TemporalSecurity } from './security.ts';
 
 export interface TemporalTarget {
   /** host:port of the gRPC front end. */
   readonly address: string;
   readonly namespace: string;
+  /** Nothing for a plain connection. */
+  readonly security?: TemporalSecurity;
 }
 
 /** What people search workflows by in Temporal's UI and CLI. */
@@ -34,7 +37,7 @@ const pinoLevel = { TRACE: 'trace', DEBUG: 'debug', INFO: 'debug', WARN: 'warn',
 
 /** Opens the connection that a process with a worker uses for everything. */
 export async function connectWorker(target: TemporalTarget): Promise<WorkerTemporal> {
-  const nativeConnection = await NativeConnection.connect({ address: target.address });
+  const nativeConnection = await NativeConnection.connect({ address: target.address, ...target.security });
   return {
     ...target,
     nativeConnection,
@@ -45,7 +48,7 @@ export async function connectWorker(target: TemporalTarget): Promise<WorkerTempo
 
 /** Opens a connection for a process that only asks, such as a script or a test. */
 export async function connectClient(target: TemporalTarget): Promise<{ client: Client; close(): Promise<void> }> {
-  const connection = await Connection.connect({ address: target.address, connectTimeout: 5_000 });
+  const connection = await Connection.connect({ address: target.address, ...target.security, connectTimeout: 5_000 });
   return { client: new Client({ connection, namespace: target.namespace }), close: () => connection.close() };
 }
 
@@ -54,7 +57,7 @@ export async function connectClient(target: TemporalTarget): Promise<{ client: C
  * @throws while the server does not answer.
  */
 export async function ask(target: TemporalTarget): Promise<void> {
-  const connection = await Connection.connect({ address: target.address, connectTimeout: 2_000 });
+  const connection = await Connection.connect({ address: target.address, ...target.security, connectTimeout: 2_000 });
   try {
     await connection.workflowService.describeNamespace({ namespace: target.namespace });
     await connection.workflowService.countWorkflowExecutions({ namespace: target.namespace, query: "Tenant = 'x'" }).catch((error: unknown) => {
@@ -71,7 +74,7 @@ export async function ask(target: TemporalTarget): Promise<void> {
  * @returns false when we may not; an operator then has to register them (see docs/operations.md), and searches by them find nothing until then.
  */
 export async function registerSearchAttributes(target: TemporalTarget): Promise<boolean> {
-  const connection = await Connection.connect({ address: target.address, connectTimeout: 5_000 });
+  const connection = await Connection.connect({ address: target.address, ...target.security, connectTimeout: 5_000 });
   try {
     await connection.workflowService.getSystemInfo({});
   } catch (error) {

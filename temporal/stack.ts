@@ -3,9 +3,10 @@ import type { Env } from '../platform/env.ts';
 import { openDataDir, type Connections, type DataDir } from '../platform/data-dir.ts';
 import { startEmbeddedPostgres } from '../platform/embedded-postgres.ts';
 import { registerSearchAttributes } from './connection.ts';
+import { readTemporalSecurity, type SecuritySettings } from './security.ts';
 import { startEmbeddedTemporal } from './server.ts';
 
-type StackEnv = Pick<Env, 'DATA_DIR' | 'DATABASE_URL' | 'TEMPORAL_ADDRESS' | 'TEMPORAL_NAMESPACE' | 'TEMPORAL_CLI' | 'TEMPORAL_UI_URL' | 'CACHE_DIR'>;
+type StackEnv = Pick<Env, 'DATA_DIR' | 'DATABASE_URL' | 'TEMPORAL_ADDRESS' | 'TEMPORAL_NAMESPACE' | 'TEMPORAL_CLI' | 'TEMPORAL_UI_URL' | 'CACHE_DIR'> & SecuritySettings;
 
 export interface Stack extends Connections {
   /** Pids of the embedded servers that run now. */
@@ -67,7 +68,8 @@ async function startTemporal(env: StackEnv, dataDir: DataDir | undefined, notice
   const namespace = env.TEMPORAL_NAMESPACE;
   if (env.TEMPORAL_ADDRESS !== undefined || dataDir === undefined) {
     const address = env.TEMPORAL_ADDRESS ?? '';
-    const known = await registerSearchAttributes({ address, namespace }).catch((error: unknown) => {
+    const security = await readTemporalSecurity(env);
+    const known = await registerSearchAttributes({ address, namespace, security }).catch((error: unknown) => {
       throw new Error(`Temporal at TEMPORAL_ADDRESS ${address} does not answer: ${(error as Error).message}`, { cause: error });
     });
     if (!known) notice('Temporal does not let us register search attributes; searching payments in its UI needs an operator to add them.');

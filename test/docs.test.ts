@@ -91,7 +91,8 @@ describe('docker-compose.yml', () => {
 
   test('has the platform, a second worker, Temporal with its UI, and Postgres', () => {
     expect(Object.keys(file.services).sort()).toEqual(['postgres', 'surety', 'temporal', 'temporal-postgres', 'temporal-ui', 'worker']);
-    expect(file.services['worker']?.environment?.['WORKER_QUEUES']).toBe('gateway');
+    // All queues: whoever wants to divide them names some.
+    expect(file.services['worker']?.environment?.['WORKER_QUEUES']).toBeUndefined();
     expect(Object.values(file.services).filter((service) => service.healthcheck !== undefined)).toHaveLength(4);
   });
   test('sets only settings that exist, waits only for what is there and can say that it is healthy, and runs a program that exists', () => {
@@ -138,6 +139,8 @@ describe('the README\'s first paid call', () => {
       expect(answers.filter((answer) => answer['amountPaid'] === '0.020000').map((answer) => answer['response'])).toEqual([{ words: 3 }, { words: 3 }]);
       expect(answers.find((answer) => answer['balance'] !== undefined)?.['balance']).toMatchObject({ available: '9.960000', pending: '0.000000' });
       expect(answers.find((answer) => answer['findings'] !== undefined)).toMatchObject({ ok: true, findings: [] });
+      expect(answers.map((answer) => answer['stream']).filter((stream) => stream !== undefined).at(-1)).toMatchObject({ status: 'closed', tickCount: 200, spentAmount: '0.200000' });
+      expect(answers.map((answer) => answer['payment']).filter((payment) => payment !== undefined)).toMatchObject([{ kind: 'escrow', state: 'released' }]);
       expect(answers.at(-1)?.['agent']).toMatchObject({ name: 'Proven', verified: true });
     } finally {
       platform.send('SIGTERM');

@@ -26,6 +26,8 @@ export interface CallDeps {
 /** The session a call runs in: its terms, and how much of its budget is used as far as this process knows. */
 export type SessionTermsForCall = Pick<Session, 'id' | 'agentAddress' | 'maxTotalMicros' | 'maxPerRequestMicros' | 'strategy' | 'allowedTypes' | 'warnAtPercent'> & { readonly usedMicros: bigint };
 
+type Wanted = Pick<CallRequest, 'serviceType' | 'maxPriceMicros' | 'preferAgent'>;
+
 /** How a new call is written: in a session that exists, or together with one of its own. */
 export type AcceptStep = (call: NewCall) => Promise<Accepted>;
 
@@ -85,7 +87,7 @@ export function createCalls(deps: CallDeps) {
     const end = await within(driver.drive(open), deps.answerTimeoutMs);
     if (end === null) throw pending(call.id);
     switch (end.tag) {
-      case 'settled': return settledAnswer(end, call, session);
+      case 'settled': case 'delivered': return settledAnswer(end, call, session);
       case 'released': throw released(call.id, end.errorCode, end.errorMessage, call.workflowId);
       case 'elsewhere': return answerFromRow(call.id, session, false);
     }
@@ -109,7 +111,7 @@ export function createCalls(deps: CallDeps) {
 }
 
 /** Sellers for a wish, best first. */
-function choose({ offers }: CallDeps, session: SessionTermsForCall, request: CallRequest): Candidate[] {
+export function choose({ offers }: Pick<CallDeps, 'offers'>, session: SessionTermsForCall, request: Wanted): Candidate[] {
   if (session.allowedTypes.length > 0 && !session.allowedTypes.includes(request.serviceType)) return [];
   const cap = request.maxPriceMicros !== null && request.maxPriceMicros < session.maxPerRequestMicros ? request.maxPriceMicros : session.maxPerRequestMicros;
   const ranked = rankOffers(offers(request.serviceType), {
@@ -120,7 +122,8 @@ function choose({ offers }: CallDeps, session: SessionTermsForCall, request: Cal
     ({ serviceId, serviceName, seller, endpoint, priceMicros: priceMicros.toString(), idempotent }));
 }
 
-async function noService({ store }: CallDeps, session: SessionTermsForCall, request: CallRequest): Promise<SuretyError> {
+/** The refusal where nobody offers what is wanted; noted in the log of the session. */
+export async function noService({ store }: Pick<CallDeps, 'store'>, session: SessionTermsForCall, request: Wanted): Promise<SuretyError> {
   const allowed = session.allowedTypes.length === 0 || session.allowedTypes.includes(request.serviceType);
   const message = allowed ? `No active service of type ${request.serviceType} fits the price limit.` : `The session does not allow services of type ${request.serviceType}.`;
   const { id: sessionId, agentAddress: buyer } = session;
@@ -142,7 +145,7 @@ async function giveBack({ store }: CallDeps, callId: string): Promise<void> {
 
 
 /** Null when the time is up first. */
-async function within<T>(promise: Promise<T>, timeoutMs: number): Promise<T | null> {
+export async function within<T>(promise: Promise<T>, timeoutMs: number): Promise<T | null> {
   let timer: NodeJS.Timeout | undefined;
   const late = new Promise<null>((resolve) => (timer = setTimeout(resolve, timeoutMs, null)));
   try {
@@ -156,7 +159,7 @@ function isLow(spentMicros: bigint, maxTotalMicros: bigint, warnAtPercent: numbe
   return warnAtPercent > 0 && percentOf(spentMicros, maxTotalMicros) >= warnAtPercent;
 }
 
-function settledAnswer(end: Extract<CallEnd, { tag: 'settled' }>, call: NewCall, session: SessionTermsForCall): CallAnswer {
+function settledAnswer(end: Extract<CallEnd, { responseJson: unknown }>, call: NewCall, session: SessionTermsForCall): CallAnswer {
   return {
     callId: call.id, sessionId: session.id, workflowId: call.workflowId, responseJson: end.responseJson, serviceUsed: end.candidate.seller, serviceId: end.candidate.serviceId,
     serviceName: end.candidate.serviceName, amountMicros: micros(end.candidate.priceMicros), latencyMs: end.latencyMs, retries: end.retries,
@@ -182,7 +185,8 @@ function released(callId: string, errorCode: string, message: string, workflowId
   return new SuretyError(code, message, { body: { callId, workflowId } });
 }
 
-const refusals: Partial<Record<ErrorCode, string>> = {
+/** Sentences for refusals of the statement that accepts. */
+export const refusals: Partial<Record<ErrorCode, string>> = {
   not_found: 'There is no such session.',
   forbidden: 'The session belongs to somebody else.',
   session_closed: 'The session is closed.',

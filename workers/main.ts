@@ -1,7 +1,8 @@
 /** `npm run worker`: serves task queues beside a platform, on its Postgres and Temporal. */
 import { readConnections } from '../platform/data-dir.ts';
 import { loadDotEnv } from '../platform/dotenv.ts';
-import { readEnv, type Env } from '../platform/env.ts';
+import { readEnv, workerQueues, type Env } from '../platform/env.ts';
+import { serveMetrics } from '../platform/metrics-server.ts';
 import { runService, type Service } from '../platform/service.ts';
 import { createParts } from './parts.ts';
 import { createRuntime } from './runtime.ts';
@@ -9,12 +10,18 @@ import { createRuntime } from './runtime.ts';
 async function start(service: Service): Promise<void> {
   loadDotEnv();
   const env = readEnv(process.env);
+  const { WORKER_QUEUES: queues, METRICS_PORT: port, HOST: host } = env;
+  if (queues.length === 0) throw new Error('WORKER_QUEUES: none is for API processes; a worker needs at least one queue to serve.');
   const parts = await createParts({ env, ...(await connections(env)), name: 'surety-worker' });
   service.onStop(() => parts.stop());
-  const runtime = await createRuntime({ ...parts, queues: env.WORKER_QUEUES });
+  const runtime = await createRuntime({ ...parts, queues });
+  // Before the drain is registered, so that whoever watches sees it to its end.
+  const metrics = port === 0 ? null : await serveMetrics({ metrics: parts.metrics, host, port });
+  if (metrics !== null) service.onStop(() => metrics.stop());
   service.onStop(() => runtime.drain());
   await runtime.start();
-  service.say(`Surety worker is ready  queues: ${env.WORKER_QUEUES.length === 0 ? 'all' : env.WORKER_QUEUES.join(', ')}`);
+  const served = queues.length === workerQueues.length ? 'all' : queues.join(', ');
+  service.say(`Surety worker is ready  queues: ${served}${metrics === null ? '' : `  metrics: ${metrics.url}/metrics`}`);
 }
 
 /** The servers the settings name, or those of the platform that runs on DATA_DIR now. */

@@ -1,5 +1,5 @@
 /** One budget session: it waits to be closed or to expire, and then gives back what nobody needs. */
-import { allHandlersFinished, condition, proxyLocalActivities, setHandler } from '@temporalio/workflow';
+import { allHandlersFinished, condition, patched, proxyLocalActivities, setHandler, upsertSearchAttributes } from '@temporalio/workflow';
 import type { GatewayActivities } from '../activities/gateway/activities.ts';
 import { closeSignal, closeUpdate, sessionViewQuery, type GatewaySessionInput, type GatewaySessionView } from './contracts/gateway-session.ts';
 
@@ -25,6 +25,8 @@ export async function gatewaySession(input: GatewaySessionInput): Promise<Gatewa
   const ending = asked ? 'closed' : 'expired';
   await closeSession({ sessionId, ending });
   state = ending;
+  // Sessions that closed before this was here have histories without it; a replay of those skips it (docs/changing-workflows.md).
+  if (patched('payment-state-of-ended-sessions')) upsertSearchAttributes({ PaymentState: [ending] });
   await condition(allHandlersFinished);
   return view();
 }

@@ -1,3 +1,7 @@
 /** Every workflow of the platform; the entry of the bundle that workers load. */
+export { escrow } from './escrow.ts';
 export { gatewayCalls } from './gateway-calls.ts';
 export { gatewaySession } from './gateway-session.ts';
+export { multistepEscrow } from './multistep-escrow.ts';
+export { stream } from './stream.ts';
+export { pipeline } from './pipeline.ts';

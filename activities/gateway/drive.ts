@@ -141,14 +141,14 @@ async function settle(deps: DriveDeps, call: OpenCall, attempt: number, retries:
   const settled = await untilWritten(() => deps.store.settle({ id: call.id, attempt, httpStatus, responseJson, latencyMs, log: [log] }));
   deps.crash.at('call-settled');
   const candidate = call.candidates[attempt];
-  if (settled.outcome !== 'settled' || candidate === undefined) {
+  if ((settled.outcome !== 'settled' && settled.outcome !== 'delivered') || candidate === undefined) {
     if (settled.outcome === 'released' || settled.outcome === 'superseded') {
       deps.log.warn({ callId: call.id, seller: candidate?.seller, outcome: settled.outcome }, 'A seller delivered after its call had ended otherwise; the buyer was not charged for this delivery.');
     }
     return { tag: 'elsewhere', callId: call.id };
   }
   const { spentMicros, remainingMicros, requestCount } = settled;
-  return { tag: 'settled', callId: call.id, responseJson, candidate, latencyMs, retries, spentMicros, remainingMicros, requestCount };
+  return { tag: settled.outcome, callId: call.id, responseJson, candidate, latencyMs, retries, spentMicros, remainingMicros, requestCount };
 }
 
 async function giveUp(deps: DriveDeps, call: OpenCall, errorCode: string, errorMessage: string, log: readonly AttemptLog[]): Promise<CallEnd> {

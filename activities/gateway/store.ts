@@ -1,6 +1,6 @@
 /** The gateway's rows and money steps in Postgres. Hot steps are group-committed; each function is one transaction. */
 import type pg from 'pg';
-import type { Session, SessionTerms, Strategy, SessionStatus, IdempotencyClaim } from '../../domain/gateway.ts';
+import type { CallState, Session, SessionTerms, Strategy, SessionStatus, IdempotencyClaim } from '../../domain/gateway.ts';
 import { SuretyError } from '../../domain/errors.ts';
 import { micros } from '../../domain/money.ts';
 import { createGroupCommit } from '../../ledger/group-commit.ts';
@@ -50,7 +50,7 @@ export interface Delivery {
   readonly log: readonly AttemptLog[];
 }
 export interface Settled {
-  readonly outcome: 'settled' | 'already_settled' | 'released' | 'superseded' | 'missing';
+  readonly outcome: 'settled' | 'delivered' | 'already_settled' | 'released' | 'superseded' | 'missing';
   readonly spentMicros: bigint;
   readonly remainingMicros: bigint;
   readonly requestCount: number;
@@ -209,7 +209,7 @@ export interface NewSession {
 
 /** A call as it was stored, for answering later. */
 export interface StoredCall extends pg.QueryResultRow {
-  id: string; session_id: string; buyer: string; state: 'accepted' | 'settled' | 'released' | 'refused'; price: string; seller: string; service_id: string; service_name: string;
+  id: string; session_id: string; buyer: string; state: CallState; price: string; seller: string; service_id: string; service_name: string;
   response: string | null; latency_ms: number; attempt: number; error_code: string | null; error_message: string | null; workflow_id: string | null;
   spent: string; remaining: string; request_count: number; max_total: string; warn_at_percent: number;
 }
@@ -284,6 +284,6 @@ function sessionJson(session: NewSession): string {
 }
 
 /** Postgres text holds no NUL, and a message from a seller may. */
-function plain(text: string): string {
+export function plain(text: string): string {
   return text.replaceAll('\u0000', '').slice(0, 500);
 }

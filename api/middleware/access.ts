@@ -2,7 +2,7 @@
 import { isAddress, normaliseAddress } from '../../domain/ids.ts';
 import { SuretyError } from '../../domain/errors.ts';
 import type { Env } from '../../platform/env.ts';
-import type { Access, Caller } from '../route.ts';
+import type { Access, Caller, Method } from '../route.ts';
 import type { Identity } from './authenticate.ts';
 
 export interface Granted {
@@ -30,14 +30,18 @@ export function checkedParams(params: Readonly<Record<string, string>>): Readonl
 }
 
 /** @throws SuretyError `unauthorized` or `forbidden`. */
-export function grant(access: Access, identity: Identity, params: Readonly<Record<string, string>>, rule: AdminRule): Granted {
+export function grant({ access, method }: { readonly access: Access; readonly method: Method }, identity: Identity, params: Readonly<Record<string, string>>, rule: AdminRule): Granted {
   const { caller, hasAdminSecret } = identity;
   switch (access) {
     case 'public':
       return { caller, isAdmin: hasAdminSecret };
     case 'agent':
       return { caller: required(caller), isAdmin: hasAdminSecret };
+    case 'agent_or_admin':
+      return { caller: hasAdminSecret ? caller : required(caller), isAdmin: hasAdminSecret };
     case 'owner':
+      // The admin may look at what an agent has; acting for it is the agent's own.
+      if (hasAdminSecret && method === 'get') return { caller, isAdmin: true };
       if (required(caller).address !== params['address']) throw new SuretyError('forbidden', 'This API key belongs to another agent.');
       return { caller, isAdmin: hasAdminSecret };
     case 'admin':

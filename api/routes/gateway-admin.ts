@@ -48,13 +48,5 @@ export function gatewayAdminRoutes({ gateway, prisma }: RouteDeps): Route[] {
         return { body: { retried: open.length > 0, sessionId: session.id, openCalls: open.length } };
       },
     }),
-    route({
-      method: 'post', path: '/v1/gateway/pipeline', access: 'agent', tag: 'Gateway',
-      summary: 'Several paid steps in a row. Not offered yet; buy the steps one by one.',
-      body: z.looseObject({}), answerStatus: 501, errors: ['not_configured'],
-      handler: () => {
-        throw new SuretyError('not_configured', 'Pipelines are not offered yet. Nothing was held or paid.', { recovery: 'Buy the steps one by one with POST /v1/gateway/proxy.' });
-      },
-    }),
   ];
 }

@@ -8,15 +8,15 @@ import { formatMicros } from '../../domain/money.ts';
 import type { RouteDeps } from '../deps.ts';
 import { callOut, writeCall } from '../gateway-shapes.ts';
 import { route, type Answer, type Route } from '../route.ts';
-import { address, amount, idempotencyKey, jsonObject } from '../schemas.ts';
+import { address, amount, emptyIsAbsent, idempotencyKey, jsonObject } from '../schemas.ts';
 
 
 export const callRequestBody = z.object({
   serviceType: z.string().min(1).max(200).describe('What kind of service is wanted, such as `translation`.'),
   params: jsonObject.nullish().describe('Handed to the seller as it is.'),
-  maxPrice: amount.optional().describe('Most that this call may cost.'),
-  preferAgent: address.optional().describe('This seller is asked first, if it fits.'),
-  idempotencyKey: idempotencyKey.optional().describe('The same key in the same session answers with the first result and charges nothing.'),
+  maxPrice: z.preprocess(emptyIsAbsent, amount.optional()).describe('Most that this call may cost.'),
+  preferAgent: z.preprocess(emptyIsAbsent, address.optional()).describe('This seller is asked first, if it fits.'),
+  idempotencyKey: z.preprocess(emptyIsAbsent, idempotencyKey.optional()).describe('The same key in the same session answers with the first result and charges nothing.'),
 });
 
 /** @throws SuretyError `no_service` for a type that no service can have. */
@@ -30,7 +30,8 @@ export function toCallRequest(body: Omit<z.output<typeof callRequestBody>, 'idem
 
 const TOKEN = /^gw_[0-9a-f]{24}$/;
 
-function gatewayToken(req: IncomingMessage): string {
+/** The session that pays. @throws SuretyError `unauthorized`. */
+export function gatewayToken(req: IncomingMessage): string {
   const token = req.headers['x-gateway-token'];
   if (typeof token !== 'string' || !TOKEN.test(token)) {
     throw new SuretyError('unauthorized', 'The header X-Gateway-Token is missing or is no session.', { recovery: 'Open a session with POST /v1/gateway/sessions and send its id as X-Gateway-Token.' });
@@ -39,7 +40,7 @@ function gatewayToken(req: IncomingMessage): string {
 }
 
 /** On token routes a session that cannot be used is a wrong credential: clients of the first system expect 401 there. */
-function asTokenError(error: unknown): unknown {
+export function asTokenError(error: unknown): unknown {
   if (!(error instanceof SuretyError)) return error;
   if (error.code === 'not_found') return new SuretyError('unauthorized', 'The X-Gateway-Token is no session.', { recovery: 'Open a session with POST /v1/gateway/sessions.' });
   if (error.code === 'session_closed' || error.code === 'session_expired') return new SuretyError(error.code, error.message, { ...error.extras, status: 401 });

@@ -142,7 +142,8 @@ function readRoutes(deps: RouteDeps): Route[] {
         const row = await prisma.gatewayCall.findUnique({ where: { id: params.id } });
         if (row === null) throw new SuretyError('not_found', 'There is no such call.');
         if (row.buyer !== caller.address && row.seller !== caller.address) throw new SuretyError('forbidden', 'Only buyer and seller may see a call.');
-        const response: unknown = row.response === null || row.buyer !== caller.address ? null : JSON.parse(row.response);
+        // Nobody reads what is not paid for: the answer of a refundable step of a pipeline appears with its payment.
+        const response: unknown = row.response === null || row.state !== 'settled' || row.buyer !== caller.address ? null : JSON.parse(row.response);
         return { body: { call: { ...showLog(row), response } } };
       },
     }),

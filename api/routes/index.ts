@@ -6,18 +6,25 @@ import { agentRoutes } from './agents.ts';
 import { authRoutes } from './auth.ts';
 import { bookRoutes } from './books.ts';
 import { docsRoutes } from './docs.ts';
+import { escrowRoutes } from './escrow.ts';
 import { gatewayAdminRoutes } from './gateway-admin.ts';
+import { gatewayPipelineRoutes } from './gateway-pipelines.ts';
 import { gatewayCallRoutes } from './gateway-calls.ts';
 import { gatewaySessionRoutes } from './gateway-sessions.ts';
 import { healthRoutes } from './health.ts';
+import { multistepRoutes } from './multistep.ts';
 import { networkRoutes } from './network.ts';
+import { paymentRoutes } from './payments.ts';
 import { platformRoutes } from './platform.ts';
 import { reputationRoutes } from './reputation.ts';
 import { serviceRoutes } from './services.ts';
+import { streamReadRoutes } from './stream-reads.ts';
+import { streamRoutes } from './streams.ts';
 import { walletRoutes } from './wallet.ts';
 
 const families: readonly ((deps: RouteDeps) => Route[])[] = [
-  healthRoutes, platformRoutes, gatewaySessionRoutes, gatewayCallRoutes, gatewayAdminRoutes, authRoutes, agentRoutes, serviceRoutes, walletRoutes, adminRoutes, bookRoutes, networkRoutes, reputationRoutes,
+  healthRoutes, platformRoutes, gatewaySessionRoutes, gatewayCallRoutes, gatewayPipelineRoutes, gatewayAdminRoutes, escrowRoutes, multistepRoutes, streamRoutes,
+  streamReadRoutes, paymentRoutes, authRoutes, agentRoutes, serviceRoutes, walletRoutes, adminRoutes, bookRoutes, networkRoutes, reputationRoutes,
 ];
 
 export function allRoutes(deps: RouteDeps): Route[] {

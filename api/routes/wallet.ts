@@ -1,4 +1,4 @@
-/** An agent's money: what it has, how it got there, and whom it paid. Only the agent itself sees this (docs/decisions/reads-of-money.md). */
+/** An agent's money: what it has, how it got there, and whom it paid. Only the agent itself and the admin see this (docs/decisions/reads-of-money.md). */
 import { z } from 'zod';
 import { SuretyError } from '../../domain/errors.ts';
 import { formatMicros } from '../../domain/money.ts';

@@ -1,10 +1,13 @@
 /** Every case there is. A new one is a file beside this and a line here. */
 import type { BenchCase } from '../case.ts';
+import { escrowCase } from './escrow.ts';
 import { gatewayCase } from './gateway.ts';
 import { hotCase } from './hot.ts';
+import { pipelineCase } from './pipeline.ts';
+import { batchedTicksCase, ticksCase } from './ticks.ts';
 
 /** The setup is made and used by the same case, so nobody in between needs its type. */
-export const benchCases = [gatewayCase, hotCase] as unknown as readonly BenchCase[];
+export const benchCases = [gatewayCase, hotCase, escrowCase, pipelineCase, ticksCase, batchedTicksCase] as unknown as readonly BenchCase[];
 
 /** @throws Error that lists the names there are. */
 export function findCase(name: string): BenchCase {

@@ -13,8 +13,9 @@ export interface GatewaySetup {
 export const gatewayCase: BenchCase<GatewaySetup> = {
   name: 'gateway',
   summary: 'Each client buys calls from random sellers, each time in the session of a random buyer.',
+  unit: 'calls', unitsPerTurn: 1, deliveriesPerUnit: 1,
   population: { buyers: 300, sellers: 300 },
-  price: '0.001',
+  price: '0.001', pricePerUnit: '0.001',
   async prepare(world) {
     return { sessions: await openSessions(world), serviceTypes: world.sellers.map((_, index) => serviceTypeOf(index)) };
   },
@@ -32,6 +33,7 @@ export function gatewayTurns(setup: GatewaySetup, host: string): Turn {
   };
 }
 
-function pick<T>(list: readonly T[], random: () => number): T {
+/** One of them by chance. */
+export function pick<T>(list: readonly T[], random: () => number): T {
   return list[Math.floor(random() * list.length)] as T;
 }

@@ -6,8 +6,9 @@ import { gatewayTurns, type GatewaySetup } from './gateway.ts';
 export const hotCase: BenchCase<GatewaySetup> = {
   name: 'hot',
   summary: 'All clients buy from one seller, each time in the session of a random buyer.',
+  unit: 'calls', unitsPerTurn: 1, deliveriesPerUnit: 1,
   population: { buyers: 300, sellers: 1 },
-  price: '0.001',
+  price: '0.001', pricePerUnit: '0.001',
   async prepare(world) {
     return { sessions: await openSessions(world), serviceTypes: [serviceTypeOf(0)] };
   },

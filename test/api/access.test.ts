@@ -35,13 +35,34 @@ afterAll(() => Promise.all([app.close(), demo.close(), closed.close()]));
 
 describe('every route of the list', () => {
   test('the list has routes of each kind', () => {
-    for (const access of ['public', 'agent', 'owner', 'admin']) expect(doorsOf(access)).not.toHaveLength(0);
+    for (const access of ['public', 'agent', 'owner', 'admin', 'agent_or_admin']) expect(doorsOf(access)).not.toHaveLength(0);
   });
 
   test.each(doorsOf('agent', 'owner'))('%s: without a key, or with a wrong one, 401', async (_, { method, path }) => {
     expect(await app.ask(method, path)).toMatchObject({ status: 401, body: { code: 'unauthorized' } });
     expect(await app.ask(method, path, { key: 'sk_wrong' })).toMatchObject({ status: 401, body: { code: 'unauthorized' } });
-    expect(await app.ask(method, path, { adminSecret: ADMIN_SECRET })).toMatchObject({ status: 401 });
+  });
+
+  test.each([...doorsOf('agent'), ...doorsOf('owner').filter(([, { route }]) => route.method !== 'get')])('%s: the admin secret does not make up for a key', async (_, { method, path }) => {
+    expect(await app.ask(method, path, { adminSecret: ADMIN_SECRET })).toMatchObject({ status: 401, body: { code: 'unauthorized' } });
+  });
+
+  test.each(doorsOf('owner').filter(([, { route }]) => route.method === 'get'))('%s: the admin may read, whoever\'s key comes with the secret, and a wrong secret is worth nothing', async (_, { method, path }) => {
+    expect(passed((await app.ask(method, path, { adminSecret: ADMIN_SECRET })).status)).toBe(true);
+    expect(passed((await app.ask(method, path, { adminSecret: ADMIN_SECRET, key: 'sk_other' })).status)).toBe(true);
+    expect(await app.ask(method, path, { adminSecret: `${ADMIN_SECRET}x` })).toMatchObject({ status: 401 });
+    expect(await app.ask(method, path, { adminSecret: `${ADMIN_SECRET}x`, key: 'sk_other' })).toMatchObject({ status: 403 });
+    expect(await demo.ask(method, path, { adminSecret: 'undefined' })).toMatchObject({ status: 401 });
+  });
+
+  test.each(doorsOf('owner').filter(([, { route }]) => route.method !== 'get'))('%s: the admin secret does not make another agent\'s key good for writing', async (_, { method, path }) => {
+    expect(await app.ask(method, path, { adminSecret: ADMIN_SECRET, key: 'sk_other' })).toMatchObject({ status: 403, body: { code: 'forbidden' } });
+  });
+
+  test.each(doorsOf('agent_or_admin'))('%s: a key or the admin secret passes, nothing else', async (_, { method, path }) => {
+    expect(await app.ask(method, path)).toMatchObject({ status: 401 });
+    expect(await app.ask(method, path, { adminSecret: `${ADMIN_SECRET}x` })).toMatchObject({ status: 401 });
+    for (const credential of [{ key: 'sk_mine' }, { adminSecret: ADMIN_SECRET }]) expect(passed((await app.ask(method, path, credential)).status)).toBe(true);
   });
 
   test.each(doorsOf('owner'))('%s: the key of another agent is 403, the own key passes in any case of the address', async (_, { method, path }) => {
@@ -68,7 +89,7 @@ describe('every route of the list', () => {
     expect(await app.ask(method, path.replace(mine.address, '0x12'))).toMatchObject({ status: 400, body: { code: 'invalid_address' } });
   });
 
-  test.each(doorsOf('agent', 'public').filter(([, { route }]) => route.path.includes(':id')))('%s: an id with other characters never reaches the database', async (_, { method, path }) => {
+  test.each(doorsOf('agent', 'public', 'agent_or_admin').filter(([, { route }]) => route.path.includes(':id')))('%s: an id with other characters never reaches the database', async (_, { method, path }) => {
     expect(await app.ask(method, path.replace('x1', 'x%00%27'), { key: 'sk_mine' })).toMatchObject({ status: 400, body: { code: 'invalid_request' } });
   });
 });

@@ -86,7 +86,7 @@ describe('paths and methods', () => {
     expect((await app.ask('GET', '/test/list?limit=5000&utm=x')).body).toEqual({ limit: 50, cursor: null });
     expect((await app.ask('GET', '/test/list?limit=7')).body).toEqual({ limit: 7, cursor: null });
     const next = writeCursor(new Date('2026-01-31T12:00:00.123Z'), 'gw_1', 456);
-    expect((await app.ask('GET', `/test/list?cursor=${next}`)).body.cursor).toEqual({ at: '2026-01-31T12:00:00.123Z', id: 'gw_1' });
+    expect((await app.ask('GET', `/test/list?cursor=${next}`)).body.cursor).toEqual({ at: '2026-01-31T12:00:00.123Z', id: 'gw_1', micros: 456 });
     for (const bad of ['x', 'MTIzfA', '%00', 'a'.repeat(500)]) expect(await app.ask('GET', `/test/list?cursor=${bad}`)).toMatchObject({ status: 400, body: { code: 'invalid_cursor' } });
     expect((await app.ask('GET', '/test/list?limit=1&limit=2')).status).toBe(400);
   });

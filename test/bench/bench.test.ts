@@ -83,10 +83,11 @@ describe('figures', () => {
 
 describe('the books of a level', () => {
   const seen = { paid: 10, refused: 0, broken: 0, lastError: null };
-  const ledger = { settled: 10, paidMicros: 10_000n, stuck: 0 };
+  const ledger = { paidMicros: 10_000n, stuck: 0 };
+  const one = { unitsPerTurn: 1, deliveriesPerUnit: 1, pricePerUnit: '0.001' };
 
   test('agree when everything that was answered and delivered was paid', () => {
-    expect(compare(seen, 10, ledger, 10_000n, '0.001')).toMatchObject({ unpaid: 0, balancesAgree: true, settled: 10, paid: '0.010000' });
+    expect(compare(seen, 10, ledger, 10_000n, one)).toMatchObject({ unpaid: 0, balancesAgree: true, settled: 10, paid: '0.010000' });
   });
 
   test.each([
@@ -95,18 +96,27 @@ describe('the books of a level', () => {
     ['a balance that did not rise as posted', seen, 10, ledger, 9_000n, { balancesAgree: false }],
     ['postings of the wrong amount', seen, 10, { ...ledger, paidMicros: 9_999n }, 9_999n, { balancesAgree: false }],
   ])('show %s', (_, report, deliveries, books, rise, expected) => {
-    expect(compare(report, deliveries, books, rise, '0.001')).toMatchObject(expected);
+    expect(compare(report, deliveries, books, rise, one)).toMatchObject(expected);
+  });
+
+  test('count ticks and steps in money: one posting may pay for a thousand', () => {
+    const batched = { unitsPerTurn: 1_000, deliveriesPerUnit: 0, pricePerUnit: '0.000001' };
+    expect(compare(seen, 0, ledger, 10_000n, batched)).toMatchObject({ answeredPaid: 10_000, settled: 10_000, unpaid: 0, balancesAgree: true });
+    expect(compare({ ...seen, paid: 11 }, 0, ledger, 10_000n, batched)).toMatchObject({ unpaid: 1_000 });
+    const threeSteps = { unitsPerTurn: 1, deliveriesPerUnit: 3, pricePerUnit: '0.003' };
+    expect(compare({ ...seen, paid: 3 }, 9, { ...ledger, paidMicros: 9_000n }, 9_000n, threeSteps)).toMatchObject({ settled: 3, unpaid: 0 });
+    expect(compare({ ...seen, paid: 3 }, 10, { ...ledger, paidMicros: 9_000n }, 9_000n, threeSteps)).toMatchObject({ unpaid: 1 });
   });
 
   test('do not mind a call that was settled after the client had gone', () => {
-    expect(compare({ ...seen, paid: 9, broken: 1 }, 10, ledger, 10_000n, '0.001')).toMatchObject({ unpaid: 0, balancesAgree: true });
+    expect(compare({ ...seen, paid: 9, broken: 1 }, 10, ledger, 10_000n, one)).toMatchObject({ unpaid: 0, balancesAgree: true });
   });
 });
 
 describe('the guard', () => {
   const books = { answeredPaid: 9, refused: 0, broken: 0, deliveries: 9, settled: 9, paid: '0.009000', unpaid: 0, balancesAgree: true, stuck: 0, lastError: null };
   const level = {
-    clients: 32, seconds: 3, callsPerSecond: 900, p50Ms: 1, p95Ms: 1, p99Ms: 1, maxMs: 1, apiRssMb: 1, ratioToBareSql: RATIO_FLOOR,
+    clients: 32, seconds: 3, callsPerSecond: 900, p50Ms: 1, p95Ms: 1, p99Ms: 1, maxMs: 1, apiRssMb: 1, ratioToBareSql: RATIO_FLOOR, addedMsP50: null,
     cpuMsPerCall: { api: 1, postgres: 1, temporal: 1, sellers: 1, load: 1 }, books,
   };
 

@@ -38,7 +38,7 @@ async function victim(point: CrashPoint): Promise<PlatformNode> {
 }
 
 beforeAll(async () => {
-  nodes = await createNodes();
+  nodes = await createNodes({ WORKER_QUEUES: 'gateway' });
   prepare(callPoints[0]);
   survivor = await nodes.start();
 }, 90_000);

@@ -24,7 +24,7 @@ beforeAll(async () => {
   pool = new pg.Pool({ connectionString: stack.databaseUrl, max: 4 });
   // Its connections are killed with the server.
   pool.on('error', () => undefined);
-  nodes = nodesOn({ databaseUrl: stack.databaseUrl, temporalAddress: stack.temporalAddress, namespace: 'default' }, pool, { SELLER_TIMEOUT: '10s', REQUEST_TIMEOUT: '20s' });
+  nodes = nodesOn({ databaseUrl: stack.databaseUrl, temporalAddress: stack.temporalAddress, namespace: 'default' }, pool, { SELLER_TIMEOUT: '10s', REQUEST_TIMEOUT: '20s', WORKER_QUEUES: 'gateway' });
   node = await nodes.start();
 }, 120_000);
 

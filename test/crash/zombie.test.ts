@@ -11,7 +11,7 @@ let other: PlatformNode;
 const sellers: Seller[] = [];
 
 beforeAll(async () => {
-  nodes = await createNodes();
+  nodes = await createNodes({ WORKER_QUEUES: 'gateway' });
   [sleeper, other] = await Promise.all([nodes.start(), nodes.start()]);
 }, 90_000);
 

@@ -125,7 +125,7 @@ test('the workflow of a session ends it when its time is up and returns the budg
     maxTotalMicros: parseAmount('1.00'), maxPerRequestMicros: parseAmount('1.00'), strategy: 'cheapest', allowedTypes: [], warnAtPercent: 0,
     maxRequestsPerMinute: sessionBounds.requestsPerMinuteDefault, expiresAt: new Date(Date.now() + 1_000),
   };
-  const { session } = await platform().runtime.gateway.openSession(buyer.address, null, terms, null);
+  const { session } = await platform().runtime.ports.gateway.openSession(buyer.address, null, terms, null);
   await sleep(1_000);
   // Within the grace in which the sweeper leaves it to the workflow.
   await eventually(async () => expect(await platform().sessionNow({ token: session.id, buyer })).toMatchObject({ status: 'expired' }), { withinMs: 6_000 });

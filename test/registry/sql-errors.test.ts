@@ -17,6 +17,9 @@ test.each<[string, Error, string | null, string | undefined]>([
   ['a server that shuts down', fault('57P01'), 'unavailable', 'unknown'],
   ['a connection that ended', new Error('Connection terminated unexpectedly'), 'unavailable', 'unknown'],
   ['a lost connection inside another error', new Error('outer', { cause: fault('ECONNRESET') }), 'unavailable', 'unknown'],
+  ['a server that is starting, as Prisma tells it', new Error('outer', { cause: { kind: 'postgres', originalCode: '57P03', originalMessage: 'the database system is starting up' } }), 'unavailable', undefined],
+  ['a connection that ended, as Prisma tells it', new Error('outer', { cause: { kind: 'ConnectionClosed' } }), 'unavailable', 'unknown'],
+  ['a broken constraint, as Prisma tells it', new Error('outer', { cause: { kind: 'UniqueConstraintViolation', originalCode: '23505' } }), null, undefined],
   ['a broken constraint', fault('23505'), null, undefined],
   ['anything else', new Error('x'), null, undefined],
 ])('%s becomes what the client should see', (_, error, code, funds) => {

@@ -5,19 +5,29 @@ import { msToTs } from '@temporalio/common/lib/time.js';
 import { createMarket, type Market } from './market.ts';
 import { createTestDatabase } from './database.ts';
 import { scratchDataDir, startProgram, type Program } from './programs.ts';
+import type { TemporalTarget } from '../../temporal/connection.ts';
 import { testServers } from './servers.ts';
 import type pg from 'pg';
 
-export interface PlatformNode extends Market, Pick<Program, 'pid' | 'send' | 'output' | 'ended'> {
+export interface PlatformNode extends Market, WorkerNode {
   readonly url: string;
+}
+
+/** A process that only serves task queues. */
+export interface WorkerNode extends Pick<Program, 'pid' | 'send' | 'output' | 'ended'> {
   /** SIGKILL; resolves when the process is gone. */
   kill(): Promise<void>;
 }
 
 export interface Nodes {
   readonly pool: pg.Pool;
+  readonly servers: NodeServers;
+  /** Where their workflows are. */
+  readonly temporal: TemporalTarget;
   /** Starts one more process; resolves when it is ready. */
   start(settings?: Readonly<Record<string, string>>): Promise<PlatformNode>;
+  /** The same for `npm run worker`. */
+  startWorker(settings?: Readonly<Record<string, string>>): Promise<WorkerNode>;
   /** Ends every process and drops what they shared. */
   close(): Promise<void>;
 }
@@ -52,28 +62,40 @@ export async function createNodes(settings: Readonly<Record<string, string>> = {
 export function nodesOn({ databaseUrl, temporalAddress, namespace }: NodeServers, pool: pg.Pool, settings: Readonly<Record<string, string>> = {}): Nodes {
   const scratch = scratchDataDir();
   const programs: Program[] = [];
+  const run = (script: string, more: Readonly<Record<string, string>>): Program => {
+    const program = startProgram(script, {
+      PORT: '0', DATA_DIR: scratch.dir, DATABASE_URL: databaseUrl, TEMPORAL_ADDRESS: temporalAddress, TEMPORAL_NAMESPACE: namespace, ADMIN_SECRET: 'a-secret-for-tests',
+      DEMO_MODE: 'true', ALLOW_LOCAL_ENDPOINTS: 'true', RATE_LIMIT_RPM: '100000000', RATE_LIMIT_BURST: '1000000', LOG_LEVEL: 'warn', POSTGRES_MAX_OPEN_CONNS: '10', ...quickly, ...settings, ...more,
+    });
+    programs.push(program);
+    return program;
+  };
   return {
-    pool,
+    pool, servers: { databaseUrl, temporalAddress, namespace }, temporal: { address: temporalAddress, namespace },
     async start(more = {}) {
-      const program = startProgram('api/main.ts', {
-        PORT: '0', DATA_DIR: scratch.dir, DATABASE_URL: databaseUrl, TEMPORAL_ADDRESS: temporalAddress, TEMPORAL_NAMESPACE: namespace, ADMIN_SECRET: 'a-secret-for-tests',
-        DEMO_MODE: 'true', ALLOW_LOCAL_ENDPOINTS: 'true', RATE_LIMIT_RPM: '100000000', RATE_LIMIT_BURST: '1000000', LOG_LEVEL: 'warn', POSTGRES_MAX_OPEN_CONNS: '10', ...quickly, ...settings, ...more,
-      });
-      programs.push(program);
+      const program = run('api/main.ts', more);
       const [, url = ''] = await program.prints(/Surety is ready {2}API: (\S+)/, 60_000);
-      const { pid, send, output, ended } = program;
-      return {
-        ...createMarket({ baseUrl: url, pool }), url, pid, send, output, ended,
-        kill: async () => {
-          send('SIGKILL');
-          await ended;
-        },
-      };
+      return { ...createMarket({ baseUrl: url, pool }), url, ...handleOf(program) };
+    },
+    async startWorker(more = {}) {
+      const program = run('workers/main.ts', more);
+      await program.prints(/Surety worker is ready/, 60_000);
+      return handleOf(program);
     },
     async close() {
       for (const program of programs) program.send('SIGKILL');
       await Promise.all(programs.map((program) => program.ended));
       scratch.remove();
+    },
+  };
+}
+
+function handleOf({ pid, send, output, ended }: Program): WorkerNode {
+  return {
+    pid, send, output, ended,
+    kill: async () => {
+      send('SIGKILL');
+      await ended;
     },
   };
 }

@@ -19,8 +19,8 @@ export interface TestPlatform extends Market {
   readonly registry: Registry;
   readonly runtime: Runtime;
   readonly temporal: TestTemporal;
-  /** The task queue of this platform alone. */
-  readonly taskQueue: string;
+  /** Ending of the names of its task queues, which nobody else serves. */
+  readonly queueSuffix: string;
   close(): Promise<void>;
 }
 
@@ -44,14 +44,14 @@ export async function startPlatform(settings: Readonly<Record<string, string>> =
   const outbound = createOutbound({ allowLocal: true, log: silent, metrics });
   const signer = createSellerSigner(generateSellerKey());
   const queueSuffix = `-${randomBytes(4).toString('hex')}`;
-  const runtime = await createRuntime({ env, log: silent, metrics, pool: db.pool, registry, outbound, signer, temporal, queues: [], queueSuffix });
+  const runtime = await createRuntime({ env, log: silent, metrics, pool: db.pool, registry, outbound, signer, temporal, queues: env.WORKER_QUEUES, queueSuffix });
   await runtime.start();
   const { keys, agents, services, ownership, catalogue } = registry;
   const app: TestApp = await startApp({
-    env: text, deps: { pool: db.pool, prisma: db.prisma, keys, agents, services, ownership, catalogue, gateway: runtime.gateway, metrics, sellerKeys: [signer.publicKey] },
+    env: text, deps: { pool: db.pool, prisma: db.prisma, keys, agents, services, ownership, catalogue, ...runtime.ports, metrics, sellerKeys: [signer.publicKey] },
   });
   return {
-    ...createMarket({ baseUrl: app.baseUrl, pool: db.pool }), db, env, registry, runtime, temporal, taskQueue: `surety-gateway${queueSuffix}`,
+    ...createMarket({ baseUrl: app.baseUrl, pool: db.pool }), db, env, registry, runtime, temporal, queueSuffix,
     close: async () => {
       await app.close();
       await runtime.drain();

@@ -8,7 +8,11 @@ import { workflowBundle } from '../../workers/bundle.ts';
 import { stories } from './stories.ts';
 
 const folder = path.join(import.meta.dirname, 'histories');
+/** Of today's workflows. */
 const files = readdirSync(folder).filter((name) => name.endsWith('.json')).sort();
+/** Of workflows as they were before a change: each change that needed a patch has a folder. */
+const versions = readdirSync(folder, { withFileTypes: true }).filter((entry) => entry.isDirectory()).map(({ name }) => name).sort();
+const olderFiles = versions.flatMap((version) => readdirSync(path.join(folder, version)).sort().map((name) => `${version}/${name}`));
 
 let bundle: { codePath: string };
 
@@ -22,23 +26,53 @@ function textOf(file: string): string {
   return readFileSync(path.join(folder, file), 'utf8');
 }
 
-/** Runs today's code along a history. Rejects where they part. */
-async function replay(text: string): Promise<void> {
-  await Worker.runReplayHistory({ workflowBundle: bundle }, historyFromJSON(JSON.parse(text)));
+/** Runs today's code, or other code, along a history. Rejects where they part. */
+async function replay(text: string, code: { codePath: string } | { code: string } = bundle): Promise<void> {
+  await Worker.runReplayHistory({ workflowBundle: code }, historyFromJSON(JSON.parse(text)));
 }
 
 test('every story has a history, and every history belongs to a story', () => {
   expect(files).toEqual(stories.map(({ name }) => `${name}.json`).sort());
 });
 
-test.each(files)('%s is replayed to its end', async (file) => {
+test.each([...files, ...olderFiles])('%s is replayed to its end', async (file) => {
   await replay(textOf(file));
+});
+
+test('every folder of an older version holds histories, and none of them is one of today', () => {
+  expect(versions.filter((version) => !olderFiles.some((file) => file.startsWith(`${version}/`)))).toEqual([]);
+  const today = new Set(files.map(textOf));
+  expect(olderFiles.filter((file) => today.has(textOf(file)))).toEqual([]);
+});
+
+describe('the patch payment-state-of-ended-sessions', () => {
+  const older = olderFiles.filter((file) => file.startsWith('before-payment-state/'));
+  const code = (change: (text: string) => string): { code: string } => {
+    const text = readFileSync(bundle.codePath, 'utf8');
+    const changed = change(text);
+    expect(changed).not.toBe(text);
+    return { code: changed };
+  };
+  const askPatch = /\(0,\s*[\w$]+\.patched\)\(['"]payment-state-of-ended-sessions['"]\)/;
+
+  test.each(older)('without it, %s could not be gone on with', async (file) => {
+    await expect(replay(textOf(file), code((text) => text.replace(askPatch, 'true')))).rejects.toThrow(DeterminismViolationError);
+  });
+  test.each(files.filter((file) => file.startsWith('gateway-session-')))('taken out again too early, it would break %s', async (file) => {
+    await expect(replay(textOf(file), code((text) => text.replace(askPatch, 'false')))).rejects.toThrow(DeterminismViolationError);
+  });
 });
 
 test.each<[what: string, file: string, from: RegExp, to: string]>([
   ['another activity', 'gateway-calls-slow.json', /"name": "finishCalls"/g, '"name": "polishCalls"'],
   ['another compensation', 'gateway-calls-cancelled.json', /"name": "releaseCalls"/g, '"name": "keepCalls"'],
+  ['another timer for the deadline', 'multistep-expired.json', /"timerId": "2"/g, '"timerId": "7"'],
+  // The name of a local activity stands in its marker, as base64.
+  ['another look', 'stream-stale-closed.json', /b29rQXRTdHJlYW0i/g, 'b29rQXRTdG9ybXMi'],
+  ['a longer run', 'stream-continued-as-new.json', /"timerId": "2"/g, '"timerId": "3"'],
   ['a second timer', 'gateway-session-expired.json', /"timerId": "1"/g, '"timerId": "2"'],
+  ['another way of waiting for a slow step', 'pipeline-slow-step.json', /"name": "finishStep"/g, '"name": "hurryStep"'],
+  ['another way of undoing', 'pipeline-failed-and-undone.json', /"name": "compensateStep"/g, '"name": "forgetStep"'],
 ])('code that did %s would be found out (%s)', async (_what, file, from, to) => {
   const changed = textOf(file).replace(from, to);
   expect(changed).not.toBe(textOf(file));
@@ -47,14 +81,33 @@ test.each<[what: string, file: string, from: RegExp, to: string]>([
 
 /** What each history must contain, so that a story that was lived otherwise than meant is not kept as proof of it. */
 test.each<[file: string, events: readonly string[]]>([
-  ['gateway-session-closed-by-update', ['WORKFLOW_EXECUTION_UPDATE_ACCEPTED', 'TIMER_CANCELED', 'MARKER_RECORDED', 'WORKFLOW_EXECUTION_UPDATE_COMPLETED', 'WORKFLOW_EXECUTION_COMPLETED']],
-  ['gateway-session-closed-by-signal', ['WORKFLOW_EXECUTION_SIGNALED', 'TIMER_CANCELED', 'MARKER_RECORDED', 'WORKFLOW_EXECUTION_COMPLETED']],
-  ['gateway-session-expired', ['TIMER_FIRED', 'MARKER_RECORDED', 'WORKFLOW_EXECUTION_COMPLETED']],
-  ['gateway-session-close-now', ['MARKER_RECORDED', 'WORKFLOW_EXECUTION_COMPLETED']],
+  ['gateway-session-closed-by-update', ['UPSERT_WORKFLOW_SEARCH_ATTRIBUTES', 'WORKFLOW_EXECUTION_UPDATE_ACCEPTED', 'TIMER_CANCELED', 'MARKER_RECORDED', 'WORKFLOW_EXECUTION_UPDATE_COMPLETED', 'WORKFLOW_EXECUTION_COMPLETED']],
+  ['gateway-session-closed-by-signal', ['UPSERT_WORKFLOW_SEARCH_ATTRIBUTES', 'WORKFLOW_EXECUTION_SIGNALED', 'TIMER_CANCELED', 'MARKER_RECORDED', 'WORKFLOW_EXECUTION_COMPLETED']],
+  ['gateway-session-expired', ['UPSERT_WORKFLOW_SEARCH_ATTRIBUTES', 'TIMER_FIRED', 'MARKER_RECORDED', 'WORKFLOW_EXECUTION_COMPLETED']],
+  ['gateway-session-close-now', ['UPSERT_WORKFLOW_SEARCH_ATTRIBUTES', 'MARKER_RECORDED', 'WORKFLOW_EXECUTION_COMPLETED']],
+  ['multistep-completed', ['WORKFLOW_EXECUTION_SIGNALED', 'TIMER_CANCELED', 'WORKFLOW_EXECUTION_COMPLETED']],
+  ['multistep-refunded', ['WORKFLOW_EXECUTION_SIGNALED', 'WORKFLOW_EXECUTION_COMPLETED']],
+  ['multistep-expired', ['WORKFLOW_EXECUTION_SIGNALED', 'TIMER_FIRED', 'MARKER_RECORDED', 'UPSERT_WORKFLOW_SEARCH_ATTRIBUTES', 'WORKFLOW_EXECUTION_COMPLETED']],
+  ['multistep-by-signal', ['WORKFLOW_EXECUTION_SIGNALED', 'MARKER_RECORDED', 'WORKFLOW_EXECUTION_COMPLETED']],
+  ['multistep-by-update', ['WORKFLOW_EXECUTION_UPDATE_ACCEPTED', 'MARKER_RECORDED', 'WORKFLOW_EXECUTION_UPDATE_COMPLETED', 'WORKFLOW_EXECUTION_COMPLETED']],
+  ['multistep-aborted-by-update', ['WORKFLOW_EXECUTION_UPDATE_ACCEPTED', 'MARKER_RECORDED', 'WORKFLOW_EXECUTION_COMPLETED']],
   ['gateway-calls-quick', ['MARKER_RECORDED', 'WORKFLOW_EXECUTION_COMPLETED']],
   ['gateway-calls-all-sellers-failed', ['MARKER_RECORDED', 'WORKFLOW_EXECUTION_COMPLETED']],
   ['gateway-calls-slow', ['MARKER_RECORDED', 'ACTIVITY_TASK_SCHEDULED', 'ACTIVITY_TASK_COMPLETED', 'WORKFLOW_EXECUTION_COMPLETED']],
+  ['pipeline-completed', ['MARKER_RECORDED', 'WORKFLOW_EXECUTION_COMPLETED']],
+  ['pipeline-slow-step', ['MARKER_RECORDED', 'ACTIVITY_TASK_COMPLETED', 'WORKFLOW_EXECUTION_COMPLETED']],
+  ['pipeline-failed-and-undone', ['MARKER_RECORDED', 'ACTIVITY_TASK_COMPLETED', 'UPSERT_WORKFLOW_SEARCH_ATTRIBUTES', 'WORKFLOW_EXECUTION_COMPLETED']],
+  ['pipeline-all-or-nothing-given-back', ['MARKER_RECORDED', 'WORKFLOW_EXECUTION_COMPLETED']],
+  ['pipeline-cancelled-by-signal', ['WORKFLOW_EXECUTION_SIGNALED', 'ACTIVITY_TASK_COMPLETED', 'WORKFLOW_EXECUTION_COMPLETED']],
+  ['pipeline-cancelled-by-update', ['WORKFLOW_EXECUTION_UPDATE_COMPLETED', 'ACTIVITY_TASK_COMPLETED', 'WORKFLOW_EXECUTION_COMPLETED']],
+  ['pipeline-cancelled-in-temporal', ['WORKFLOW_EXECUTION_CANCEL_REQUESTED', 'ACTIVITY_TASK_COMPLETED', 'WORKFLOW_EXECUTION_COMPLETED']],
   ['gateway-calls-cancelled', ['WORKFLOW_EXECUTION_CANCEL_REQUESTED', 'ACTIVITY_TASK_COMPLETED', 'WORKFLOW_EXECUTION_CANCELED']],
+  ['stream-closed-by-moved', ['WORKFLOW_EXECUTION_SIGNALED', 'UPSERT_WORKFLOW_SEARCH_ATTRIBUTES', 'TIMER_CANCELED', 'WORKFLOW_EXECUTION_COMPLETED']],
+  ['stream-closed-by-update', ['WORKFLOW_EXECUTION_UPDATE_ACCEPTED', 'MARKER_RECORDED', 'WORKFLOW_EXECUTION_UPDATE_COMPLETED', 'WORKFLOW_EXECUTION_COMPLETED']],
+  ['stream-closed-by-signal', ['WORKFLOW_EXECUTION_SIGNALED', 'MARKER_RECORDED', 'WORKFLOW_EXECUTION_COMPLETED']],
+  ['stream-stale-closed', ['TIMER_FIRED', 'MARKER_RECORDED', 'UPSERT_WORKFLOW_SEARCH_ATTRIBUTES', 'WORKFLOW_EXECUTION_COMPLETED']],
+  ['stream-looked-and-gone-on', ['TIMER_FIRED', 'MARKER_RECORDED', 'WORKFLOW_EXECUTION_COMPLETED']],
+  ['stream-continued-as-new', ['TIMER_FIRED', 'MARKER_RECORDED', 'WORKFLOW_EXECUTION_CONTINUED_AS_NEW']],
 ])('%s tells its story', (file, events) => {
   const { events: kept } = JSON.parse(textOf(`${file}.json`)) as { events: { eventType: string }[] };
   const types = new Set(kept.map(({ eventType }) => eventType.replace('EVENT_TYPE_', '')));

@@ -5,11 +5,15 @@ import type { TestPlatform } from '../support/platform.ts';
 import { startSeller, type Behaviour } from '../support/sellers.ts';
 import { eventually } from '../support/platform-suite.ts';
 import { workflowIdFor } from '../../workflows/contracts/ids.ts';
+import { escrowStories } from './stories-escrow.ts';
+import { multistepStories } from './stories-multistep.ts';
+import { streamStories } from './stories-stream.ts';
+import { pipelineStories } from './stories-pipeline.ts';
 
 export interface Story {
   readonly name: string;
-  /** Lives it and says which workflow to remember. */
-  live(platform: TestPlatform): Promise<string>;
+  /** Lives it and says which workflow to remember; with a run where that is not its latest. */
+  live(platform: TestPlatform): Promise<string | { readonly workflowId: string; readonly runId: string }>;
 }
 
 function termsFor(expiresAt: Date): SessionTerms {
@@ -21,7 +25,7 @@ function termsFor(expiresAt: Date): SessionTerms {
 
 async function openSession(platform: TestPlatform, expiresAt = new Date(Date.now() + 3_600_000)) {
   const buyer = await platform.aTrader('1.00');
-  const { session } = await platform.runtime.gateway.openSession(buyer.address, null, termsFor(expiresAt), null);
+  const { session } = await platform.runtime.ports.gateway.openSession(buyer.address, null, termsFor(expiresAt), null);
   return { buyer, session };
 }
 
@@ -43,7 +47,7 @@ export const stories: readonly Story[] = [
     name: 'gateway-session-closed-by-update',
     async live(platform) {
       const { buyer, session } = await openSession(platform);
-      await platform.runtime.gateway.closeSession(buyer.address, session.id);
+      await platform.runtime.ports.gateway.closeSession(buyer.address, session.id);
       return session.workflowId;
     },
   },
@@ -71,7 +75,7 @@ export const stories: readonly Story[] = [
         const { rows } = await platform.db.pool.query(`SELECT status FROM gateway_session WHERE id = $1 AND status = 'active'`, [session.id]);
         if (rows.length !== 1) throw new Error('The session has ended by itself.');
       });
-      await platform.runtime.gateway.closeSession(buyer.address, session.id);
+      await platform.runtime.ports.gateway.closeSession(buyer.address, session.id);
       return session.workflowId;
     },
   },
@@ -106,4 +110,8 @@ export const stories: readonly Story[] = [
       }
     },
   },
+  ...escrowStories,
+  ...multistepStories,
+  ...pipelineStories,
+  ...streamStories,
 ];

@@ -1,9 +1,14 @@
 /** Names that callers and workflows share. */
 
 /** One task queue for each shape of work, so that each can be scaled alone. */
-export const taskQueues = { gateway: 'surety-gateway' } as const;
+export const taskQueues = {
+  gateway: 'surety-gateway', escrow: 'surety-escrow', multistep: 'surety-multistep', pipeline: 'surety-pipeline', stream: 'surety-stream',
+} as const;
+export type TaskQueueName = keyof typeof taskQueues;
 
-const workflowPrefixes = { gatewaySession: 'gateway-session', gatewayCalls: 'gateway-calls' } as const;
+const workflowPrefixes = {
+  gatewaySession: 'gateway-session', gatewayCalls: 'gateway-calls', escrow: 'escrow', multistepEscrow: 'multistep-escrow', pipeline: 'pipeline', stream: 'stream',
+} as const;
 export type WorkflowKind = keyof typeof workflowPrefixes;
 
 /** The id of the workflow of a payment; the only place that knows how it is built. */

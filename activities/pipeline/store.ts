@@ -1,0 +1,149 @@
+/** Pipelines in Postgres. Each step is one function there, in one transaction. */
+import type pg from 'pg';
+import { SuretyError } from '../../domain/errors.ts';
+import type { IdempotencyClaim } from '../../domain/gateway.ts';
+import type { Compensation, Pipeline } from '../../domain/pipeline.ts';
+import { withSqlErrors } from '../../ledger/sql-errors.ts';
+import type { Candidate } from '../gateway/call.ts';
+import { plain } from '../gateway/store.ts';
+import { pipelineOf, writeCompensation, type BudgetRow, type PipelineRow, type StepRow } from './rows.ts';
+
+/** A step with its sellers, chosen and priced. */
+export interface NewStep {
+  readonly callId: string;
+  readonly serviceType: string;
+  readonly paramsJson: string;
+  readonly candidates: readonly Candidate[];
+  readonly refundable: boolean;
+  readonly compensation: Compensation | null;
+}
+
+export interface NewPipeline {
+  readonly id: string;
+  readonly sessionId: string;
+  readonly buyer: string;
+  readonly tenantId: string | null;
+  readonly workflowId: string;
+  readonly allOrNothing: boolean;
+  readonly feeBps: number;
+  readonly steps: readonly NewStep[];
+  readonly idempotency: IdempotencyClaim | null;
+}
+
+/** `accepted`, `replay` of `existingId`, or the code of the refusal. */
+export interface PipelineOpened {
+  readonly outcome: string;
+  readonly existingId: string | null;
+  readonly remainingMicros: bigint;
+}
+
+export type StartOutcome = 'started' | 'stopped' | 'elsewhere';
+
+/** A try to compensate a step, as it is noted. */
+export interface UndoNote {
+  readonly id: string;
+  readonly step: number;
+  readonly done: boolean;
+  /** It will not be tried again. */
+  readonly final: boolean;
+  readonly error: string | null;
+}
+
+export interface PipelineStoreOptions {
+  readonly pool: pg.Pool;
+  /** Name of this process in leases. */
+  readonly driver: string;
+  readonly leaseMs: number;
+  readonly feeOwner: string;
+}
+
+export type PipelineStore = ReturnType<typeof createPipelineStore>;
+
+export function createPipelineStore({ pool, driver, leaseMs, feeOwner }: PipelineStoreOptions) {
+  const query = <Row extends pg.QueryResultRow>(name: string, text: string, values: unknown[]): Promise<Row[]> =>
+    withSqlErrors(async () => (await pool.query<Row>({ name, text, values })).rows);
+  const one = async (name: string, text: string, values: unknown[]): Promise<PipelineRow> => {
+    const [row] = await query<PipelineRow>(name, text, values);
+    if (row === undefined) throw new SuretyError('not_found', 'There is no such pipeline.');
+    return row;
+  };
+  const steps = (id: string): Promise<StepRow[]> => query<StepRow>('pipeline-steps', 'SELECT * FROM gateway_call WHERE pipeline_id = $1 ORDER BY step_index', [id]);
+
+  return {
+    /** Writes the pipeline and reserves its sum. @throws SuretyError idempotency_mismatch. */
+    async open(pipeline: NewPipeline): Promise<PipelineOpened> {
+      const [row] = await query<{ outcome: string; existing_id: string | null; remaining: string | null }>('pipeline-open', 'SELECT * FROM pipeline_open($1, $2, $3)', [pipelineJson(pipeline), driver, leaseMs]);
+      return { outcome: row?.outcome ?? 'internal_error', existingId: row?.existing_id ?? null, remainingMicros: BigInt(row?.remaining ?? 0) };
+    },
+
+    /** What the key was used for, if it was. @throws SuretyError idempotency_mismatch. */
+    async earlier(agent: string, { key, requestHash }: IdempotencyClaim): Promise<string | null> {
+      const [row] = await query<{ request_hash: string; resource_id: string }>('pipeline-earlier', 'SELECT request_hash, resource_id FROM idempotency WHERE agent_address = $1 AND key = $2', [agent, key]);
+      if (row === undefined) return null;
+      if (row.request_hash !== requestHash) throw new SuretyError('idempotency_mismatch', 'This Idempotency-Key was used before with a different request.');
+      return row.resource_id;
+    },
+
+    async startStep(id: string, step: number, paramsJson: string): Promise<StartOutcome> {
+      const [row] = await query<{ outcome: StartOutcome }>('pipeline-start', 'SELECT pipeline_start_step($1, $2, $3, $4, $5) AS outcome', [id, step, paramsJson, driver, leaseMs]);
+      return row?.outcome ?? 'stopped';
+    },
+
+    /** Ends the pipeline if its steps say so; changes nothing while one is under way. `fault`: a step that cannot begin. */
+    finish: (id: string, fault: { readonly step: number; readonly message: string } | null = null) =>
+      one('pipeline-finish', 'SELECT * FROM pipeline_finish($1, $2, $3, $4)', [id, feeOwner, fault?.step ?? null, fault?.message ?? null]),
+
+    /** @param agent who asks; null for the platform. @throws SuretyError not_found, unauthorized (403), invalid_state. */
+    async cancel(id: string, agent: string | null): Promise<PipelineRow> {
+      try {
+        return await one('pipeline-cancel', 'SELECT * FROM pipeline_cancel($1, $2)', [id, agent]);
+      } catch (error) {
+        if (!(error instanceof SuretyError) || error.code !== 'unauthorized') throw error;
+        throw new SuretyError('unauthorized', error.message, { status: 403, recovery: 'Use a key of the buyer.', cause: error });
+      }
+    },
+
+    noteUndo: ({ id, step, done, final, error }: UndoNote) =>
+      one('pipeline-undo', 'SELECT * FROM pipeline_note_undo($1, $2, $3, $4, $5)', [id, step, done, final, error === null ? null : plain(error)]),
+
+    async step(id: string, step: number): Promise<StepRow | null> {
+      return (await query<StepRow>('pipeline-step', 'SELECT * FROM gateway_call WHERE pipeline_id = $1 AND step_index = $2', [id, step]))[0] ?? null;
+    },
+    steps,
+
+    async rows(ids: readonly string[]): Promise<PipelineRow[]> {
+      return query<PipelineRow>('pipeline-rows', 'SELECT * FROM pipeline WHERE id = ANY ($1)', [ids]);
+    },
+
+    /** The whole pipeline, with what is left of its session. `known`: its row, where it has just been read. @throws SuretyError not_found. */
+    async read(id: string, known: PipelineRow | null = null): Promise<Pipeline> {
+      // The pipeline first: the steps read after it are at least as far.
+      const row = known ?? await one('pipeline-row', 'SELECT * FROM pipeline WHERE id = $1', [id]);
+      const own = await query<StepRow & BudgetRow>('pipeline-whole', `
+        SELECT c.*, s.spent, CASE s.status WHEN 'active' THEN s.max_total - s.spent - s.reserved ELSE 0 END AS remaining
+          FROM gateway_call c JOIN gateway_session s ON s.id = c.session_id WHERE c.pipeline_id = $1 ORDER BY c.step_index`, [id]);
+      return pipelineOf(row, own, own[0]);
+    },
+
+    /** Pipelines without a sign of life for `quietMs` (`undoingMs` where compensations are tried), with no step that somebody drives. */
+    async stale(quietMs: number, undoingMs: number, limit: number): Promise<PipelineRow[]> {
+      return query<PipelineRow>('pipeline-stale', `
+        SELECT p.* FROM pipeline p
+         WHERE p.ended_at IS NULL AND p.updated_at < clock_timestamp() - CASE p.state WHEN 'undoing' THEN $2::integer ELSE $1::integer END * interval '1 millisecond'
+           AND NOT EXISTS (SELECT 1 FROM gateway_call c WHERE c.pipeline_id = p.id AND c.state = 'accepted' AND c.lease_until > clock_timestamp())
+         ORDER BY p.updated_at LIMIT $3`, [quietMs, undoingMs, limit]);
+    },
+  };
+}
+
+function pipelineJson(pipeline: NewPipeline): string {
+  const { id, sessionId, buyer, tenantId, workflowId, allOrNothing, feeBps, idempotency } = pipeline;
+  const steps = pipeline.steps.map(({ callId, serviceType, paramsJson, candidates, refundable, compensation }, pos) => {
+    const first = candidates[0];
+    return {
+      pos, id: callId, service_type: serviceType, params: paramsJson, candidates, price: first?.priceMicros, seller: first?.seller, service_id: first?.serviceId,
+      service_name: first?.serviceName, refundable, ...(compensation === null ? {} : { compensation: writeCompensation(compensation) }),
+    };
+  });
+  return JSON.stringify({ id, sessionId, buyer, tenantId: tenantId ?? undefined, workflowId, allOrNothing, feeBps, key: idempotency?.key, hash: idempotency?.requestHash, steps });
+}

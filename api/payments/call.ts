@@ -1,0 +1,106 @@
+/** A gateway call: accepted, each attempt at a seller, and how it ended, with the money that moved. */
+import { idPrefixes } from '../../domain/ids.ts';
+import { readTimelineCall, type CallAttempt, type TimelineCall } from '../../ledger/timeline-gateway.ts';
+import { dateOf, rolesOf, type FoundPayment, type Party, type PaymentKind } from './kind.ts';
+import { fixed, postings, usdc, type Entry } from './timeline.ts';
+
+export const callKind: PaymentKind = {
+  kind: 'call', prefix: idPrefixes.call,
+  async find({ pool }, id) {
+    const call = await readTimelineCall(pool, id);
+    return call === null ? null : foundCall(call, pool);
+  },
+};
+
+function foundCall(call: TimelineCall, pool: Parameters<typeof postings>[0]): FoundPayment {
+  const parties = partiesOf(call);
+  return {
+    id: call.id, state: call.state, ended: hasEnded(call), parties, workflowId: call.workflowId,
+    amounts: { price: call.priceMicros, fee: call.feeMicros, reserved: hasEnded(call) ? 0n : call.reservedMicros },
+    createdAt: dateOf(call.acceptedAtMicros), endedAt: call.finishedAtMicros === null ? null : dateOf(call.finishedAtMicros),
+    sources(reader) {
+      // What was set aside for a call on its own is the buyer's limit, and no business of the seller.
+      const holdRefs = call.singleCall && reader !== call.seller ? [call.sessionId] : [];
+      return [fixed(callEntries(call)), postings(pool, [...callRefs(call), ...holdRefs], rolesOf(parties))];
+    },
+  };
+}
+
+/** Refs of the postings of a call: its own, and one for each move to a cheaper seller. */
+export function callRefs({ id, candidates }: Pick<TimelineCall, 'id' | 'candidates'>): string[] {
+  return [id, ...Array.from({ length: Math.max(0, candidates - 1) }, (_, index) => `${id}:${index + 1}`)];
+}
+
+function partiesOf({ buyer, seller }: TimelineCall): Party[] {
+  return [{ role: 'buyer', address: buyer }, ...(seller === null ? [] : [{ role: 'seller' as const, address: seller }])];
+}
+
+function hasEnded({ state }: TimelineCall): boolean {
+  return state === 'settled' || state === 'released' || state === 'refused';
+}
+
+/** How the entries of a call are told from those of other calls in one timeline. */
+export interface CallLabel {
+  readonly firstId: bigint;
+  /** Before each sentence. */
+  readonly about: string;
+  readonly data: Readonly<Record<string, unknown>>;
+}
+
+const alone: CallLabel = { firstId: 0n, about: '', data: {} };
+
+/** The states of a call and the attempts at its sellers. */
+export function callEntries(call: TimelineCall, { firstId, about, data }: CallLabel = alone): Entry[] {
+  const { acceptedAtMicros, finishedAtMicros, attempts, errorCode } = call;
+  const end = { what: endOf(call), data: { state: call.state, ...(errorCode === null ? {} : { reason: errorCode }) } };
+  const told: Omit<Entry, 'id'>[] = [];
+  // A step that was given back before it began was never accepted, and a refused call neither.
+  if (call.state === 'refused') told.push({ atMicros: acceptedAtMicros, kind: 'state', ...end });
+  else if (call.state !== 'released' || attempts.length > 0 || errorCode !== null) {
+    told.push({ atMicros: acceptedAtMicros, kind: 'state', what: `A call for "${call.serviceType}" was accepted; ${sellers(call.candidates)} can be asked.`, data: { state: 'accepted', sessionId: call.sessionId } });
+  }
+  told.push(...attempts.map((attempt) => attemptEntry(call, attempt)));
+  if (finishedAtMicros !== null && call.state !== 'refused') told.push({ atMicros: finishedAtMicros, kind: 'state', ...end });
+  return told.map((entry, index) => ({ ...entry, id: firstId + BigInt(index), what: about + entry.what, data: { ...entry.data, ...data } }));
+}
+
+/** One attempt at a seller, as an entry. */
+function attemptEntry(call: TimelineCall, attempt: CallAttempt): Omit<Entry, 'id'> {
+  const { seller, serviceId, outcome, httpStatus, message, latencyMs } = attempt;
+  const who = seller === call.seller && call.serviceName !== null ? `${call.serviceName} (${seller})` : seller;
+  const what = outcome === 'delivered' ? `${who} was asked and delivered within ${latencyMs} ms.` : `${who} was asked and ${message ?? 'did not deliver'}.`;
+  return { atMicros: startOf(call, attempt), kind: 'attempt', what, data: { seller, serviceId, outcome, httpStatus, message, latencyMs } };
+}
+
+/** Attempts are timed by the process that made them; its clock must not move them out of the call. */
+function startOf({ acceptedAtMicros, finishedAtMicros }: TimelineCall, { startedAt }: CallAttempt): bigint {
+  const startedMs = Date.parse(startedAt);
+  const started = Number.isNaN(startedMs) ? acceptedAtMicros : BigInt(startedMs) * 1_000n;
+  if (started < acceptedAtMicros) return acceptedAtMicros;
+  return finishedAtMicros !== null && started > finishedAtMicros ? finishedAtMicros : started;
+}
+
+function endOf({ state, seller, priceMicros, errorMessage }: TimelineCall): string {
+  switch (state) {
+    case 'settled': return `The call is settled: ${usdc(priceMicros)} were charged for what ${seller ?? 'the seller'} delivered.`;
+    case 'released': return `The call was given up and nothing was charged. ${errorMessage ?? ''}`.trim();
+    case 'refused': return `The call was refused. ${errorMessage ?? ''}`.trim();
+    case 'delivered': return 'The seller has delivered; its money is kept until the pipeline has ended.';
+    default: return `The call is ${state}.`;
+  }
+}
+
+function sellers(count: number): string {
+  return count === 1 ? 'one seller' : `${count} sellers`;
+}
+
+/** The whole call in one sentence, for the timeline of its session. */
+export function callInOneSentence(call: TimelineCall): string {
+  const what = `A call for "${call.serviceType}"`;
+  switch (call.state) {
+    case 'settled': return `${what} was settled: ${usdc(call.priceMicros)} for ${call.seller ?? 'the seller'}.`;
+    case 'released': return `${what} was given up and cost nothing. ${call.errorMessage ?? ''}`.trim();
+    case 'refused': return `${what} was refused. ${call.errorMessage ?? ''}`.trim();
+    default: return `${what} is under way; ${usdc(call.reservedMicros)} are reserved for it.`;
+  }
+}

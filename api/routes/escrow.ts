@@ -1,0 +1,169 @@
+/** Escrow: make one, take a step, read. The steps are taken in Postgres; the workflow behind an escrow keeps its deadlines. */
+import { z } from 'zod';
+import { SuretyError } from '../../domain/errors.ts';
+import type { EscrowAct, EscrowActor, EscrowOutcome, EscrowTerms } from '../../domain/escrow.ts';
+import type { IdempotencyClaim } from '../../domain/gateway.ts';
+import { formatMicros } from '../../domain/money.ts';
+import type { RouteDeps } from '../deps.ts';
+import { arbitrateBody, createBody, disputeBody, escrowOf, escrowOut, evidenceBody, resolveBody, showEscrow } from '../escrow-shapes.ts';
+import { route, type Answer, type Caller, type Route, type RouteSpec } from '../route.ts';
+import { addressParams, cursor, limit, writeCursor } from '../schemas.ts';
+
+const idParams = z.object({ id: z.string().max(64) });
+const oneEscrow = z.object({ escrow: escrowOut });
+
+export function escrowRoutes(deps: RouteDeps): Route[] {
+  return [createRoute(deps), ...plainStepRoutes(deps), ...disputeRoutes(deps), ...rulingRoutes(deps), ...readRoutes(deps)];
+}
+
+/** The README of the first system says `/escrows`, its code `/escrow`. */
+const both = (rest: string) => ({ path: `/v1/escrow${rest}`, aliases: [`/v1/escrows${rest}`] });
+
+function createRoute(deps: RouteDeps): Route {
+  return route({
+    method: 'post', ...both(''), access: 'agent', tag: 'Escrow', movesMoney: true,
+    summary: 'Sets money aside for a seller until you are content, the time is up, or somebody has ruled.',
+    body: createBody, answer: oneEscrow, answerStatus: 201,
+    errors: ['insufficient_balance', 'unauthorized', 'self_trade', 'validation_error', 'invalid_amount', 'invalid_address', 'idempotency_mismatch', 'unavailable'],
+    example: { body: { buyerAddr: '0x00000000000000000000000000000000000000a1', sellerAddr: '0x00000000000000000000000000000000000000b2', amount: '1.50', autoRelease: '2h' } },
+    handler: async ({ caller, body, idempotencyClaim }) => {
+      if (body.buyerAddr !== caller.address) throw wrongRole('You can only set your own money aside: buyerAddr must be your address.');
+      if (body.sellerAddr === caller.address) throw new SuretyError('self_trade', 'An agent cannot hold money for itself.');
+      const terms: EscrowTerms = {
+        seller: body.sellerAddr, arbiter: body.arbitratorAddr ?? null, amountMicros: body.amount, serviceId: body.serviceId ?? null,
+        deliveryMs: body.autoRelease, reviewMs: body.reviewWindow, rulingMs: body.rulingWindow, buyerMayCancel: body.buyerMayCancel,
+      };
+      const outcome = await deps.escrow.create(caller.address, caller.tenantId, terms, idempotencyClaim()).catch((error: unknown): never => {
+        if (!(error instanceof SuretyError) || error.code !== 'insufficient_balance') throw error;
+        const price = formatMicros(body.amount);
+        throw new SuretyError('insufficient_balance', `There is not enough available money to hold ${price} USDC.`, { cause: error, body: { price, currency: 'USDC', amount: price } });
+      });
+      return { status: 201, ...(await shown(deps, outcome)) };
+    },
+  });
+}
+
+const stepErrors = ['not_found', 'unauthorized', 'invalid_state', 'idempotency_mismatch', 'unavailable'] as const;
+
+/** What the routes of all steps have in common. */
+function stepOf(step: string): Pick<RouteSpec, 'method' | 'path' | 'aliases' | 'tag' | 'movesMoney' | 'answer'> & { readonly params: typeof idParams } {
+  return { method: 'post', ...both(`/:id/${step}`), tag: 'Escrow', movesMoney: true, answer: oneEscrow, params: idParams };
+}
+
+/** Steps that need nothing said. */
+function plainStepRoutes(deps: RouteDeps): Route[] {
+  const steps = [
+    ['deliver', 'The seller has delivered; the buyer has the review window to object.', []],
+    ['confirm', 'The buyer is content: the seller is paid.', []],
+    ['decline', 'The seller does not want the money, or gives it back: it returns to the buyer.', []],
+    ['cancel', 'The buyer takes the money back before anything was delivered, where the terms allow it.', ['forbidden']],
+  ] as const;
+  return steps.map(([step, summary, more]) => route({
+    ...stepOf(step), access: 'agent', summary, errors: [...stepErrors, ...more],
+    handler: ({ params, caller, idempotencyClaim }) => take(deps, params.id, byAgent(caller), { step }, idempotencyClaim()),
+  }));
+}
+
+function disputeRoutes(deps: RouteDeps): Route[] {
+  return [
+    route({
+      ...stepOf('dispute'), access: 'agent', summary: 'The buyer objects: the money stays locked until a ruling, or until the ruling window closes and it returns.',
+      body: disputeBody, errors: [...stepErrors, 'validation_error'],
+      handler: ({ params, caller, body, idempotencyClaim }) => take(deps, params.id, byAgent(caller), { step: 'dispute', reason: body.reason }, idempotencyClaim()),
+    }),
+    route({
+      ...stepOf('evidence'), access: 'agent', summary: 'A party says something to the dispute; at most 20 entries each.',
+      body: evidenceBody, errors: [...stepErrors, 'validation_error', 'evidence_limit'],
+      handler: ({ params, caller, body, idempotencyClaim }) => take(deps, params.id, byAgent(caller), { step: 'evidence', content: body.content }, idempotencyClaim()),
+    }),
+    route({
+      ...stepOf('arbitrate'), access: 'agent', summary: 'A party calls in the arbiter, who has the ruling window from now on.',
+      body: arbitrateBody, errors: [...stepErrors, 'invalid_address'],
+      handler: ({ params, caller, body, idempotencyClaim }) =>
+        take(deps, params.id, byAgent(caller), { step: 'arbitrate', arbiter: body.arbitratorAddr ?? null }, idempotencyClaim()),
+    }),
+  ];
+}
+
+const platform: EscrowActor = { address: null, as: 'platform' };
+
+function rulingRoutes(deps: RouteDeps): Route[] {
+  const ruling = (body: z.output<typeof resolveBody>): EscrowAct => ({ step: 'resolve', ruling: body.resolution, amountMicros: body.amounts[0] ?? null, reason: body.reason ?? null });
+  const errors = [...stepErrors, 'validation_error', 'invalid_amount'] as const;
+  return [
+    route({
+      ...stepOf('resolve'), access: 'agent_or_admin', summary: 'The arbiter rules: all to the seller, all back to the buyer, or a part to each. Without a named arbiter the admin does.',
+      body: resolveBody, errors,
+      handler: ({ params, caller, isAdmin, body, idempotencyClaim }) =>
+        take(deps, params.id, { address: caller?.address ?? null, as: isAdmin ? 'platform' : null }, ruling(body), idempotencyClaim()),
+    }),
+    route({
+      ...stepOf('resolve'), path: '/v1/admin/escrow/:id/resolve', aliases: ['/v1/admin/escrows/:id/resolve'], access: 'admin', tag: 'Admin',
+      summary: 'The platform rules on an escrow for which no arbiter was named.', body: resolveBody, errors,
+      handler: ({ params, body, idempotencyClaim }) => take(deps, params.id, platform, ruling(body), idempotencyClaim()),
+    }),
+    route({
+      method: 'post', path: '/v1/admin/escrow/force-close-expired', aliases: ['/v1/admin/escrows/force-close-expired', '/v1/admin/escrow/force-close', '/v1/admin/escrows/force-close'],
+      access: 'admin', tag: 'Admin', movesMoney: true, summary: 'Ends every escrow whose deadline has passed, without waiting for its workflow or the sweeper.',
+      answer: z.object({ closedCount: z.number().int() }), errors: ['unavailable'],
+      handler: async () => ({ body: { closedCount: await deps.escrow.closeExpired() } }),
+    }),
+  ];
+}
+
+function readRoutes(deps: RouteDeps): Route[] {
+  const { prisma } = deps;
+  return [
+    route({
+      method: 'get', ...both('/:id'), access: 'agent_or_admin', tag: 'Escrow', summary: 'One escrow with its evidence, for its parties and its arbiter.',
+      params: idParams, answer: oneEscrow, errors: ['not_found', 'unauthorized'],
+      handler: async ({ params, caller, isAdmin }) => {
+        const row = await prisma.escrow.findUnique({ where: { id: params.id } });
+        if (row === null) throw new SuretyError('not_found', 'There is no such escrow.');
+        if (!isAdmin && ![row.buyer, row.seller, row.arbiter].includes(caller?.address ?? '')) throw wrongRole('Only the parties of an escrow and its arbiter may see it.');
+        return shown(deps, { escrow: escrowOf(row), replayed: false });
+      },
+    }),
+    route({
+      method: 'get', path: '/v1/agents/:address/escrows', access: 'owner', tag: 'Escrow',
+      summary: 'Your escrows as buyer, seller or arbiter, newest first, without their evidence.',
+      params: addressParams, query: z.object({ limit: limit(200, 50), cursor }),
+      answer: z.object({ escrows: z.array(escrowOut), count: z.number().int(), has_more: z.boolean(), next_cursor: z.string().optional() }), errors: ['invalid_cursor'],
+      handler: async ({ params, query }) => {
+        const ids = await idsOf(deps, params.address, query.cursor?.id ?? null, query.limit + 1);
+        const rows = await prisma.escrow.findMany({ where: { id: { in: ids.slice(0, query.limit) } }, orderBy: [{ createdAt: 'desc' }, { id: 'desc' }] });
+        const last = rows.at(-1);
+        const more = ids.length > query.limit && last !== undefined;
+        return { body: { escrows: rows.map((row) => showEscrow(escrowOf(row))), count: rows.length, has_more: more, ...(more ? { next_cursor: writeCursor(last.createdAt, last.id) } : {}) } };
+      },
+    }),
+  ];
+}
+
+/** One walk along each of the three indexes; a single OR would sort everything an agent ever did. */
+async function idsOf({ prisma }: RouteDeps, address: string, after: string | null, count: number): Promise<string[]> {
+  const rows = await prisma.$queryRaw<{ id: string }[]>`
+    WITH last AS (SELECT created_at, id FROM escrow WHERE id = ${after}),
+         mine AS ((SELECT id, created_at FROM escrow WHERE buyer = ${address} AND (${after}::text IS NULL OR (created_at, id) < (SELECT created_at, id FROM last)) ORDER BY created_at DESC, id DESC LIMIT ${count})
+        UNION ALL (SELECT id, created_at FROM escrow WHERE seller = ${address} AND (${after}::text IS NULL OR (created_at, id) < (SELECT created_at, id FROM last)) ORDER BY created_at DESC, id DESC LIMIT ${count})
+        UNION ALL (SELECT id, created_at FROM escrow WHERE arbiter = ${address} AND (${after}::text IS NULL OR (created_at, id) < (SELECT created_at, id FROM last)) ORDER BY created_at DESC, id DESC LIMIT ${count}))
+    SELECT id FROM mine ORDER BY created_at DESC, id DESC LIMIT ${count}`;
+  return rows.map(({ id }) => id);
+}
+
+const byAgent = ({ address }: Caller): EscrowActor => ({ address, as: null });
+
+/** Clients of the first system know the wrong role by this code with this status. */
+function wrongRole(message: string): SuretyError {
+  return new SuretyError('unauthorized', message, { status: 403, recovery: 'Use a key of the party whose step this is.' });
+}
+
+async function take(deps: RouteDeps, id: string, actor: EscrowActor, act: EscrowAct, claim: IdempotencyClaim | null): Promise<Answer> {
+  return shown(deps, await deps.escrow.act(id, actor, act, claim));
+}
+
+async function shown({ prisma }: RouteDeps, { escrow, replayed }: EscrowOutcome): Promise<Answer> {
+  // There is evidence only where there was a dispute.
+  const evidence = escrow.disputeReason === null ? [] : await prisma.escrowEvidence.findMany({ where: { escrowId: escrow.id }, orderBy: { id: 'asc' } });
+  return { body: { escrow: showEscrow(escrow, evidence) }, ...(replayed ? { headers: { 'Idempotent-Replayed': 'true' } } : {}) };
+}

@@ -1,0 +1,272 @@
+-- Pipelines: one to ten paid steps of a gateway session, bought in order. A step is a gateway call that is planned first; its price is
+-- reserved with those of all other steps in one statement. Lock order: pipeline, call, session, hold, account; each in id order.
+
+CREATE TABLE pipeline (
+  id             text PRIMARY KEY,
+  session_id     text NOT NULL,
+  buyer          text NOT NULL,
+  tenant_id      text,
+  steps          integer NOT NULL CHECK (steps BETWEEN 1 AND 10),
+  all_or_nothing boolean NOT NULL DEFAULT false,
+  -- running → completed; running → (cancelling →) (undoing →) failed or cancelled. While it is undoing its money is where it stays:
+  -- only compensations are still being called.
+  state          text NOT NULL DEFAULT 'running' CHECK (state IN ('running', 'cancelling', 'undoing', 'completed', 'failed', 'cancelled')),
+  -- What it will be when everything is undone.
+  ends_as        text CHECK (ends_as IN ('failed', 'cancelled')),
+  version        integer NOT NULL DEFAULT 1,
+  -- Reserved when it was accepted.
+  held           bigint NOT NULL CHECK (held > 0),
+  total_paid     bigint NOT NULL DEFAULT 0 CHECK (total_paid >= 0),
+  failed_step    integer,
+  error_code     text,
+  error_message  text,
+  workflow_id    text NOT NULL,
+  created_at     timestamptz NOT NULL DEFAULT now(),
+  -- Of the latest sign of life: a change of state, a step that began, a compensation that was tried.
+  updated_at     timestamptz NOT NULL DEFAULT now(),
+  ended_at       timestamptz,
+  CHECK ((ended_at IS NOT NULL) = (state IN ('completed', 'failed', 'cancelled')))
+) WITH (fillfactor = 60);
+CREATE INDEX pipeline_by_buyer ON pipeline (buyer, created_at DESC, id DESC);
+CREATE INDEX pipeline_open ON pipeline (updated_at) WHERE ended_at IS NULL;
+
+-- planned: waits for the steps before it. delivered: the answer is there, the price is kept until the pipeline ends (refundable steps).
+ALTER TABLE gateway_call DROP CONSTRAINT gateway_call_state_check;
+ALTER TABLE gateway_call ADD CONSTRAINT gateway_call_state_check CHECK (state IN ('planned', 'accepted', 'delivered', 'settled', 'released', 'refused'));
+ALTER TABLE gateway_call
+  ADD COLUMN pipeline_id   text,
+  ADD COLUMN step_index    integer,
+  ADD COLUMN refundable    boolean NOT NULL DEFAULT false,
+  -- How to undo the step: {endpoint, params} as JSON text. Written with the plan, before any seller is asked.
+  ADD COLUMN compensation  text,
+  ADD COLUMN undo_state    text CHECK (undo_state IN ('registered', 'pending', 'done', 'failed', 'not_needed')),
+  ADD COLUMN undo_attempts integer NOT NULL DEFAULT 0,
+  ADD COLUMN undo_error    text;
+CREATE UNIQUE INDEX gateway_call_step ON gateway_call (pipeline_id, step_index) WHERE pipeline_id IS NOT NULL;
+
+-- Settles delivered calls, many at once: the reserved price goes from the session's hold to the seller, the row keeps the answer.
+-- A refundable step of a pipeline keeps answer and reservation until its pipeline ends: outcome delivered.
+-- outcome: settled, delivered, or the state that was there before (settled again → already_settled, released), or superseded when another
+-- driver has moved on to another seller.
+CREATE OR REPLACE FUNCTION gateway_settle(p json, p_fee_owner text)
+RETURNS TABLE (pos integer, outcome text, spent bigint, remaining bigint, request_count integer) LANGUAGE plpgsql AS $$
+DECLARE
+  v_items gateway_delivery_item[]; r record; v_ids text[] := '{}'; v_sessions text[] := '{}'; v_sellers text[] := '{}'; v_prices bigint[] := '{}';
+  v_fees bigint[] := '{}'; v_pos integer[] := '{}'; v_seen text := ''; v_single text[];
+  v_kept integer[] := '{}';
+BEGIN
+  SELECT array_agg(x) INTO v_items FROM json_populate_recordset(NULL::gateway_delivery_item, p) x;
+  FOR r IN
+    SELECT x.pos, x.attempt AS asked, c.id, c.state, c.attempt, c.session_id, c.seller, c.reserved, c.fee_bps, c.refundable
+      FROM unnest(v_items) x JOIN gateway_call c ON c.id = x.id ORDER BY c.id FOR NO KEY UPDATE OF c
+  LOOP
+    IF r.state = 'accepted' AND r.attempt = r.asked AND r.id <> v_seen THEN
+      v_seen := r.id;
+      IF r.refundable THEN v_kept := v_kept || r.pos; CONTINUE; END IF;
+      v_pos := v_pos || r.pos; v_ids := v_ids || r.id; v_sessions := v_sessions || r.session_id; v_sellers := v_sellers || r.seller;
+      v_prices := v_prices || r.reserved; v_fees := v_fees || r.reserved * r.fee_bps / 10000;
+    ELSE
+      pos := r.pos; outcome := CASE WHEN r.state = 'accepted' AND r.id <> v_seen THEN 'superseded' WHEN r.state = 'released' THEN 'released' ELSE 'already_settled' END;
+      RETURN NEXT;
+    END IF;
+  END LOOP;
+  IF cardinality(v_kept) > 0 THEN
+    UPDATE gateway_call c SET state = 'delivered', http_status = x.http_status, response = x.response, latency_ms = x.latency_ms, attempts = c.attempts || x.log,
+           finished_at = clock_timestamp(), lease_until = NULL
+      FROM unnest(v_items) x WHERE c.id = x.id AND x.pos = ANY (v_kept);
+    INSERT INTO outbox (topic, ref) SELECT 'call.delivered', x.id FROM unnest(v_items) x WHERE x.pos = ANY (v_kept);
+    RETURN QUERY SELECT x.pos, 'delivered'::text, s.spent, s.max_total - s.spent - s.reserved, s.request_count
+      FROM unnest(v_items) x JOIN gateway_call c ON c.id = x.id JOIN gateway_session s ON s.id = c.session_id WHERE x.pos = ANY (v_kept);
+  END IF;
+  IF cardinality(v_ids) = 0 THEN RETURN; END IF;
+
+  UPDATE gateway_call c SET state = 'settled', price = c.reserved, fee = c.reserved * c.fee_bps / 10000, reserved = 0, http_status = x.http_status,
+         response = x.response, latency_ms = x.latency_ms, attempts = c.attempts || x.log, finished_at = clock_timestamp(), lease_until = NULL
+    FROM unnest(v_items) x WHERE c.id = x.id AND x.pos = ANY (v_pos);
+  PERFORM 1 FROM gateway_session s WHERE s.id = ANY (v_sessions) ORDER BY s.id FOR NO KEY UPDATE;
+  WITH ended AS (
+    UPDATE gateway_session s SET spent = s.spent + d.price, reserved = s.reserved - d.price, request_count = s.request_count + d.calls, updated_at = clock_timestamp(),
+           status = CASE WHEN s.single_call THEN 'closed' ELSE s.status END, closed_at = CASE WHEN s.single_call THEN clock_timestamp() ELSE s.closed_at END
+      FROM (SELECT u.session_id, sum(u.price)::bigint AS price, count(*)::integer AS calls FROM unnest(v_sessions, v_prices) AS u(session_id, price) GROUP BY u.session_id) d
+     WHERE s.id = d.session_id RETURNING s.id, s.single_call
+  ) SELECT array_agg(ended.id ORDER BY ended.id) INTO v_single FROM ended WHERE ended.single_call;
+  PERFORM ledger_capture(v_sessions, v_ids, v_sellers, v_prices, v_fees, p_fee_owner);
+  -- The hold of a single call ends with it; what a cheaper seller left goes back.
+  IF v_single IS NOT NULL THEN PERFORM ledger_close_hold(u.id, 0) FROM unnest(v_single) AS u(id); END IF;
+  INSERT INTO outbox (topic, ref) SELECT 'call.settled', u.id FROM unnest(v_ids) AS u(id);
+  RETURN QUERY SELECT u.pos, 'settled'::text, s.spent, s.max_total - s.spent - s.reserved, s.request_count
+    FROM unnest(v_pos, v_sessions) AS u(pos, session_id) JOIN gateway_session s ON s.id = u.session_id;
+END $$;
+
+-- Accepts a pipeline: writes it with all its steps and reserves the sum of their prices. The first step is accepted at once, for the
+-- process that asks. outcome: accepted, replay (same key and request: existing_id), or the code of the refusal, which frees the key.
+-- Raises idempotency_mismatch.
+CREATE FUNCTION pipeline_open(p json, p_driver text, p_lease_ms integer) RETURNS TABLE (outcome text, existing_id text, remaining bigint) LANGUAGE plpgsql AS $$
+DECLARE s gateway_session; v_id text := p ->> 'id'; v_count integer; v_sum bigint; v_most bigint; v_in_window integer; v_now timestamptz := clock_timestamp();
+BEGIN
+  -- The session before the key, as where calls are accepted: otherwise the two could wait for each other.
+  SELECT * INTO s FROM gateway_session WHERE id = p ->> 'sessionId' FOR NO KEY UPDATE;
+  existing_id := idempotency_take(p ->> 'buyer', p ->> 'key', p ->> 'hash', v_id);
+  remaining := s.max_total - s.spent - s.reserved;
+  IF existing_id IS NOT NULL THEN outcome := 'replay'; RETURN NEXT; RETURN; END IF;
+  SELECT count(*), sum(x.price), max(x.price) INTO v_count, v_sum, v_most FROM json_to_recordset(p -> 'steps') AS x(price bigint);
+  v_in_window := CASE WHEN s.window_started_at > v_now - interval '1 minute' THEN s.window_count ELSE 0 END;
+  outcome := CASE
+    WHEN s.id IS NULL OR s.single_call THEN 'not_found'
+    WHEN s.agent_address <> p ->> 'buyer' THEN 'forbidden'
+    WHEN s.status = 'expired' OR (s.status = 'active' AND s.expires_at <= v_now) THEN 'session_expired'
+    WHEN s.status <> 'active' THEN 'session_closed'
+    WHEN v_in_window + v_count > s.max_requests_per_minute THEN 'rate_limited'
+    WHEN v_sum > remaining OR v_most > s.max_per_request THEN 'budget_exceeded'
+    ELSE 'accepted' END;
+  IF outcome <> 'accepted' THEN
+    DELETE FROM idempotency i WHERE i.agent_address = p ->> 'buyer' AND i.key = p ->> 'key';
+    RETURN NEXT; RETURN;
+  END IF;
+  UPDATE gateway_session SET reserved = reserved + v_sum, updated_at = v_now, window_count = v_in_window + v_count,
+         window_started_at = CASE WHEN window_started_at > v_now - interval '1 minute' THEN window_started_at ELSE v_now END WHERE id = s.id;
+  INSERT INTO pipeline (id, session_id, buyer, tenant_id, steps, all_or_nothing, held, workflow_id, created_at, updated_at)
+  VALUES (v_id, s.id, s.agent_address, p ->> 'tenantId', v_count, (p ->> 'allOrNothing')::boolean, v_sum, p ->> 'workflowId', v_now, v_now);
+  INSERT INTO gateway_call (id, session_id, buyer, service_type, params, candidates, reserved, fee_bps, seller, service_id, service_name, workflow_id, accepted_at,
+                            pipeline_id, step_index, refundable, compensation, undo_state, state, driver, lease_until)
+  SELECT x.id, s.id, s.agent_address, x.service_type, x.params, x.candidates, x.price, (p ->> 'feeBps')::integer, x.seller, x.service_id, x.service_name, p ->> 'workflowId', v_now,
+         v_id, x.pos, x.refundable, x.compensation, CASE WHEN x.compensation IS NOT NULL THEN 'registered' END,
+         CASE WHEN x.pos = 0 THEN 'accepted' ELSE 'planned' END, CASE WHEN x.pos = 0 THEN p_driver END,
+         CASE WHEN x.pos = 0 THEN v_now + p_lease_ms * interval '1 millisecond' END
+    FROM json_to_recordset(p -> 'steps') AS x(pos integer, id text, service_type text, params text, candidates jsonb, price bigint, seller text, service_id text,
+                                              service_name text, refundable boolean, compensation text);
+  PERFORM payment_moved('pipeline', v_id, 1, 'pipeline.created');
+  remaining := remaining - v_sum;
+  RETURN NEXT;
+END $$;
+
+-- Lets a planned step begin, with the parameters that the step before it has completed; the process that asks drives it.
+-- outcome: started, stopped (the pipeline goes no further), elsewhere (the step has begun before, or those before it have not delivered).
+CREATE FUNCTION pipeline_start_step(p_id text, p_step integer, p_params text, p_driver text, p_lease_ms integer) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE v pipeline; v_now timestamptz := clock_timestamp();
+BEGIN
+  SELECT * INTO v FROM pipeline WHERE id = p_id FOR NO KEY UPDATE;
+  IF v.id IS NULL THEN PERFORM refuse('not_found'); END IF;
+  IF v.state <> 'running' THEN RETURN 'stopped'; END IF;
+  UPDATE gateway_call c SET state = 'accepted', params = p_params, driver = p_driver, lease_until = v_now + p_lease_ms * interval '1 millisecond', accepted_at = v_now
+   WHERE c.pipeline_id = p_id AND c.step_index = p_step AND c.state = 'planned'
+     AND EXISTS (SELECT 1 FROM gateway_call b WHERE b.pipeline_id = p_id AND b.step_index = p_step - 1 AND b.state IN ('settled', 'delivered'));
+  IF NOT FOUND THEN RETURN 'elsewhere'; END IF;
+  UPDATE pipeline SET updated_at = v_now WHERE id = p_id;
+  RETURN 'started';
+END $$;
+
+-- Pays the delivered steps of a pipeline, all of which keep their price in one session.
+CREATE FUNCTION pipeline_pay(p_id text, p_session text, p_fee_owner text) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE v_ids text[]; v_sellers text[]; v_prices bigint[]; v_fees bigint[]; v_sum bigint;
+BEGIN
+  WITH paid AS (
+    UPDATE gateway_call c SET state = 'settled', price = c.reserved, fee = c.reserved * c.fee_bps / 10000, reserved = 0, finished_at = clock_timestamp()
+     WHERE c.pipeline_id = p_id AND c.state = 'delivered' RETURNING c.id, c.seller, c.price, c.fee
+  ) SELECT array_agg(id ORDER BY id), array_agg(seller ORDER BY id), array_agg(price ORDER BY id), array_agg(fee ORDER BY id), sum(price) INTO v_ids, v_sellers, v_prices, v_fees, v_sum FROM paid;
+  IF v_ids IS NULL THEN RETURN; END IF;
+  UPDATE gateway_session SET spent = spent + v_sum, reserved = reserved - v_sum, request_count = request_count + cardinality(v_ids), updated_at = clock_timestamp() WHERE id = p_session;
+  PERFORM ledger_capture(array_fill(p_session, ARRAY[cardinality(v_ids)]), v_ids, v_sellers, v_prices, v_fees, p_fee_owner);
+  INSERT INTO outbox (topic, ref) SELECT 'call.settled', u.id FROM unnest(v_ids) AS u(id);
+END $$;
+
+-- Gives back what the steps of a pipeline have kept and will not pay: planned ones, and refundable ones that had delivered. In a session
+-- that has ended the money goes to the buyer at once.
+CREATE FUNCTION pipeline_give_back(p_id text, p_session text, p_session_ended boolean) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE v_ids text[]; v_amounts bigint[];
+BEGIN
+  WITH given AS (
+    UPDATE gateway_call c SET state = 'released', finished_at = clock_timestamp(), error_code = 'pipeline_failed',
+           error_message = CASE c.state WHEN 'planned' THEN 'The pipeline ended before this step.' ELSE 'Given back: the pipeline did not complete.' END
+     WHERE c.pipeline_id = p_id AND c.state IN ('planned', 'delivered') RETURNING c.id, c.reserved
+  ) SELECT array_agg(id ORDER BY id), array_agg(reserved ORDER BY id) INTO v_ids, v_amounts FROM given;
+  IF v_ids IS NULL THEN RETURN; END IF;
+  UPDATE gateway_session SET reserved = reserved - (SELECT sum(a) FROM unnest(v_amounts) a), updated_at = clock_timestamp() WHERE id = p_session;
+  IF p_session_ended THEN PERFORM ledger_release(array_fill(p_session, ARRAY[cardinality(v_ids)]), v_ids, v_amounts); END IF;
+  INSERT INTO outbox (topic, ref) SELECT 'call.released', u.id FROM unnest(v_ids) AS u(id);
+END $$;
+
+-- Ends a pipeline if its steps say so: all delivered → the kept ones are paid, completed. One given up, or cancelled → what is not paid
+-- goes back, and compensations are due for the steps that delivered, or may have. While a step is under way, or still to begin, it
+-- changes nothing. p_step, p_message: a step that cannot even begin, and why.
+CREATE FUNCTION pipeline_finish(p_id text, p_fee_owner text, p_step integer DEFAULT NULL, p_message text DEFAULT NULL) RETURNS SETOF pipeline LANGUAGE plpgsql AS $$
+DECLARE v pipeline; c record; f gateway_call; v_session_ended boolean; v_undo boolean; v_state text;
+BEGIN
+  SELECT * INTO v FROM pipeline WHERE id = p_id FOR NO KEY UPDATE;
+  IF v.id IS NULL THEN PERFORM refuse('not_found'); END IF;
+  IF v.state NOT IN ('running', 'cancelling') THEN RETURN NEXT v; RETURN; END IF;
+  PERFORM 1 FROM gateway_call g WHERE g.pipeline_id = p_id ORDER BY g.id FOR NO KEY UPDATE;
+  SELECT bool_or(g.state = 'accepted') AS under_way, bool_or(g.state = 'planned') AS planned, bool_or(g.state = 'released') AS given_up INTO c FROM gateway_call g WHERE g.pipeline_id = p_id;
+  IF c.under_way OR (v.state = 'running' AND c.planned AND NOT c.given_up AND p_step IS NULL) THEN RETURN NEXT v; RETURN; END IF;
+  SELECT s.status <> 'active' INTO v_session_ended FROM gateway_session s WHERE s.id = v.session_id FOR NO KEY UPDATE;
+
+  IF v.state = 'running' AND NOT c.given_up AND p_step IS NULL THEN
+    PERFORM pipeline_pay(p_id, v.session_id, p_fee_owner);
+    v_state := 'completed';
+  ELSE
+    -- At most one step was given up: those after it have not begun.
+    SELECT * INTO f FROM gateway_call g WHERE g.pipeline_id = p_id AND g.state = 'released';
+    -- Undone is what delivered, paid or not, and what may have been done although no answer came.
+    UPDATE gateway_call g SET undo_state = CASE WHEN g.state IN ('settled', 'delivered') OR g.error_code = 'execution_unknown'
+             OR EXISTS (SELECT 1 FROM jsonb_array_elements(g.attempts) a WHERE a ->> 'outcome' IN ('timeout', 'reset')) THEN 'pending' ELSE 'not_needed' END
+     WHERE g.pipeline_id = p_id AND g.compensation IS NOT NULL;
+    PERFORM pipeline_give_back(p_id, v.session_id, v_session_ended);
+    SELECT bool_or(g.undo_state = 'pending') INTO v_undo FROM gateway_call g WHERE g.pipeline_id = p_id;
+    UPDATE gateway_call g SET error_message = p_message WHERE g.pipeline_id = p_id AND g.step_index = p_step;
+    v.ends_as := CASE v.state WHEN 'cancelling' THEN 'cancelled' ELSE 'failed' END;
+    v_state := CASE WHEN v_undo THEN 'undoing' ELSE v.ends_as END;
+  END IF;
+  UPDATE gateway_call g SET undo_state = 'not_needed' WHERE v_state = 'completed' AND g.pipeline_id = p_id AND g.undo_state = 'registered';
+  UPDATE pipeline p SET state = v_state, ends_as = v.ends_as, version = p.version + 1, updated_at = clock_timestamp(),
+         ended_at = CASE WHEN v_state <> 'undoing' THEN clock_timestamp() END,
+         total_paid = (SELECT coalesce(sum(g.price), 0) FROM gateway_call g WHERE g.pipeline_id = p_id AND g.state = 'settled'),
+         failed_step = coalesce(p_step, f.step_index), error_code = CASE WHEN p_step IS NOT NULL THEN 'pipeline_failed' ELSE f.error_code END,
+         error_message = coalesce(p_message, f.error_message)
+   WHERE p.id = p_id RETURNING p.* INTO v;
+  INSERT INTO outbox (topic, ref, data) VALUES ('pipeline.' || v.state, p_id, jsonb_build_object('version', v.version, 'paid', v.total_paid::text));
+  RETURN NEXT v;
+END $$;
+
+-- Stops a pipeline after the step that is under way. p_agent: who asks; NULL for the platform. Raises not_found, unauthorized, invalid_state.
+CREATE FUNCTION pipeline_cancel(p_id text, p_agent text) RETURNS SETOF pipeline LANGUAGE plpgsql AS $$
+DECLARE v pipeline;
+BEGIN
+  SELECT * INTO v FROM pipeline WHERE id = p_id FOR NO KEY UPDATE;
+  IF v.id IS NULL THEN PERFORM refuse('not_found', 'There is no such pipeline.'); END IF;
+  IF p_agent <> v.buyer THEN PERFORM refuse('unauthorized', 'Only the buyer may cancel a pipeline.'); END IF;
+  IF v.state <> 'running' THEN PERFORM refuse('invalid_state', 'The pipeline is ' || v.state || ' and cannot be cancelled.'); END IF;
+  UPDATE pipeline p SET state = 'cancelling', version = p.version + 1, updated_at = clock_timestamp() WHERE p.id = p_id RETURNING p.* INTO v;
+  PERFORM payment_moved('pipeline', p_id, v.version, 'pipeline.cancelling', jsonb_build_object('version', v.version, 'by', coalesce(p_agent, 'platform')));
+  RETURN NEXT v;
+END $$;
+
+-- Notes a try to compensate a step. The pipeline ends with its last compensation. p_final: it will not be tried again.
+CREATE FUNCTION pipeline_note_undo(p_id text, p_step integer, p_done boolean, p_final boolean, p_error text) RETURNS SETOF pipeline LANGUAGE plpgsql AS $$
+DECLARE v pipeline;
+BEGIN
+  SELECT * INTO v FROM pipeline WHERE id = p_id FOR NO KEY UPDATE;
+  IF v.id IS NULL THEN PERFORM refuse('not_found'); END IF;
+  UPDATE gateway_call g SET undo_attempts = g.undo_attempts + 1, undo_error = p_error, undo_state = CASE WHEN p_done THEN 'done' WHEN p_final THEN 'failed' ELSE 'pending' END
+   WHERE g.pipeline_id = p_id AND g.step_index = p_step AND g.undo_state = 'pending';
+  IF v.state <> 'undoing' OR EXISTS (SELECT 1 FROM gateway_call g WHERE g.pipeline_id = p_id AND g.undo_state = 'pending') THEN
+    UPDATE pipeline p SET updated_at = clock_timestamp() WHERE p.id = p_id AND p.state = 'undoing';
+    RETURN NEXT v; RETURN;
+  END IF;
+  UPDATE pipeline p SET state = p.ends_as, version = p.version + 1, updated_at = clock_timestamp(), ended_at = clock_timestamp() WHERE p.id = p_id RETURNING p.* INTO v;
+  INSERT INTO outbox (topic, ref, data) VALUES ('pipeline.' || v.state, p_id, jsonb_build_object('version', v.version, 'paid', v.total_paid::text));
+  RETURN NEXT v;
+END $$;
+
+-- As in the migration call_once: general plans, and no scans of tables that are small today.
+DO $$
+DECLARE f text;
+BEGIN
+  FOREACH f IN ARRAY ARRAY['gateway_settle(json, text)', 'pipeline_open(json, text, integer)', 'pipeline_start_step(text, integer, text, text, integer)', 'pipeline_pay(text, text, text)',
+                           'pipeline_give_back(text, text, boolean)', 'pipeline_finish(text, text, integer, text)', 'pipeline_cancel(text, text)',
+                           'pipeline_note_undo(text, integer, boolean, boolean, text)'] LOOP
+    EXECUTE format('ALTER FUNCTION %s SET plan_cache_mode = force_generic_plan', f);
+    EXECUTE format('ALTER FUNCTION %s SET enable_seqscan = off', f);
+    EXECUTE format('ALTER FUNCTION %s SET enable_hashjoin = off', f);
+    EXECUTE format('ALTER FUNCTION %s SET enable_mergejoin = off', f);
+  END LOOP;
+END $$;

@@ -1,0 +1,107 @@
+/**
+ * Processes die under ticks, and at each point of a stream's life. Every tick that was answered is there once, the numbers have no gap,
+ * and the end pays exactly what was ticked.
+ */
+import { setTimeout as sleep } from 'node:timers/promises';
+import { streamCrashPoints } from '../../platform/crash.ts';
+import type { Reply } from '../support/app.ts';
+import { usdc } from '../support/market.ts';
+import { createNodes, type Nodes, type PlatformNode } from '../support/nodes.ts';
+import { eventually } from '../support/platform-suite.ts';
+import { aStream, seqsOf, step, upTo, type OpenedStream } from '../support/streams.ts';
+
+let nodes: Nodes;
+/** Stays alive all the time. */
+let survivor: PlatformNode;
+
+beforeAll(async () => {
+  nodes = await createNodes({ WORKER_QUEUES: 'stream' });
+  survivor = await nodes.start();
+}, 90_000);
+afterAll(async () => {
+  await nodes.close();
+}, 30_000);
+
+/** No answer at all: the process on the other side is gone. */
+const orGone = (reply: Promise<Reply>): Promise<Reply | 'gone'> => reply.catch(() => 'gone' as const);
+
+/** Ticks as a careful meter does: with numbers, and when an answer was lost the same number again, at whoever is there. */
+async function meter(stream: OpenedStream, ticks: number, at: () => PlatformNode): Promise<Map<number, string>> {
+  const counted = new Map<number, string>();
+  for (let seq = 1; seq <= ticks; ) {
+    const reply = await orGone(step(at(), stream, 'tick', { seq, metadata: `unit ${seq}` }, { by: seq % 2 === 0 ? stream.buyer : stream.seller }));
+    if (reply === 'gone' || reply.status === 503) {
+      await sleep(20);
+      continue;
+    }
+    const tick = reply.status === 200 ? reply.body.tick : reply.body.recordedTick;
+    expect([reply.status, tick?.seq, tick?.metadata]).toEqual([expect.any(Number), seq, `unit ${seq}`]);
+    counted.set(seq, tick.id as string);
+    seq += 1;
+  }
+  return counted;
+}
+
+test('a process killed under the ticks of sixteen meters: every answered tick is counted once, none is lost, none is doubled', async () => {
+  const doomed = await nodes.start();
+  const streams = await Promise.all(Array.from({ length: 16 }, () => aStream(doomed, { holdAmount: '1.00', pricePerTick: '0.001' })));
+  let alive = doomed;
+  const meters = streams.map((stream) => meter(stream, 60, () => alive));
+  await sleep(250);
+  const before = (await nodes.pool.query<{ ticks: string }>('SELECT count(*) AS ticks FROM stream_tick')).rows[0]?.ticks;
+  const killed = doomed.kill();
+  alive = survivor;
+  await killed;
+  // It died in the middle, not before and not after.
+  expect(Number(before)).toBeGreaterThan(0);
+  expect(Number(before)).toBeLessThan(16 * 60);
+  const counted = await Promise.all(meters);
+  for (const [n, stream] of streams.entries()) {
+    expect(await seqsOf(survivor, stream)).toEqual(upTo(60));
+    expect(new Set(counted[n]?.values()).size).toBe(60);
+    expect((await step(survivor, stream, 'close')).status).toBe(200);
+    expect((await survivor.moneyOf(stream.seller)).available).toBe(usdc('0.06'));
+    expect(await survivor.moneyOf(stream.buyer)).toEqual({ available: usdc('0.94'), pending: 0n });
+  }
+  await survivor.booksAreRight({ overdueMs: 60_000 });
+}, 90_000);
+
+test.each(streamCrashPoints)('a process that dies at %s leaves a stream that goes on and is kept by its workflow', async (point) => {
+  const doomed = await nodes.start({ CRASH_AT: point });
+  const [buyer, seller] = [await survivor.aTrader('1.00'), await survivor.aTrader()];
+  const open = (at: PlatformNode): Promise<Reply> => at.ask('POST', '/v1/streams', {
+    key: buyer.key, headers: { 'idempotency-key': 'open' }, body: { buyerAddr: buyer.address, sellerAddr: seller.address, holdAmount: '1.00', pricePerTick: '0.10' },
+  });
+  const opened = await orGone(open(point === 'stream-opened' ? doomed : survivor));
+  expect(opened === 'gone').toBe(point === 'stream-opened');
+  // Asking again with the same key finds the stream that is there.
+  const { status, body } = await open(survivor);
+  expect(status).toBe(201);
+  const stream: OpenedStream = { id: body.stream.id, workflowId: body.stream.workflowId, buyer, seller };
+  expect(await survivor.moneyOf(buyer)).toEqual({ available: 0n, pending: usdc('1.00') });
+
+  const ticked = await orGone(step(point === 'stream-ticked' ? doomed : survivor, stream, 'tick', { seq: 1 }));
+  expect(ticked === 'gone').toBe(point === 'stream-ticked');
+  expect((await step(survivor, stream, 'tick', { seq: 1 })).body).toMatchObject({ error: 'sequence_mismatch', expectedSeq: 2, recordedTick: { seq: 1 } });
+
+  const closed = await orGone(step(point === 'stream-closed' ? doomed : survivor, stream, 'close', {}, { key: 'close' }));
+  expect(closed === 'gone').toBe(point === 'stream-closed');
+  await doomed.ended;
+  expect((await step(survivor, stream, 'close', {}, { key: 'close' })).body.stream).toMatchObject({ status: 'closed', tickCount: 1 });
+  expect((await survivor.moneyOf(seller)).available).toBe(usdc('0.10'));
+  // Whatever the dead process had still to tell, somebody has told.
+  await eventually(async () => expect((await nodes.pool.query('SELECT 1 FROM workflow_notice')).rowCount).toBe(0), { withinMs: 15_000 });
+  await survivor.booksAreRight({ overdueMs: 60_000 });
+}, 60_000);
+
+test('a stream whose process died right after opening it is ended in time by a workflow that somebody else started', async () => {
+  const doomed = await nodes.start({ CRASH_AT: 'stream-opened' });
+  await expect(aStream(doomed, { staleTimeoutSecs: 6 })).rejects.toThrow();
+  await doomed.ended;
+  const { rows: [row] } = await nodes.pool.query<{ id: string }>(`SELECT id FROM stream WHERE status = 'open'`);
+  await eventually(async () => {
+    const { rows } = await nodes.pool.query<{ status: string }>('SELECT status FROM stream WHERE id = $1', [row?.id]);
+    expect(rows[0]?.status).toBe('stale_closed');
+  }, { withinMs: 25_000 });
+  await survivor.booksAreRight({ overdueMs: 60_000 });
+}, 60_000);

@@ -1,0 +1,206 @@
+/** The workflow behind an escrow, on a real Temporal: its clocks, its messages, and its absence. */
+import { WorkflowFailedError, WorkflowNotFoundError, WorkflowUpdateFailedError } from '@temporalio/client';
+import { deadlineIn, setStage, type EscrowStage } from '../support/escrows.ts';
+import { usdc } from '../support/market.ts';
+import { createPlatformSuite, eventually } from '../support/platform-suite.ts';
+
+const { platform } = createPlatformSuite();
+let stage: EscrowStage;
+beforeEach(async () => {
+  stage = await setStage(platform(), '100');
+});
+
+const handleOf = (id: string) => platform().temporal.client.workflow.getHandle(`escrow-${id}`);
+const viewOf = (id: string) => handleOf(id).query<{ state: string; version: number; lastRefusal: string | null; deadlineMs: number | null }>('surety-view');
+const statusOf = async (id: string): Promise<string> => (await stage.get(id))['status'] ?? '';
+
+/** How the workflow ended, and that it did. */
+async function endOf(id: string): Promise<unknown> {
+  const result: unknown = await handleOf(id).result();
+  expect((await handleOf(id).describe()).status.name).toBe('COMPLETED');
+  return result;
+}
+
+const brief = { autoRelease: '1s', reviewWindow: '1s', rulingWindow: '1s' };
+
+test.each([
+  ['undelivered', [], 'refunded', 'delivery_expired'],
+  ['delivered and not disputed', ['deliver'], 'released', 'auto_released'],
+  ['disputed and not ruled', ['dispute'], 'refunded', 'ruling_expired'],
+  ['called in and not ruled', ['dispute', 'arbitrate'], 'refunded', 'ruling_expired'],
+] as const)('what is %s is ended by the clock of its workflow', async (_what, steps, status, resolution) => {
+  // Long enough for the steps on a slow machine; the sweeper would come ten seconds later.
+  const id = await stage.anEscrow({ terms: steps.length === 0 ? brief : { ...brief, autoRelease: '4s', rulingWindow: '3s' } });
+  for (const step of steps) expect((await stage.step(id, step, step === 'deliver' ? stage.cast.seller : stage.cast.buyer)).status).toBe(200);
+  expect(await endOf(id)).toMatchObject({ state: status, ended: true, deadlineMs: null });
+  const escrow = await stage.get(id);
+  expect(escrow).toMatchObject({ status, resolution });
+  // By its timer, not by the sweeper.
+  const due = Math.max(...[escrow['autoReleaseAt'], escrow['disputeWindowUntil'], escrow['arbitrationDeadline']].map((at) => Date.parse(at ?? '')).filter((at) => at <= Date.parse(escrow['resolvedAt'] ?? '')));
+  expect(Date.parse(escrow['resolvedAt'] ?? '') - due).toBeLessThan(8_000);
+});
+
+test('steps over HTTP reach the workflow: it keeps the new deadline, shows the new state, and ends with the escrow', async () => {
+  const { buyer, seller } = stage.cast;
+  const id = await stage.anEscrow();
+  expect((await handleOf(id).describe()).searchAttributes).toMatchObject({ Buyer: [buyer.address], Seller: [seller.address], PaymentState: ['pending'], AmountUsd: [1] });
+  const delivered = await stage.step(id, 'deliver', seller);
+  await eventually(async () => expect(await viewOf(id)).toMatchObject({ state: 'delivered', version: 2, deadlineMs: Date.parse(delivered.body.escrow.disputeWindowUntil) }));
+  await stage.step(id, 'dispute', buyer);
+  await eventually(async () => expect((await handleOf(id).describe()).searchAttributes['PaymentState']).toEqual(['disputed']));
+  await stage.step(id, 'resolve', stage.cast.arbiter, { resolution: 'refund' });
+  expect(await endOf(id)).toMatchObject({ state: 'refunded', version: 4 });
+});
+
+test('a life that is over in a moment costs its workflow three tasks and fewer than twenty events', async () => {
+  const id = await stage.anEscrowIn('delivered');
+  await stage.step(id, 'confirm', stage.cast.buyer);
+  await endOf(id);
+  const { events } = await handleOf(id).fetchHistory();
+  expect(events?.length).toBeLessThan(20);
+});
+
+test.each(['update', 'signal'] as const)('every step may be taken by %s, in the place of the party whose step it is', async (how) => {
+  const act = async (id: string, step: string, input?: object): Promise<void> => {
+    const args = input === undefined ? [] : [input];
+    if (how === 'signal') await handleOf(id).signal(`surety-${step}`, ...args);
+    else await handleOf(id).executeUpdate(`surety-${step}`, { args: args as [] });
+  };
+  const becomes = (id: string, state: object) => eventually(async () => expect(await stage.get(id)).toMatchObject(state));
+
+  const paid = await stage.anEscrow();
+  await act(paid, 'deliver');
+  await becomes(paid, { status: 'delivered' });
+  await act(paid, 'confirm');
+  await becomes(paid, { status: 'released', resolution: 'buyer_confirmed' });
+  const ruled = await stage.anEscrow();
+  await act(ruled, 'dispute', { reason: 'Nothing came.' });
+  await becomes(ruled, { status: 'disputed' });
+  await act(ruled, 'evidence', { by: 'seller', content: 'It was sent.' });
+  await becomes(ruled, { disputeEvidence: [{ submittedBy: stage.cast.buyer.address }, { submittedBy: stage.cast.seller.address, content: 'It was sent.' }] });
+  await act(ruled, 'arbitrate');
+  await becomes(ruled, { status: 'arbitrating' });
+  await act(ruled, 'resolve', { resolution: 'partial', releaseAmount: '0.25', reason: 'a start' });
+  await becomes(ruled, { status: 'released', releasedAmount: '0.250000', resolution: 'arbitration_partial: a start' });
+  const [declined, cancelled, platformRuled] = [await stage.anEscrow(), await stage.anEscrow({ terms: { buyerMayCancel: true } }), await stage.anEscrowIn('disputed', { arbiter: false })];
+  await act(declined, 'decline');
+  await becomes(declined, { status: 'refunded', resolution: 'declined' });
+  await act(cancelled, 'cancel');
+  await becomes(cancelled, { status: 'refunded', resolution: 'cancelled' });
+  // An update that crosses a message of the platform may be answered with an error of Temporal's although it was done (docs/operations.md).
+  await eventually(async () => expect((await viewOf(platformRuled)).state).toBe('disputed'));
+  await act(platformRuled, 'resolve', { resolution: 'release' });
+  await becomes(platformRuled, { status: 'released' });
+  for (const id of [paid, ruled, declined, cancelled, platformRuled]) await endOf(id);
+  expect((await platform().moneyOf(stage.cast.seller)).available).toBe(usdc('2.25'));
+});
+
+test('an update that is refused answers with our code, and a refused signal is kept for whoever looks', async () => {
+  const id = await stage.anEscrow();
+  const refusedWith = async (step: string, input?: unknown): Promise<unknown> => {
+    const error: unknown = await handleOf(id).executeUpdate(`surety-${step}`, { args: (input === undefined ? [] : [input]) as [] }).catch((thrown: unknown) => thrown);
+    expect(error).toBeInstanceOf(WorkflowUpdateFailedError);
+    let cause = error as { cause?: { type?: string }; type?: string };
+    while (cause.cause !== undefined) cause = cause.cause as typeof cause;
+    return cause.type;
+  };
+  expect(await refusedWith('arbitrate')).toBe('invalid_state');
+  expect(await refusedWith('cancel')).toBe('forbidden');
+  expect(await refusedWith('deliver', { by: 'buyer' })).toBe('unauthorized');
+  expect(await refusedWith('deliver', { by: 'friend' })).toBe('validation_error');
+  expect(await refusedWith('dispute')).toBe('validation_error');
+  expect(await refusedWith('dispute', { reason: 'a\u0000b' })).toBe('validation_error');
+  expect(await refusedWith('dispute', { reason: 'half a character: \ud800' })).toBe('validation_error');
+  expect(await refusedWith('dispute', 'just text')).toBe('validation_error');
+  expect(await refusedWith('resolve', { resolution: 'partial', releaseAmount: '1e9' })).toBe('invalid_amount');
+
+  await handleOf(id).signal('surety-evidence', { by: 'buyer', content: 'Too early.' });
+  await eventually(async () => expect((await viewOf(id)).lastRefusal).toMatch(/pending.*submit evidence/));
+  expect(await statusOf(id)).toBe('pending');
+  await handleOf(id).signal('surety-deliver');
+  await eventually(async () => expect(await viewOf(id)).toMatchObject({ state: 'delivered', lastRefusal: null }));
+});
+
+test('a notice that says nothing sensible changes nothing, and the workflow goes on', async () => {
+  const id = await stage.anEscrow();
+  const { deadlineMs } = await viewOf(id);
+  for (const rubbish of [undefined, null, 'text', [], {}, { version: '9' }, { version: 9, state: 7, ended: false, deadlineMs: null }, { version: 9, state: 'released', ended: 'yes', deadlineMs: null }]) {
+    await handleOf(id).signal('surety-moved', ...(rubbish === undefined ? [] : [rubbish]));
+  }
+  expect(await viewOf(id)).toMatchObject({ version: 1, state: 'pending', ended: false, deadlineMs });
+  expect(stage.outcome(await stage.step(id, 'confirm', stage.cast.buyer))).toBe('200 released');
+  expect(await handleOf(id).result()).toMatchObject({ state: 'released' });
+});
+
+test.each(['terminate', 'cancel'] as const)('a workflow that an operator had %s is started again by the next step, with the state as it is', async (how) => {
+  const id = await stage.anEscrow();
+  await handleOf(id)[how]();
+  await expect(handleOf(id).result()).rejects.toThrow(WorkflowFailedError);
+  await stage.step(id, 'deliver', stage.cast.seller);
+  await eventually(async () => expect(await viewOf(id)).toMatchObject({ state: 'delivered', version: 2 }));
+  await stage.step(id, 'confirm', stage.cast.buyer);
+  expect(await endOf(id)).toMatchObject({ state: 'released' });
+});
+
+test('a message that comes after the end, because an operator was quicker, brings no workflow back', async () => {
+  const id = await stage.anEscrowIn('disputed');
+  const { runId } = await handleOf(id).describe();
+  await handleOf(id).signal('surety-resolve', { resolution: 'release' });
+  // The message about the dispute waits 150 ms for others.
+  await new Promise((resolve) => setTimeout(resolve, 600));
+  expect((await handleOf(id).describe()).runId).toBe(runId);
+  await endOf(id);
+});
+
+test('without its workflow an escrow is ended by the sweeper, ten seconds after its time', async () => {
+  const id = await stage.anEscrowIn('delivered');
+  await eventually(async () => expect((await viewOf(id)).state).toBe('delivered'));
+  await handleOf(id).terminate('lost');
+  await expect(handleOf(id).result()).rejects.toThrow(WorkflowFailedError);
+  await deadlineIn(platform().db.pool, id, -11_000);
+  await eventually(async () => expect(await stage.get(id)).toMatchObject({ status: 'released', resolution: 'auto_released' }));
+  await platform().booksAreRight({ overdueMs: 60_000 });
+});
+
+test('what a crash left untold is told later: the notice stays until the workflow knows, and is gone then', async () => {
+  const { pool } = platform().db;
+  const id = await stage.anEscrow();
+  // As a process that died between its commit and its message.
+  await pool.query(`SELECT outcome FROM escrow_step($1, 'deliver', $2, NULL, NULL, NULL, NULL)`, [id, stage.cast.seller.address]);
+  expect((await viewOf(id)).state).toBe('pending');
+  await eventually(async () => expect((await viewOf(id)).state).toBe('delivered'), { withinMs: 15_000 });
+  await eventually(async () => expect((await pool.query('SELECT 1 FROM workflow_notice WHERE payment_id = $1', [id])).rows).toEqual([]));
+});
+
+test('steps that the workflow takes itself leave no notice behind', async () => {
+  const { pool } = platform().db;
+  const id = await stage.anEscrow();
+  await handleOf(id).executeUpdate('surety-deliver');
+  expect((await pool.query('SELECT version FROM workflow_notice WHERE payment_id = $1', [id])).rows).toEqual([]);
+});
+
+test('an escrow that is moved for a long time keeps a short history', async () => {
+  // A year in seconds: every message an escrow can get over HTTP, each far enough from the next to be a message of its own, and evidence to the limit.
+  const id = await stage.anEscrow({ terms: { autoRelease: '365d', reviewWindow: '365d', rulingWindow: '365d' } });
+  const seen = (state: string) => eventually(async () => expect((await viewOf(id)).state).toBe(state));
+  await stage.step(id, 'deliver', stage.cast.seller);
+  await seen('delivered');
+  await stage.step(id, 'dispute', stage.cast.buyer);
+  await seen('disputed');
+  for (let n = 1; n < 20; n += 1) await stage.step(id, 'evidence', stage.cast.buyer, { content: `entry ${n}` });
+  await stage.step(id, 'arbitrate', stage.cast.seller);
+  await seen('arbitrating');
+  await stage.step(id, 'decline', stage.cast.seller);
+  await endOf(id);
+  const { events = [] } = await handleOf(id).fetchHistory() as { events?: { timerStartedEventAttributes?: { startToFireTimeout?: { seconds?: unknown } } | null }[] };
+  expect(events.length).toBeLessThan(60);
+  // A year is waited for in pieces of 2,000,000 seconds: sixteen of them, five events each (docs/escrow.md).
+  const waits = events.map((event) => event.timerStartedEventAttributes?.startToFireTimeout?.seconds).filter((secs) => secs !== undefined && secs !== null).map(Number);
+  expect(waits).toEqual([2_000_000, 2_000_000, 2_000_000, 2_000_000]);
+}, 40_000);
+
+test('a workflow is not kept longer than its escrow', async () => {
+  const id = await stage.anEscrowIn('released');
+  await endOf(id);
+  await expect(handleOf(id).signal('surety-dispute', { reason: 'too late' })).rejects.toThrow(WorkflowNotFoundError);
+});

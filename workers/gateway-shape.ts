@@ -1,0 +1,82 @@
+/** The gateway in this process: the store, the driver of calls, the promises, the activities, and the jobs behind them. */
+import { heartbeat, sleep } from '@temporalio/activity';
+import { createGatewayActivities } from '../activities/gateway/activities.ts';
+import { createBreaker } from '../activities/gateway/breaker.ts';
+import { createDriver, type Driver } from '../activities/gateway/drive.ts';
+import { createGatewayStore, type GatewayStore } from '../activities/gateway/store.ts';
+import type { GatewayPort } from '../domain/gateway.ts';
+import { newId, processId } from '../platform/random.ts';
+import { createReputationJob } from '../trust/reputation-job.ts';
+import { workflowIdFor } from '../workflows/contracts/ids.ts';
+import type { gatewayCalls } from '../workflows/gateway-calls.ts';
+import { createGateway } from './gateway.ts';
+import type { Job } from './jobs.ts';
+import { createCallPromises, type CallPromises } from './promise.ts';
+import type { Shape, ShapeContext } from './shape.ts';
+
+export interface GatewayShape extends Shape {
+  readonly port: GatewayPort;
+  /** For shapes that buy calls themselves. */
+  readonly store: GatewayStore;
+  readonly driver: Driver;
+}
+
+/** Its workflow's timer comes first. */
+const SESSION_GRACE_MS = 10_000;
+const CALLS_EVERY_MS = 2_000;
+const CHORES_EVERY_MS = 10_000;
+const KEYS_EVERY_MS = 3_600_000;
+const KEYS_KEPT = '30 days';
+const AT_ONCE = 200;
+
+export function createGatewayShape(context: ShapeContext): GatewayShape {
+  const { env, log, metrics, pool, registry, outbound, signer, temporal, crash } = context;
+  const taskQueue = context.taskQueue('gateway');
+  const store = createGatewayStore({ pool, driver: processId, leaseMs: env.CALL_LEASE, feeOwner: env.PLATFORM_ADDRESS, metrics });
+  const breaker = createBreaker({ threshold: env.CB_THRESHOLD, openMs: env.CB_DURATION });
+  const driver = createDriver({ store, outbound, signer, breaker, crash, log, metrics, sellerTimeoutMs: env.SELLER_TIMEOUT, leaseMs: env.CALL_LEASE });
+  const activities = createGatewayActivities({ driver, store, crash, heartbeat, sleep, onSessionClosed: (ending) => metrics.sessionEnded(ending) });
+  const promises = createPromises(context, driver, taskQueue);
+  const port = createGateway({
+    store, driver, promises, metrics, crash, log, client: temporal.client, taskQueue, closeSession: activities.closeSession, feeBps: env.PLATFORM_FEE_BPS,
+    offers: (type) => registry.catalogue.offers(type), answerTimeoutMs: Math.max(1_000, env.REQUEST_TIMEOUT - 500),
+  });
+  const reputation = createReputationJob({ pool, log });
+  return {
+    queue: 'gateway', activities: { ...activities }, port, store, driver, jobs: jobs(context, store, driver), begin: () => reputation.start(),
+    async drain() {
+      await reputation.stop();
+      await promises.flush(2_000);
+      if (!(await driver.drained(env.DRAIN_DEADLINE))) log.warn({ calls: driver.size() }, 'Stopped while sellers were at work; others will take these calls over.');
+    },
+    stop: () => driver.stop(),
+  };
+}
+
+function createPromises({ log, temporal, crash }: ShapeContext, driver: Driver, taskQueue: string): CallPromises {
+  return createCallPromises({
+    log, newWorkflowId: () => workflowIdFor('gatewayCalls', newId('event')), stillOpen: (ids) => ids.filter((id) => driver.underWay(id) !== undefined),
+    start: async (workflowId, callIds) => {
+      await temporal.client.withDeadline(Date.now() + 10_000, () => temporal.client.workflow.start<typeof gatewayCalls>('gatewayCalls', {
+        workflowId, taskQueue, args: [{ callIds }], requestEagerStart: true, workflowIdConflictPolicy: 'USE_EXISTING',
+        staticSummary: callIds.length === 1 ? `Call ${callIds[0]}` : `${callIds.length} calls from ${callIds[0]}`,
+      }));
+      crash.at('call-promised');
+    },
+  });
+}
+
+/** The last line: ends what is overdue, whatever happened to Temporal, and does the ledger's small chores. */
+function jobs({ env, pool }: ShapeContext, store: GatewayStore, driver: Driver): Job[] {
+  return [
+    { name: 'calls', everyMs: CALLS_EVERY_MS, run: async () => driver.adopt(await store.abandonedCalls(env.CALL_OVERDUE, AT_ONCE)) },
+    {
+      name: 'sessions', everyMs: CALLS_EVERY_MS,
+      async run() {
+        for (const sessionId of await store.overdueSessions(SESSION_GRACE_MS, AT_ONCE)) await store.closeSession(sessionId, 'expired');
+      },
+    },
+    { name: 'fees', everyMs: CHORES_EVERY_MS, run: async () => void (await pool.query('SELECT ledger_fold_fees(10000)')) },
+    { name: 'keys', everyMs: KEYS_EVERY_MS, run: async () => void (await pool.query(`DELETE FROM idempotency WHERE created_at < now() - interval '${KEYS_KEPT}'`)) },
+  ];
+}

@@ -1,0 +1,71 @@
+/** Pipelines in this process: the store, the runner, the activities, and the job behind their workflows. */
+import { heartbeat, sleep } from '@temporalio/activity';
+import { createPipelineActivities } from '../activities/pipeline/activities.ts';
+import type { PipelineRow } from '../activities/pipeline/rows.ts';
+import { createPipelineRunner, type PipelineRunner } from '../activities/pipeline/run.ts';
+import { createPipelineStore, type PipelineStore } from '../activities/pipeline/store.ts';
+import { undoStep, type UndoDeps } from '../activities/pipeline/undo.ts';
+import type { PipelinePort } from '../domain/pipeline.ts';
+import { processId } from '../platform/random.ts';
+import type { GatewayShape } from './gateway-shape.ts';
+import type { Job } from './jobs.ts';
+import type { KindKeeper } from './keeper.ts';
+import { createPipelines, keptRowOf } from './pipeline.ts';
+import type { Shape, ShapeContext } from './shape.ts';
+
+export interface PipelineShape extends Shape {
+  readonly port: PipelinePort;
+}
+
+const SWEEP_EVERY_MS = 2_000;
+const AT_ONCE = 50;
+/** The longest pause between two tries of a compensation, and a little more. */
+const UNDOING_QUIET_MS = 15_000;
+
+/** @param gateway whose driver asks the sellers: a step is a call like any other. */
+export function createPipelineShape(context: ShapeContext, gateway: GatewayShape): PipelineShape {
+  const { env, log, metrics, pool, registry, outbound, signer, crash } = context;
+  const store = createPipelineStore({ pool, driver: processId, leaseMs: env.CALL_LEASE, feeOwner: env.PLATFORM_ADDRESS });
+  const runner = createPipelineRunner({ store, driver: gateway.driver, crash, log, metrics });
+  const keeper = context.keeper.of({ queue: 'pipeline', workflow: 'pipeline', read: async (ids) => (await store.rows(ids)).map(keptRowOf) });
+  const undo: UndoDeps = { store, outbound, signer, crash };
+  const activities = createPipelineActivities({ ...undo, runner, heartbeat, sleep, onMoved: (row) => keeper.moved(keptRowOf(row)) });
+  const port = createPipelines({
+    store, gatewayStore: gateway.store, runner, keeper, crash, log, metrics, offers: (type) => registry.catalogue.offers(type), checkEndpoint: (url) => outbound.checkUrl(url),
+    feeBps: env.PLATFORM_FEE_BPS, answerTimeoutMs: Math.max(1_000, env.REQUEST_TIMEOUT - 500),
+  });
+  return {
+    queue: 'pipeline', activities: { ...activities }, port, jobs: [keeper.job, staleJob(context, { store, runner, keeper, undo })],
+    drain: () => {
+      runner.stop();
+      return Promise.resolve();
+    },
+  };
+}
+
+interface JobDeps {
+  readonly store: PipelineStore;
+  readonly runner: PipelineRunner;
+  readonly keeper: KindKeeper;
+  readonly undo: UndoDeps;
+}
+
+/** The last line: a pipeline without a sign of life gets its workflow back, and goes on here whatever happened to Temporal. */
+function staleJob({ env, log }: ShapeContext, { store, runner, keeper, undo }: JobDeps): Job {
+  async function goOn(row: PipelineRow): Promise<void> {
+    keeper.moved(keptRowOf(row));
+    const { state } = await runner.resume(row.id, row.steps);
+    if (state !== 'undoing') return;
+    const steps = await store.steps(row.id);
+    for (const step of steps.filter((each) => each.undo_state === 'pending').reverse()) await undoStep(undo, row.id, step.step_index);
+  }
+
+  return {
+    name: 'pipelines', everyMs: SWEEP_EVERY_MS,
+    async run() {
+      const stale = await store.stale(env.CALL_OVERDUE, env.CALL_OVERDUE + UNDOING_QUIET_MS, AT_ONCE);
+      // Not waited for: a seller may take its time, and the next round finds the same pipelines only if nobody drives them.
+      for (const row of stale) void goOn(row).catch((error: unknown) => log.warn({ err: error, pipelineId: row.id }, 'A pipeline could not be brought to its end; the next round tries again.'));
+    },
+  };
+}

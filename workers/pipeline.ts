@@ -1,0 +1,215 @@
+/** Pipelines as the HTTP edge sees them: accepted in one statement, driven at once in this process, answered from their rows. */
+import { LRUCache } from 'lru-cache';
+import type { OpenCall } from '../activities/gateway/call.ts';
+import type { GatewayStore } from '../activities/gateway/store.ts';
+import { viewOf, type PipelineRow } from '../activities/pipeline/rows.ts';
+import type { PipelineRunner } from '../activities/pipeline/run.ts';
+import type { NewPipeline, NewStep, PipelineOpened, PipelineStore } from '../activities/pipeline/store.ts';
+import { isErrorCode, SuretyError, type ErrorCode } from '../domain/errors.ts';
+import type { Offer, Session } from '../domain/gateway.ts';
+import { formatMicros, micros, toUnits } from '../domain/money.ts';
+import { hasEnded, stepName, type Pipeline, type PipelinePort, type PipelineRequest } from '../domain/pipeline.ts';
+import type { Crash } from '../platform/crash.ts';
+import type { Logger } from '../platform/log.ts';
+import type { Metrics } from '../platform/metrics.ts';
+import { newId } from '../platform/random.ts';
+import { workflowIdFor } from '../workflows/contracts/ids.ts';
+import { choose, noService, refusals, within, type SessionTermsForCall } from './gateway-calls.ts';
+import type { KeptRow, KindKeeper } from './keeper.ts';
+
+export interface PipelineDeps {
+  readonly store: PipelineStore;
+  readonly gatewayStore: GatewayStore;
+  readonly runner: PipelineRunner;
+  readonly keeper: KindKeeper;
+  readonly offers: (serviceType: string) => readonly Offer[];
+  readonly checkEndpoint: (url: string) => Promise<unknown>;
+  readonly crash: Crash;
+  readonly log: Logger;
+  readonly metrics: Metrics;
+  readonly feeBps: number;
+  /** How long a request waits for its outcome. */
+  readonly answerTimeoutMs: number;
+}
+
+const POLL_MS_MIN = 10;
+const POLL_MS_MAX = 250;
+/** The money is where it stays before compensations are called: an answer waits for quick ones only. */
+const UNDO_PATIENCE_MS = 3_000;
+const OPEN_TRIES = 3;
+const SESSIONS_REMEMBERED = 5_000;
+
+export function createPipelines(deps: PipelineDeps): PipelinePort {
+  const { store, runner } = deps;
+  // Terms never change, so they need not be read again; whether the session is still open is decided by the statement that accepts.
+  const known = new LRUCache<string, Session>({ max: SESSIONS_REMEMBERED });
+
+  /** The session, if it is the caller's. What is left of its budget matters to one strategy only. Errors: not_found, forbidden. */
+  async function ownSession(agent: string, sessionId: string): Promise<Session> {
+    const remembered = known.get(sessionId);
+    const session = remembered !== undefined && remembered.strategy !== 'budget' ? remembered : await deps.gatewayStore.session(sessionId);
+    if (session === null) throw new SuretyError('not_found', 'There is no such session.');
+    if (session.agentAddress !== agent) throw new SuretyError('forbidden', 'The session belongs to somebody else.');
+    known.set(sessionId, session);
+    return session;
+  }
+
+  /** Drives it in this process without waiting for Temporal; the workflow is started beside it. */
+  async function headStart(pipeline: NewPipeline): Promise<PipelineRow | null> {
+    deps.crash.at('pipeline-opened');
+    void deps.keeper.beginSoon(keptRow(pipeline)).then(() => deps.crash.at('pipeline-started'));
+    const { id, sessionId, buyer } = pipeline;
+    const calls = pipeline.steps.map(({ callId, serviceType, paramsJson, candidates }): OpenCall =>
+      ({ id: callId, sessionId, buyer, serviceType, paramsJson, candidates, attempt: 0, takenOver: false }));
+    return runner.run({ id, calls }).catch((error: unknown) => {
+      deps.log.warn({ err: error, pipelineId: id }, 'A pipeline could not be driven further here; its workflow or the sweeper goes on.');
+      deps.metrics.backgroundError('pipeline');
+      return null;
+    });
+  }
+
+  /** The pipeline when it has ended, or as it stands when the time is up. */
+  async function outcome(id: string, deadlineMs: number, known: PipelineRow | null): Promise<Pipeline> {
+    if (known !== null && hasEnded(known.state)) return store.read(id, known);
+    let undoingSinceMs: number | null = null;
+    for (let pauseMs = POLL_MS_MIN; ; pauseMs = Math.min(POLL_MS_MAX, pauseMs * 2)) {
+      // Only the row while it goes on: answers of sellers may be large.
+      const [row] = await store.rows([id]);
+      if (row?.state === 'undoing') undoingSinceMs ??= Date.now();
+      const late = Date.now() + pauseMs > deadlineMs || (undoingSinceMs !== null && Date.now() - undoingSinceMs > UNDO_PATIENCE_MS);
+      if (row === undefined || hasEnded(row.state) || late) return store.read(id);
+      await new Promise((resolve) => setTimeout(resolve, pauseMs));
+    }
+  }
+
+  return {
+    async run(agent, tenantId, sessionId, request) {
+      const deadlineMs = Date.now() + deps.answerTimeoutMs;
+      const session = await ownSession(agent, sessionId);
+      // The same key in another session is another request.
+      const idempotency = request.idempotency === null ? null : { ...request.idempotency, requestHash: `${request.idempotency.requestHash}:${sessionId}` };
+      const opened = await open(deps, session, tenantId, { ...request, idempotency });
+      if (typeof opened === 'string') return { pipeline: await outcome(opened, deadlineMs, null), replayed: true };
+      const ended = await within(headStart(opened), deadlineMs - Date.now());
+      return { pipeline: await outcome(opened.id, deadlineMs, ended), replayed: false };
+    },
+
+    async cancel(agent, id) {
+      const row = await store.cancel(id, agent);
+      deps.keeper.moved(keptRowOf(row));
+      // Between two steps, nobody else might look for a while.
+      void runner.resume(id, row.steps).catch((error: unknown) => deps.log.warn({ err: error, pipelineId: id }, 'A cancelled pipeline could not be ended here; its workflow does.'));
+      return store.read(id);
+    },
+  };
+}
+
+/**
+ * Writes the pipeline, or finds the one that the same key has bought before: then its id. Where the budget does not allow the sellers
+ * that rank first, the cheapest of each step are taken. Errors: those of `PipelinePort.run`.
+ */
+async function open(deps: PipelineDeps, session: Session, tenantId: string | null, request: PipelineRequest): Promise<NewPipeline | string> {
+  const planned = await plan(deps, session, request).catch(async (error: unknown) => {
+    // What was bought once stays the answer of its key, even if nobody sells it any more.
+    const earlierId = error instanceof SuretyError && request.idempotency !== null ? await deps.store.earlier(session.agentAddress, request.idempotency) : null;
+    if (earlierId === null) throw error;
+    return earlierId;
+  });
+  if (typeof planned === 'string') return planned;
+  let steps = planned;
+  for (let tries = 1; ; tries += 1) {
+    const pipeline = newPipeline(deps, session, tenantId, request, steps);
+    const opened = await deps.store.open(pipeline).catch((error: unknown): never => {
+      // Nobody knows whether the commit came through. No seller has been asked, so whatever was reserved is given back.
+      if (error instanceof SuretyError && error.code === 'unavailable') void giveBack(deps, pipeline);
+      throw error;
+    });
+    if (opened.outcome === 'accepted') return pipeline;
+    if (opened.existingId !== null) return opened.existingId;
+    const thrifty = steps.map(cheapestFirst);
+    const fits = opened.outcome === 'budget_exceeded' && sumOf(thrifty) <= opened.remainingMicros && sumOf(thrifty) < sumOf(steps);
+    if (!fits || tries >= OPEN_TRIES) throw refusal(opened, thrifty);
+    steps = thrifty;
+  }
+}
+
+/** Until the database answers: the caller has been told that nothing happened. */
+async function giveBack({ store, gatewayStore }: PipelineDeps, { id, steps }: NewPipeline): Promise<void> {
+  const errorMessage = 'The platform could not confirm this pipeline, so it was not carried out.';
+  for (let tries = 0; tries < 240; tries += 1) {
+    try {
+      for (const { callId } of steps.slice(0, 1)) await gatewayStore.release({ id: callId, errorCode: 'unavailable', errorMessage, log: [] });
+      await store.finish(id);
+      return;
+    } catch (error) {
+      // It was never written.
+      if (error instanceof SuretyError && error.code === 'not_found') return;
+      await new Promise((resolve) => setTimeout(resolve, 250).unref());
+    }
+  }
+}
+
+/** Sellers and prices of every step, as they stay. Errors: no_service, which names the step; invalid_endpoint. */
+async function plan(deps: PipelineDeps, session: Session, request: PipelineRequest): Promise<NewStep[]> {
+  const terms: SessionTermsForCall = { ...session, usedMicros: session.spentMicros + session.reservedMicros };
+  const steps: NewStep[] = [];
+  for (const [step, { serviceType, paramsJson, refundable, compensation, ...wish }] of request.steps.entries()) {
+    const candidates = choose(deps, terms, { serviceType, ...wish });
+    if (candidates.length === 0) {
+      const refused = await noService({ store: deps.gatewayStore }, terms, { serviceType, ...wish });
+      throw new SuretyError('no_service', `${stepName(step, request.steps.length)}: ${refused.message}`, { body: { failedStep: step } });
+    }
+    if (compensation !== null) {
+      await deps.checkEndpoint(compensation.endpoint).catch((error: unknown): never => {
+        if (!(error instanceof SuretyError)) throw error;
+        throw new SuretyError(error.code, `${stepName(step, request.steps.length)}, compensation: ${error.message}`, { ...error.extras, details: [{ field: `steps.${step}.compensation.endpoint`, message: error.message }] });
+      });
+    }
+    steps.push({ callId: newId('call'), serviceType, paramsJson, candidates, refundable: refundable || request.allOrNothing, compensation });
+  }
+  return steps;
+}
+
+function newPipeline({ feeBps }: PipelineDeps, session: Session, tenantId: string | null, { allOrNothing, idempotency }: PipelineRequest, steps: readonly NewStep[]): NewPipeline {
+  const id = newId('pipeline');
+  return { id, sessionId: session.id, buyer: session.agentAddress, tenantId, workflowId: workflowIdFor('pipeline', id), allOrNothing, feeBps, steps, idempotency };
+}
+
+function priceOf({ candidates }: NewStep): bigint {
+  return BigInt(candidates[0]?.priceMicros ?? 0);
+}
+
+function sumOf(steps: readonly NewStep[]): bigint {
+  return steps.reduce((sum, step) => sum + priceOf(step), 0n);
+}
+
+function cheapestFirst(step: NewStep): NewStep {
+  return { ...step, candidates: step.candidates.toSorted((a, b) => Number(BigInt(a.priceMicros) - BigInt(b.priceMicros))) };
+}
+
+/** Why a pipeline was not accepted. `thrifty`: its steps with the cheapest sellers, for saying what it costs. */
+function refusal({ outcome, remainingMicros }: PipelineOpened, thrifty: readonly NewStep[]): SuretyError {
+  const code: ErrorCode = isErrorCode(outcome) ? outcome : 'internal_error';
+  if (code !== 'budget_exceeded') return new SuretyError(code, refusals[code] ?? 'The pipeline was refused.', code === 'rate_limited' ? { retryAfterSecs: 60 } : {});
+  const price = formatMicros(sumOf(thrifty));
+  const remaining = formatMicros(remainingMicros);
+  return new SuretyError(code, `The steps cost ${price} together, and ${remaining} of the session's budget is left.`, { body: { price, currency: 'USDC', remaining } });
+}
+
+type Kept = Pick<NewPipeline, 'id' | 'buyer' | 'tenantId'> & { readonly steps: number; readonly micros: bigint; readonly view: KeptRow['view'] };
+
+function kept({ id, buyer, tenantId, steps, micros: held, view }: Kept): KeptRow {
+  return {
+    id, view, buyer, seller: null, tenantId, summary: `Pipeline of ${steps} ${steps === 1 ? 'step' : 'steps'}, ${formatMicros(held)} USDC, for ${buyer}`,
+    amountUsd: toUnits(held).toNumber(), input: { steps },
+  };
+}
+
+function keptRow({ id, buyer, tenantId, steps }: NewPipeline): KeptRow {
+  return kept({ id, buyer, tenantId, steps: steps.length, micros: sumOf(steps), view: viewOf({ version: 1, state: 'running' }) });
+}
+
+/** The same from a row. */
+export function keptRowOf(row: PipelineRow): KeptRow {
+  return kept({ id: row.id, buyer: row.buyer, tenantId: row.tenant_id, steps: row.steps, micros: micros(row.held), view: viewOf(row) });
+}
