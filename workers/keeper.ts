@@ -2,11 +2,12 @@
  * Gives each kept payment (escrow, stream, …) its workflow, and tells the workflow where the row stands. The row is the truth and
  * never waits for Temporal: a notice in Postgres remembers what a workflow has still to hear, and the sweeper tells it later.
  */
-import { WorkflowNotFoundError, type Client } from '@temporalio/client';
+import { WorkflowExecutionAlreadyStartedError, WorkflowNotFoundError, type Client } from '@temporalio/client';
 import type pg from 'pg';
 import { createGroupCommit } from '../ledger/group-commit.ts';
 import type { Logger } from '../platform/log.ts';
 import type { Metrics } from '../platform/metrics.ts';
+import { createTokenBucket } from '../platform/token-bucket.ts';
 import { taskQueues, workflowIdFor, type TaskQueueName, type WorkflowKind } from '../workflows/contracts/ids.ts';
 import { movedSignal, type KeptPaymentInput, type PaymentView } from '../workflows/contracts/kept-payment.ts';
 import type { Job } from './jobs.ts';
@@ -93,36 +94,45 @@ interface Waiting {
   readonly timer: NodeJS.Timeout;
 }
 
-/** Whether the workflow heard of it. `absent`: there is none, and none is needed, because the payment has ended. */
-type Heard = 'told' | 'absent';
+/** The row as its workflow now knows it; null: there is no workflow, and none is needed, because the payment has ended. */
+type Heard = KeptRow | null;
 type Telling = (kind: KeptKind, row: KeptRow) => Promise<Heard>;
 
 /** The two ways in which a workflow hears of its payment. */
 function createMessages(deps: KeeperDeps): { readonly start: Telling; readonly signal: Telling } {
-  async function start({ queue, workflow }: KeptKind, { id, view, input: more, ...row }: KeptRow): Promise<Heard> {
-    const input: KeptPaymentInput = { ...more, id, view };
-    await deps.client.withDeadline(Date.now() + TEMPORAL_PATIENCE_MS, () => deps.client.workflow.start(workflow, {
-      workflowId: workflowIdFor(workflow, id), taskQueue: taskQueues[queue] + deps.queueSuffix, args: [input], requestEagerStart: true, workflowIdConflictPolicy: 'USE_EXISTING',
-      staticSummary: row.summary,
-      searchAttributes: {
-        Buyer: [row.buyer], PaymentState: [view.state], AmountUsd: [row.amountUsd],
-        ...(row.seller === null ? {} : { Seller: [row.seller] }), ...(row.tenantId === null ? {} : { Tenant: [row.tenantId] }),
-      },
-    }));
-    return 'told';
+  const inTime = <Result>(ask: () => Promise<Result>): Promise<Result> => deps.client.withDeadline(Date.now() + TEMPORAL_PATIENCE_MS, ask);
+
+  async function start(kind: KeptKind, row: KeptRow): Promise<Heard> {
+    const { queue, workflow } = kind;
+    const input: KeptPaymentInput = { ...row.input, id: row.id, view: row.view };
+    try {
+      await inTime(() => deps.client.workflow.start(workflow, {
+        workflowId: workflowIdFor(workflow, row.id), taskQueue: taskQueues[queue] + deps.queueSuffix, args: [input], requestEagerStart: true,
+        staticSummary: row.summary,
+        searchAttributes: {
+          Buyer: [row.buyer], PaymentState: [row.view.state], AmountUsd: [row.amountUsd],
+          ...(row.seller === null ? {} : { Seller: [row.seller] }), ...(row.tenantId === null ? {} : { Tenant: [row.tenantId] }),
+        },
+      }));
+    } catch (error) {
+      // A start that seemed to have failed has come through after all, perhaps with an older view than ours.
+      if (error instanceof WorkflowExecutionAlreadyStartedError) return signal(kind, row);
+      throw error;
+    }
+    return row;
   }
 
   async function signal(kind: KeptKind, row: KeptRow): Promise<Heard> {
     try {
       const handle = deps.client.workflow.getHandle(workflowIdFor(kind.workflow, row.id));
-      await deps.client.withDeadline(Date.now() + TEMPORAL_PATIENCE_MS, () => handle.signal(movedSignal, row.view));
-      return 'told';
+      await inTime(() => handle.signal(movedSignal, row.view));
+      return row;
     } catch (error) {
       if (!(error instanceof WorkflowNotFoundError)) throw error;
       // It has ended with the payment, or it was lost. A lost one is only needed while something is still to happen; whether that
       // is so the row says now: an operator's update may have ended the payment since this message was written.
       const [now] = row.view.ended ? [] : await kind.read([row.id]);
-      return now === undefined || now.view.ended ? 'absent' : start(kind, now);
+      return now === undefined || now.view.ended ? null : start(kind, now);
     }
   }
 
@@ -134,20 +144,6 @@ function patiently(told: Promise<void>): Promise<void> {
   return Promise.race([told, new Promise<void>((resolve) => setTimeout(resolve, START_PATIENCE_MS).unref())]);
 }
 
-/** A token bucket: true while there is one. */
-function createTokens(burst: number, perSec: number): () => boolean {
-  let tokens = burst;
-  let refilledAtMs = Date.now();
-  return () => {
-    const nowMs = Date.now();
-    tokens = Math.min(burst, tokens + ((nowMs - refilledAtMs) * perSec) / 1_000);
-    refilledAtMs = nowMs;
-    if (tokens < 1) return false;
-    tokens -= 1;
-    return true;
-  };
-}
-
 export function createKeeper(deps: KeeperDeps): Keeper {
   const { start, signal } = createMessages(deps);
   const forget = createGroupCommit<{ id: string; version: number }, void>({
@@ -157,7 +153,7 @@ export function createKeeper(deps: KeeperDeps): Keeper {
       return items.map(() => undefined);
     },
   });
-  const quiet = createTokens(AT_ONCE_BURST, AT_ONCE_PER_SEC);
+  const quiet = createTokenBucket({ burst: AT_ONCE_BURST, perSec: AT_ONCE_PER_SEC });
   const waiting = new Map<string, Waiting>();
   const telling = new Set<Promise<void>>();
 
@@ -167,7 +163,8 @@ export function createKeeper(deps: KeeperDeps): Keeper {
    */
   function tell(how: Telling, kind: KeptKind, row: KeptRow, absentIsTold = false): Promise<void> {
     const told = how(kind, row).then(async (heard) => {
-      if (heard === 'told' || absentIsTold) await forget({ id: row.id, version: row.view.version });
+      const known = heard ?? (absentIsTold ? row : null);
+      if (known !== null) await forget({ id: known.id, version: known.view.version });
     }).catch((error: unknown) => {
       deps.log.warn({ err: error, paymentId: row.id }, 'A workflow could not be told of its payment; the sweeper tries again.');
       deps.metrics.backgroundError('keeper');

@@ -4,6 +4,7 @@
  * workflow of its own at once.
  */
 import type { Logger } from '../platform/log.ts';
+import { createTokenBucket } from '../platform/token-bucket.ts';
 
 export interface PromiseOptions {
   /** Starts the workflow; rejects when Temporal does not answer. */
@@ -37,20 +38,10 @@ const ATTEMPTS_MAX = 30;
 
 export function createCallPromises(options: PromiseOptions): CallPromises {
   const { workflowsPerSec = 10, burst = 8, callsMax = 256 } = options;
-  let tokens = burst;
-  let refilledAtMs = Date.now();
+  const takeToken = createTokenBucket({ burst, perSec: workflowsPerSec });
   let current: Batch | null = null;
   let timer: NodeJS.Timeout | null = null;
   const starting = new Set<Promise<void>>();
-
-  const takeToken = (): boolean => {
-    const nowMs = Date.now();
-    tokens = Math.min(burst, tokens + ((nowMs - refilledAtMs) * workflowsPerSec) / 1_000);
-    refilledAtMs = nowMs;
-    if (tokens < 1) return false;
-    tokens -= 1;
-    return true;
-  };
 
   const send = async (batch: Batch): Promise<void> => {
     if (batch.unconfirmed > 0) await new Promise<void>((resolve) => (batch.whenConfirmed = resolve));

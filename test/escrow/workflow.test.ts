@@ -1,5 +1,8 @@
 /** The workflow behind an escrow, on a real Temporal: its clocks, its messages, and its absence. */
 import { WorkflowFailedError, WorkflowNotFoundError, WorkflowUpdateFailedError } from '@temporalio/client';
+import { createLog } from '../../platform/log.ts';
+import { createMetrics } from '../../platform/metrics.ts';
+import { createKeeper } from '../../workers/keeper.ts';
 import { deadlineIn, setStage, type EscrowStage } from '../support/escrows.ts';
 import { usdc } from '../support/market.ts';
 import { createPlatformSuite, eventually } from '../support/platform-suite.ts';
@@ -203,4 +206,16 @@ test('a workflow is not kept longer than its escrow', async () => {
   const id = await stage.anEscrowIn('released');
   await endOf(id);
   await expect(handleOf(id).signal('surety-dispute', { reason: 'too late' })).rejects.toThrow(WorkflowNotFoundError);
+});
+
+test('a workflow that began with an older view than its starter has is told the newer one', async () => {
+  const { temporal, db, queueSuffix } = platform();
+  const id = await stage.anEscrow();
+  await eventually(async () => expect(await viewOf(id)).toMatchObject({ state: 'pending', version: 1 }));
+  const keeper = createKeeper({ client: temporal.client, pool: db.pool, log: createLog('silent', 'test'), metrics: createMetrics({ runtime: false }), queueSuffix });
+  // As after a start that came through although its answer was lost.
+  const newer = { version: 2, state: 'disputed', ended: false, deadlineMs: Date.now() + 60_000 };
+  await keeper.of({ queue: 'escrow', workflow: 'escrow', read: () => Promise.resolve([]) })
+    .begin({ id, view: newer, summary: '', buyer: stage.cast.buyer.address, seller: null, tenantId: null, amountUsd: 1 });
+  await eventually(async () => expect(await viewOf(id)).toMatchObject({ state: 'disputed', version: 2 }));
 });

@@ -229,3 +229,18 @@ BEGIN
   INSERT INTO outbox (topic, ref) VALUES ('posting.reversed', v_new::text);
   RETURN v_new;
 END $$;
+
+-- Gives functions that run the same statements thousands of times a second, with arrays of one to 256 rows, their general plans. Left
+-- alone, Postgres plans nearly every statement anew, because a plan for one row looks cheaper than the general one; that planning
+-- cost more than the work (a settlement alone: 2.4 ms planned each time, 1.2 ms with the general plan). The general plan must not be
+-- a scan, which it would be as long as the tables are empty.
+CREATE PROCEDURE plan_once(VARIADIC p_functions regprocedure[]) LANGUAGE plpgsql AS $$
+DECLARE f regprocedure;
+BEGIN
+  FOREACH f IN ARRAY p_functions LOOP
+    EXECUTE format('ALTER FUNCTION %s SET plan_cache_mode = force_generic_plan', f);
+    EXECUTE format('ALTER FUNCTION %s SET enable_seqscan = off', f);
+    EXECUTE format('ALTER FUNCTION %s SET enable_hashjoin = off', f);
+    EXECUTE format('ALTER FUNCTION %s SET enable_mergejoin = off', f);
+  END LOOP;
+END $$;

@@ -43,7 +43,9 @@ CREATE TABLE gateway_call (
   attempt         integer NOT NULL DEFAULT 0,
   attempts        jsonb NOT NULL DEFAULT '[]',
   idempotency_key text,
-  state           text NOT NULL DEFAULT 'accepted' CHECK (state IN ('accepted', 'settled', 'released', 'refused')),
+  -- planned: a step of a pipeline that waits for those before it. delivered: the answer of a refundable step is there, its price is
+  -- kept until the pipeline ends.
+  state           text NOT NULL DEFAULT 'accepted' CHECK (state IN ('planned', 'accepted', 'delivered', 'settled', 'released', 'refused')),
   -- Price of the current candidate; what a settlement moves. Nobody can settle for another amount.
   reserved        bigint NOT NULL DEFAULT 0,
   price           bigint NOT NULL DEFAULT 0,
@@ -62,11 +64,22 @@ CREATE TABLE gateway_call (
   lease_until     timestamptz,
   drives          integer NOT NULL DEFAULT 1,
   workflow_id     text,
+  -- The pipeline it is a step of, and which.
+  pipeline_id     text,
+  step_index      integer,
+  -- Not paid before its pipeline has ended well.
+  refundable      boolean NOT NULL DEFAULT false,
+  -- How to undo the step: {endpoint, params} as JSON text. Written with the plan, before any seller is asked.
+  compensation    text,
+  undo_state      text CHECK (undo_state IN ('registered', 'pending', 'done', 'failed', 'not_needed')),
+  undo_attempts   integer NOT NULL DEFAULT 0,
+  undo_error      text,
   accepted_at     timestamptz NOT NULL DEFAULT now(),
   finished_at     timestamptz
 ) WITH (fillfactor = 70);
 CREATE INDEX gateway_call_by_session ON gateway_call (session_id, accepted_at DESC, id DESC);
 CREATE INDEX gateway_call_open ON gateway_call (lease_until) WHERE state = 'accepted';
+CREATE UNIQUE INDEX gateway_call_step ON gateway_call (pipeline_id, step_index) WHERE pipeline_id IS NOT NULL;
 
 -- Holds the whole budget and opens the session, in one step. With an idempotency key the answer is kept with it.
 -- Raises insufficient_balance, idempotency_mismatch; answers the earlier session's id and stored answer for a repeated key.
@@ -186,21 +199,23 @@ END $$;
 CREATE TYPE gateway_delivery_item AS (pos integer, id text, attempt integer, http_status integer, response text, latency_ms integer, log jsonb);
 
 -- Settles delivered calls, many at once: the reserved price goes from the session's hold to the seller, the row keeps the answer.
--- outcome: settled, or the state that was there before (settled again → already_settled, released), or superseded when another
+-- A refundable step of a pipeline keeps answer and reservation until its pipeline ends: outcome delivered.
+-- outcome: settled, delivered, or the state that was there before (settled again → already_settled, released), or superseded when another
 -- driver has moved on to another seller.
 CREATE FUNCTION gateway_settle(p json, p_fee_owner text)
 RETURNS TABLE (pos integer, outcome text, spent bigint, remaining bigint, request_count integer) LANGUAGE plpgsql AS $$
 DECLARE
   v_items gateway_delivery_item[]; r record; v_ids text[] := '{}'; v_sessions text[] := '{}'; v_sellers text[] := '{}'; v_prices bigint[] := '{}';
-  v_fees bigint[] := '{}'; v_pos integer[] := '{}'; v_seen text := ''; v_single text[];
+  v_fees bigint[] := '{}'; v_pos integer[] := '{}'; v_seen text := ''; v_single text[]; v_kept integer[] := '{}';
 BEGIN
   SELECT array_agg(x) INTO v_items FROM json_populate_recordset(NULL::gateway_delivery_item, p) x;
   FOR r IN
-    SELECT x.pos, x.attempt AS asked, c.id, c.state, c.attempt, c.session_id, c.seller, c.reserved, c.fee_bps
+    SELECT x.pos, x.attempt AS asked, c.id, c.state, c.attempt, c.session_id, c.seller, c.reserved, c.fee_bps, c.refundable
       FROM unnest(v_items) x JOIN gateway_call c ON c.id = x.id ORDER BY c.id FOR NO KEY UPDATE OF c
   LOOP
     IF r.state = 'accepted' AND r.attempt = r.asked AND r.id <> v_seen THEN
       v_seen := r.id;
+      IF r.refundable THEN v_kept := v_kept || r.pos; CONTINUE; END IF;
       v_pos := v_pos || r.pos; v_ids := v_ids || r.id; v_sessions := v_sessions || r.session_id; v_sellers := v_sellers || r.seller;
       v_prices := v_prices || r.reserved; v_fees := v_fees || r.reserved * r.fee_bps / 10000;
     ELSE
@@ -208,6 +223,14 @@ BEGIN
       RETURN NEXT;
     END IF;
   END LOOP;
+  IF cardinality(v_kept) > 0 THEN
+    UPDATE gateway_call c SET state = 'delivered', http_status = x.http_status, response = x.response, latency_ms = x.latency_ms, attempts = c.attempts || x.log,
+           finished_at = clock_timestamp(), lease_until = NULL
+      FROM unnest(v_items) x WHERE c.id = x.id AND x.pos = ANY (v_kept);
+    INSERT INTO outbox (topic, ref) SELECT 'call.delivered', x.id FROM unnest(v_items) x WHERE x.pos = ANY (v_kept);
+    RETURN QUERY SELECT x.pos, 'delivered'::text, s.spent, s.max_total - s.spent - s.reserved, s.request_count
+      FROM unnest(v_items) x JOIN gateway_call c ON c.id = x.id JOIN gateway_session s ON s.id = c.session_id WHERE x.pos = ANY (v_kept);
+  END IF;
   IF cardinality(v_ids) = 0 THEN RETURN; END IF;
 
   UPDATE gateway_call c SET state = 'settled', price = c.reserved, fee = c.reserved * c.fee_bps / 10000, reserved = 0, http_status = x.http_status,

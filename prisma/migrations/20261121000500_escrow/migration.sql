@@ -251,14 +251,4 @@ BEGIN
   RETURN e;
 END $$;
 
--- For the reason see the end of the call_once migration.
-DO $$
-DECLARE f text;
-BEGIN
-  FOREACH f IN ARRAY ARRAY['escrow_create(json)', 'escrow_step(text, text, text, text, jsonb, text, text)', 'escrow_look(text)'] LOOP
-    EXECUTE format('ALTER FUNCTION %s SET plan_cache_mode = force_generic_plan', f);
-    EXECUTE format('ALTER FUNCTION %s SET enable_seqscan = off', f);
-    EXECUTE format('ALTER FUNCTION %s SET enable_hashjoin = off', f);
-    EXECUTE format('ALTER FUNCTION %s SET enable_mergejoin = off', f);
-  END LOOP;
-END $$;
+CALL plan_once('escrow_create(json)', 'escrow_step(text, text, text, text, jsonb, text, text)', 'escrow_look(text)');

@@ -153,15 +153,5 @@ BEGIN
   RETURN multistep_answer(p_id, false);
 END $$;
 
--- Quick statements that run often: see the end of the call_once migration.
-DO $$
-DECLARE f text;
-BEGIN
-  FOREACH f IN ARRAY ARRAY['multistep_create(json, text, text)', 'multistep_confirm_step(text, text, bigint, text, bigint, text, text)', 'multistep_refund(text, text, text, text)',
-                           'multistep_look(text)'] LOOP
-    EXECUTE format('ALTER FUNCTION %s SET plan_cache_mode = force_generic_plan', f);
-    EXECUTE format('ALTER FUNCTION %s SET enable_seqscan = off', f);
-    EXECUTE format('ALTER FUNCTION %s SET enable_hashjoin = off', f);
-    EXECUTE format('ALTER FUNCTION %s SET enable_mergejoin = off', f);
-  END LOOP;
-END $$;
+CALL plan_once('multistep_create(json, text, text)', 'multistep_confirm_step(text, text, bigint, text, bigint, text, text)',
+               'multistep_refund(text, text, text, text)', 'multistep_look(text)');

@@ -284,16 +284,7 @@ BEGIN
   RETURN NEXT s;
 END $$;
 
--- See the end of the call_once migration for the reason.
-DO $$
-DECLARE f text;
-BEGIN
-  FOREACH f IN ARRAY ARRAY['stream_tick_many(text[], text[], integer[], bigint[], text[], text[], text[])', 'stream_tick_batch(text, text, integer, integer, bigint[], text[], text, text)',
-                           'stream_open(text, text, text, text, text, bigint, bigint, bigint, text, text, text)', 'stream_close(text, text, text, text, text)',
-                           'stream_top_up(text, text, bigint, bigint, text, text)', 'stream_look(text)'] LOOP
-    EXECUTE format('ALTER FUNCTION %s SET plan_cache_mode = force_generic_plan', f);
-    EXECUTE format('ALTER FUNCTION %s SET enable_seqscan = off', f);
-    EXECUTE format('ALTER FUNCTION %s SET enable_hashjoin = off', f);
-    EXECUTE format('ALTER FUNCTION %s SET enable_mergejoin = off', f);
-  END LOOP;
-END $$;
+CALL plan_once('stream_tick_many(text[], text[], integer[], bigint[], text[], text[], text[])',
+               'stream_tick_batch(text, text, integer, integer, bigint[], text[], text, text)',
+               'stream_open(text, text, text, text, text, bigint, bigint, bigint, text, text, text)',
+               'stream_close(text, text, text, text, text)', 'stream_top_up(text, text, bigint, bigint, text, text)', 'stream_look(text)');

@@ -30,74 +30,6 @@ CREATE TABLE pipeline (
 CREATE INDEX pipeline_by_buyer ON pipeline (buyer, created_at DESC, id DESC);
 CREATE INDEX pipeline_open ON pipeline (updated_at) WHERE ended_at IS NULL;
 
--- planned: waits for the steps before it. delivered: the answer is there, the price is kept until the pipeline ends (refundable steps).
-ALTER TABLE gateway_call DROP CONSTRAINT gateway_call_state_check;
-ALTER TABLE gateway_call ADD CONSTRAINT gateway_call_state_check CHECK (state IN ('planned', 'accepted', 'delivered', 'settled', 'released', 'refused'));
-ALTER TABLE gateway_call
-  ADD COLUMN pipeline_id   text,
-  ADD COLUMN step_index    integer,
-  ADD COLUMN refundable    boolean NOT NULL DEFAULT false,
-  -- How to undo the step: {endpoint, params} as JSON text. Written with the plan, before any seller is asked.
-  ADD COLUMN compensation  text,
-  ADD COLUMN undo_state    text CHECK (undo_state IN ('registered', 'pending', 'done', 'failed', 'not_needed')),
-  ADD COLUMN undo_attempts integer NOT NULL DEFAULT 0,
-  ADD COLUMN undo_error    text;
-CREATE UNIQUE INDEX gateway_call_step ON gateway_call (pipeline_id, step_index) WHERE pipeline_id IS NOT NULL;
-
--- Settles delivered calls, many at once: the reserved price goes from the session's hold to the seller, the row keeps the answer.
--- A refundable step of a pipeline keeps answer and reservation until its pipeline ends: outcome delivered.
--- outcome: settled, delivered, or the state that was there before (settled again → already_settled, released), or superseded when another
--- driver has moved on to another seller.
-CREATE OR REPLACE FUNCTION gateway_settle(p json, p_fee_owner text)
-RETURNS TABLE (pos integer, outcome text, spent bigint, remaining bigint, request_count integer) LANGUAGE plpgsql AS $$
-DECLARE
-  v_items gateway_delivery_item[]; r record; v_ids text[] := '{}'; v_sessions text[] := '{}'; v_sellers text[] := '{}'; v_prices bigint[] := '{}';
-  v_fees bigint[] := '{}'; v_pos integer[] := '{}'; v_seen text := ''; v_single text[];
-  v_kept integer[] := '{}';
-BEGIN
-  SELECT array_agg(x) INTO v_items FROM json_populate_recordset(NULL::gateway_delivery_item, p) x;
-  FOR r IN
-    SELECT x.pos, x.attempt AS asked, c.id, c.state, c.attempt, c.session_id, c.seller, c.reserved, c.fee_bps, c.refundable
-      FROM unnest(v_items) x JOIN gateway_call c ON c.id = x.id ORDER BY c.id FOR NO KEY UPDATE OF c
-  LOOP
-    IF r.state = 'accepted' AND r.attempt = r.asked AND r.id <> v_seen THEN
-      v_seen := r.id;
-      IF r.refundable THEN v_kept := v_kept || r.pos; CONTINUE; END IF;
-      v_pos := v_pos || r.pos; v_ids := v_ids || r.id; v_sessions := v_sessions || r.session_id; v_sellers := v_sellers || r.seller;
-      v_prices := v_prices || r.reserved; v_fees := v_fees || r.reserved * r.fee_bps / 10000;
-    ELSE
-      pos := r.pos; outcome := CASE WHEN r.state = 'accepted' AND r.id <> v_seen THEN 'superseded' WHEN r.state = 'released' THEN 'released' ELSE 'already_settled' END;
-      RETURN NEXT;
-    END IF;
-  END LOOP;
-  IF cardinality(v_kept) > 0 THEN
-    UPDATE gateway_call c SET state = 'delivered', http_status = x.http_status, response = x.response, latency_ms = x.latency_ms, attempts = c.attempts || x.log,
-           finished_at = clock_timestamp(), lease_until = NULL
-      FROM unnest(v_items) x WHERE c.id = x.id AND x.pos = ANY (v_kept);
-    INSERT INTO outbox (topic, ref) SELECT 'call.delivered', x.id FROM unnest(v_items) x WHERE x.pos = ANY (v_kept);
-    RETURN QUERY SELECT x.pos, 'delivered'::text, s.spent, s.max_total - s.spent - s.reserved, s.request_count
-      FROM unnest(v_items) x JOIN gateway_call c ON c.id = x.id JOIN gateway_session s ON s.id = c.session_id WHERE x.pos = ANY (v_kept);
-  END IF;
-  IF cardinality(v_ids) = 0 THEN RETURN; END IF;
-
-  UPDATE gateway_call c SET state = 'settled', price = c.reserved, fee = c.reserved * c.fee_bps / 10000, reserved = 0, http_status = x.http_status,
-         response = x.response, latency_ms = x.latency_ms, attempts = c.attempts || x.log, finished_at = clock_timestamp(), lease_until = NULL
-    FROM unnest(v_items) x WHERE c.id = x.id AND x.pos = ANY (v_pos);
-  PERFORM 1 FROM gateway_session s WHERE s.id = ANY (v_sessions) ORDER BY s.id FOR NO KEY UPDATE;
-  WITH ended AS (
-    UPDATE gateway_session s SET spent = s.spent + d.price, reserved = s.reserved - d.price, request_count = s.request_count + d.calls, updated_at = clock_timestamp(),
-           status = CASE WHEN s.single_call THEN 'closed' ELSE s.status END, closed_at = CASE WHEN s.single_call THEN clock_timestamp() ELSE s.closed_at END
-      FROM (SELECT u.session_id, sum(u.price)::bigint AS price, count(*)::integer AS calls FROM unnest(v_sessions, v_prices) AS u(session_id, price) GROUP BY u.session_id) d
-     WHERE s.id = d.session_id RETURNING s.id, s.single_call
-  ) SELECT array_agg(ended.id ORDER BY ended.id) INTO v_single FROM ended WHERE ended.single_call;
-  PERFORM ledger_capture(v_sessions, v_ids, v_sellers, v_prices, v_fees, p_fee_owner);
-  -- The hold of a single call ends with it; what a cheaper seller left goes back.
-  IF v_single IS NOT NULL THEN PERFORM ledger_close_hold(u.id, 0) FROM unnest(v_single) AS u(id); END IF;
-  INSERT INTO outbox (topic, ref) SELECT 'call.settled', u.id FROM unnest(v_ids) AS u(id);
-  RETURN QUERY SELECT u.pos, 'settled'::text, s.spent, s.max_total - s.spent - s.reserved, s.request_count
-    FROM unnest(v_pos, v_sessions) AS u(pos, session_id) JOIN gateway_session s ON s.id = u.session_id;
-END $$;
-
 -- Accepts a pipeline: writes it with all its steps and reserves the sum of their prices. The first step is accepted at once, for the
 -- process that asks. outcome: accepted, replay (same key and request: existing_id), or the code of the refusal, which frees the key.
 -- Raises idempotency_mismatch.
@@ -257,16 +189,6 @@ BEGIN
   RETURN NEXT v;
 END $$;
 
--- As in the migration call_once: general plans, and no scans of tables that are small today.
-DO $$
-DECLARE f text;
-BEGIN
-  FOREACH f IN ARRAY ARRAY['gateway_settle(json, text)', 'pipeline_open(json, text, integer)', 'pipeline_start_step(text, integer, text, text, integer)', 'pipeline_pay(text, text, text)',
-                           'pipeline_give_back(text, text, boolean)', 'pipeline_finish(text, text, integer, text)', 'pipeline_cancel(text, text)',
-                           'pipeline_note_undo(text, integer, boolean, boolean, text)'] LOOP
-    EXECUTE format('ALTER FUNCTION %s SET plan_cache_mode = force_generic_plan', f);
-    EXECUTE format('ALTER FUNCTION %s SET enable_seqscan = off', f);
-    EXECUTE format('ALTER FUNCTION %s SET enable_hashjoin = off', f);
-    EXECUTE format('ALTER FUNCTION %s SET enable_mergejoin = off', f);
-  END LOOP;
-END $$;
+CALL plan_once('pipeline_open(json, text, integer)', 'pipeline_start_step(text, integer, text, text, integer)',
+               'pipeline_pay(text, text, text)', 'pipeline_give_back(text, text, boolean)', 'pipeline_finish(text, text, integer, text)',
+               'pipeline_cancel(text, text)', 'pipeline_note_undo(text, integer, boolean, boolean, text)');
