@@ -26,7 +26,7 @@ const UNDOING_QUIET_MS = 15_000;
 export function createPipelineShape(context: ShapeContext, gateway: GatewayShape): PipelineShape {
   const { env, log, metrics, pool, registry, outbound, signer, crash } = context;
   const store = createPipelineStore({ pool, driver: processId, leaseMs: env.CALL_LEASE, feeOwner: env.PLATFORM_ADDRESS });
-  const runner = createPipelineRunner({ store, driver: gateway.driver, crash, log, metrics });
+  const runner = createPipelineRunner({ store, driver: gateway.driver, crash });
   const keeper = context.keeper.of({ queue: 'pipeline', workflow: 'pipeline', read: async (ids) => (await store.rows(ids)).map(keptRowOf) });
   const undo: UndoDeps = { store, outbound, signer, crash };
   const activities = createPipelineActivities({ ...undo, runner, heartbeat, sleep, onMoved: (row) => keeper.moved(keptRowOf(row)) });

@@ -7,7 +7,7 @@ import type { Logger } from '../../platform/log.ts';
 import type { Metrics } from '../../platform/metrics.ts';
 import type { CallEnd, Candidate, OpenCall } from './call.ts';
 import { forward, type Forwarded, type ForwardDeps } from './forward.ts';
-import type { AttemptLog, GatewayStore } from './store.ts';
+import type { AttemptLog, Delivery, GatewayStore, Settled } from './store.ts';
 
 export interface DriveDeps extends ForwardDeps {
   readonly store: GatewayStore;
@@ -19,9 +19,12 @@ export interface DriveDeps extends ForwardDeps {
   readonly leaseMs: number;
 }
 
+/** Writes a delivery down; `settle` is how that is done for a call that stands alone. May be asked again after a loss of the database. */
+export type OnDelivery = (delivery: Delivery, settle: GatewayStore['settle']) => Promise<Settled>;
+
 export interface Driver {
   /** Drives a call that this process has accepted or taken over; joins a drive under way. Never rejects. */
-  drive(call: OpenCall): Promise<CallEnd>;
+  drive(call: OpenCall, onDelivery?: OnDelivery): Promise<CallEnd>;
   /** The drive of this call in this process, if there is one. */
   underWay(callId: string): Promise<CallEnd> | undefined;
   /** Takes over what nobody drives and drives it. */
@@ -54,10 +57,11 @@ export function createDriver(deps: DriveDeps): Driver {
     });
   }
 
-  function drive(call: OpenCall): Promise<CallEnd> {
+  function drive(call: OpenCall, onDelivery?: OnDelivery): Promise<CallEnd> {
     const known = drives.get(call.id);
     if (known !== undefined) return known.end;
-    const end = driveToEnd(deps, call)
+    const { store } = deps;
+    const end = driveToEnd(onDelivery === undefined ? deps : { ...deps, store: { ...store, settle: (delivery) => onDelivery(delivery, store.settle) } }, call)
       .catch((error: unknown): CallEnd => {
         deps.log.error({ err: error, callId: call.id }, 'A call could not be ended here; the sweeper will try again.');
         deps.metrics.backgroundError('drive');

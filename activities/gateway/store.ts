@@ -105,7 +105,7 @@ function hotSteps(query: Query, { driver, leaseMs, feeOwner, metrics }: StoreOpt
 
   return {
     accept: grouped('accept', 'SELECT * FROM gateway_accept($1, $2, $3)', [driver, leaseMs], callJson, toAccepted),
-    settle: grouped('settle', 'SELECT * FROM gateway_settle($1, $2)', [feeOwner], deliveryJson, toSettled),
+    settle: grouped<Delivery, SettleRow & { pos: number }, Settled>('settle', 'SELECT * FROM gateway_settle($1, $2)', [feeOwner], deliveryJson, toSettled),
     release: grouped('release', 'SELECT * FROM gateway_release($1)', [], givenUpJson, (row: ReleaseRow | undefined): Released => row?.outcome ?? 'missing'),
   };
 }
@@ -220,7 +220,7 @@ SELECT c.id, c.session_id, c.buyer, c.state, c.price, c.seller, c.service_id, c.
 
 interface ReleaseRow extends pg.QueryResultRow { pos: number; outcome: Released }
 interface AcceptRow extends pg.QueryResultRow { pos: number; outcome: string; existing_id: string | null; remaining: string | null }
-interface SettleRow extends pg.QueryResultRow { pos: number; outcome: Settled['outcome']; spent: string; remaining: string; request_count: number }
+export interface SettleRow extends pg.QueryResultRow { outcome: Settled['outcome']; spent: string; remaining: string; request_count: number }
 interface CallRow extends pg.QueryResultRow {
   id: string; session_id: string; buyer: string; service_type: string; params: string; candidates: Candidate[]; attempt: number; drives: number; workflow_id: string | null;
 }
@@ -250,13 +250,15 @@ function toAccepted(row: AcceptRow | undefined): Accepted {
   return { outcome: row?.outcome ?? 'not_found', existingId: row?.existing_id ?? null, remainingMicros: BigInt(row?.remaining ?? 0) };
 }
 
-function toSettled(row: SettleRow | undefined): Settled {
+/** What a settlement has answered. */
+export function toSettled(row: SettleRow | undefined): Settled {
   return {
     outcome: row?.outcome ?? 'missing', spentMicros: BigInt(row?.spent ?? 0), remainingMicros: BigInt(row?.remaining ?? 0), requestCount: row?.request_count ?? 0,
   };
 }
 
-function deliveryJson({ id, attempt, httpStatus, responseJson, latencyMs, log }: Delivery, pos: number): object {
+/** A delivery as `gateway_settle` reads it. */
+export function deliveryJson({ id, attempt, httpStatus, responseJson, latencyMs, log }: Delivery, pos: number): object {
   return { pos, id, attempt, http_status: httpStatus, response: responseJson, latency_ms: latencyMs, log };
 }
 

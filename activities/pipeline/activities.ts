@@ -1,8 +1,9 @@
 /** What the workflow of a pipeline may have done. One effect each, idempotent by pipeline and step. */
 import { SuretyError } from '../../domain/errors.ts';
 import type { Crash } from '../../platform/crash.ts';
-import type { PipelineRunner, StepEnd } from './run.ts';
+import type { PipelineRunner } from './run.ts';
 import { viewOf, type PipelineRow, type PipelineView } from './rows.ts';
+import type { StepEnd } from './step.ts';
 import type { PipelineStore } from './store.ts';
 import { undoStep, type UndoDeps } from './undo.ts';
 

@@ -4,17 +4,10 @@
  */
 import { LRUCache } from 'lru-cache';
 import { SuretyError } from '../../domain/errors.ts';
-import { fillPrevious } from '../../domain/prev.ts';
 import type { Crash } from '../../platform/crash.ts';
-import type { Logger } from '../../platform/log.ts';
-import type { Metrics } from '../../platform/metrics.ts';
 import type { OpenCall } from '../gateway/call.ts';
-import type { Driver } from '../gateway/drive.ts';
-import { openCallOf, type PipelineRow, type StepRow } from './rows.ts';
-import type { PipelineStore } from './store.ts';
-
-/** How a step ended: it delivered (with this answer; undefined: it is in the row), it was given up, or it never began because the pipeline goes no further. */
-export type StepEnd = { readonly tag: 'delivered'; readonly responseJson: string | null | undefined } | { readonly tag: 'given_up' } | { readonly tag: 'stopped' };
+import { openCallOf, type PipelineRow } from './rows.ts';
+import { createStepper, endOf, follow, type StepDeps, type StepEnd } from './step.ts';
 
 /** What the head start knows of a pipeline it has just written: nothing needs to be read again. */
 export interface OpenPipeline {
@@ -35,16 +28,6 @@ export interface PipelineRunner {
   stop(): void;
 }
 
-export interface RunDeps {
-  readonly store: PipelineStore;
-  readonly driver: Driver;
-  readonly crash: Crash;
-  readonly log: Logger;
-  readonly metrics: Metrics;
-}
-
-const POLL_MS_MIN = 20;
-const POLL_MS_MAX = 500;
 /** A workflow that asks a moment later hears of a quick step without a question to the database. */
 const ENDS_REMEMBERED = 5_000;
 
@@ -70,39 +53,18 @@ function createJoiner(crash: Crash): (id: string, step: number, begin: () => Pro
   };
 }
 
-export function createPipelineRunner(deps: RunDeps): PipelineRunner {
+export function createPipelineRunner(deps: StepDeps): PipelineRunner {
   const { store, crash } = deps;
   const joined = createJoiner(crash);
   let stopped = false;
-
-  const refuseWhenStopped = (): void => {
-    if (stopped) throw new SuretyError('draining', 'This process is stopping; another one goes on with the pipeline.');
-  };
-
-  /** @param known answer of the step before; undefined: to be read. */
-  async function begin(call: OpenCall, id: string, step: number, known: string | null | undefined): Promise<StepEnd> {
-    refuseWhenStopped();
-    const previousJson = known === undefined && step > 0 ? (await store.step(id, step - 1))?.response : known;
-    const filled = fillPrevious(call.paramsJson, previousJson ?? null);
-    if (!filled.ok) {
-      await store.finish(id, { step, message: filled.reason });
-      return { tag: 'given_up' };
-    }
-    const outcome = await store.startStep(id, step, filled.json);
-    crash.at('step-started');
-    switch (outcome) {
-      case 'started': return drive(deps, { ...call, paramsJson: filled.json }, id, step);
-      case 'stopped': return { tag: 'stopped' };
-      case 'elsewhere': return follow(deps, id, step);
-    }
-  }
+  const { begin, drive } = createStepper(deps, () => stopped);
 
   async function step(id: string, index: number): Promise<StepEnd> {
     return joined(id, index, async () => {
       const row = await store.step(id, index);
       if (row === null) throw new SuretyError('not_found', 'There is no such step.');
       if (row.state !== 'planned') return endOf(row) ?? follow(deps, id, index);
-      return begin(openCallOf(row), id, index, undefined);
+      return begin(openCallOf(row), { id, step: index, calls: null }, undefined);
     });
   }
 
@@ -116,13 +78,21 @@ export function createPipelineRunner(deps: RunDeps): PipelineRunner {
   return {
     step, finish,
     async run({ id, calls }) {
-      let previousJson: string | null | undefined;
+      let last: Promise<StepEnd> = Promise.resolve({ tag: 'delivered', responseJson: null, ...(calls[0] === undefined ? {} : { begun: calls[0] }) });
+      // Claimed before any of them begins: the statement that pays one begins the next, and nobody in this process may think it abandoned.
       for (const [index, call] of calls.entries()) {
-        const end: StepEnd = await joined(id, index, () => (index === 0 ? drive(deps, call, id, index) : begin(call, id, index, previousJson)));
-        if (end.tag !== 'delivered') break;
-        previousJson = end.responseJson;
+        const before = last;
+        const place = { id, step: index, calls };
+        last = joined(id, index, async () => {
+          const end = await before;
+          if (end.tag !== 'delivered') return { tag: 'stopped' };
+          return end.begun === undefined ? begin(call, place, end.responseJson) : drive(end.begun, place);
+        });
+        // Whoever waits for the last hears of the first that failed.
+        last.catch(() => undefined);
       }
-      return finish(id);
+      const end = await last;
+      return (end.tag === 'delivered' ? end.ended : undefined) ?? finish(id);
     },
     async resume(id, steps) {
       for (let index = 0; index < steps; index += 1) if ((await step(id, index)).tag !== 'delivered') break;
@@ -132,37 +102,4 @@ export function createPipelineRunner(deps: RunDeps): PipelineRunner {
       stopped = true;
     },
   };
-}
-
-/** A step that was begun by this process. */
-async function drive(deps: RunDeps, call: OpenCall, id: string, step: number): Promise<StepEnd> {
-  const end = await deps.driver.drive(call);
-  switch (end.tag) {
-    case 'settled': case 'delivered': return { tag: 'delivered', responseJson: end.responseJson };
-    case 'released': return { tag: 'given_up' };
-    case 'elsewhere': return follow(deps, id, step);
-  }
-}
-
-/** A step that somebody else has begun, or whose driver is gone: waits for its end, and takes it over where nobody is at it. */
-async function follow({ driver, store }: RunDeps, id: string, step: number): Promise<StepEnd> {
-  for (let pauseMs = POLL_MS_MIN; ; pauseMs = Math.min(POLL_MS_MAX, pauseMs * 2)) {
-    const row = await store.step(id, step);
-    if (row === null) throw new SuretyError('not_found', 'There is no such step.');
-    if (row.state === 'planned') return { tag: 'stopped' };
-    const end = endOf(row);
-    if (end !== null) return end;
-    await driver.adopt([row.id]);
-    const here: Promise<unknown> | undefined = driver.underWay(row.id);
-    await (here ?? new Promise((resolve) => setTimeout(resolve, pauseMs)));
-  }
-}
-
-/** Null while its seller is at work. */
-function endOf({ state, response }: StepRow): StepEnd | null {
-  switch (state) {
-    case 'settled': case 'delivered': return { tag: 'delivered', responseJson: response };
-    case 'released': return { tag: 'given_up' };
-    case 'accepted': case 'planned': return null;
-  }
 }

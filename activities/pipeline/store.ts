@@ -5,7 +5,7 @@ import type { IdempotencyClaim } from '../../domain/gateway.ts';
 import type { Compensation, Pipeline } from '../../domain/pipeline.ts';
 import { withSqlErrors } from '../../ledger/sql-errors.ts';
 import type { Candidate } from '../gateway/call.ts';
-import { plain } from '../gateway/store.ts';
+import { deliveryJson, plain, toSettled, type Delivery, type Settled, type SettleRow } from '../gateway/store.ts';
 import { pipelineOf, writeCompensation, type BudgetRow, type PipelineRow, type StepRow } from './rows.ts';
 
 /** A step with its sellers, chosen and priced. */
@@ -38,6 +38,13 @@ export interface PipelineOpened {
 }
 
 export type StartOutcome = 'started' | 'stopped' | 'elsewhere';
+
+/** What came of a delivered step: its settlement, and either how the next one began or the pipeline that has ended. */
+export interface Passed {
+  readonly settled: Settled;
+  readonly next: StartOutcome | null;
+  readonly ended: PipelineRow | null;
+}
 
 /** A try to compensate a step, as it is noted. */
 export interface UndoNote {
@@ -87,6 +94,14 @@ export function createPipelineStore({ pool, driver, leaseMs, feeOwner }: Pipelin
     async startStep(id: string, step: number, paramsJson: string): Promise<StartOutcome> {
       const [row] = await query<{ outcome: StartOutcome }>('pipeline-start', 'SELECT pipeline_start_step($1, $2, $3, $4, $5) AS outcome', [id, step, paramsJson, driver, leaseMs]);
       return row?.outcome ?? 'stopped';
+    },
+
+    /** Settles a delivered step and, in the same transaction, begins `next` for this process, or ends the pipeline where that is null. */
+    async pass(id: string, delivery: Delivery, next: { readonly step: number; readonly paramsJson: string } | null): Promise<Passed> {
+      const [row] = await query<SettleRow & { next: StartOutcome | null } & PipelineRow>('pipeline-pass',
+        'SELECT r.outcome, r.spent, r.remaining, r.request_count, r.next, (r.ended).* FROM pipeline_pass($1, $2, $3, $4, $5, $6, $7) r',
+        [JSON.stringify([deliveryJson(delivery, 0)]), feeOwner, id, next?.step, next?.paramsJson, driver, leaseMs]);
+      return { settled: toSettled(row), next: row?.next ?? null, ended: typeof row?.id === 'string' ? row : null };
     },
 
     /** Ends the pipeline if its steps say so; changes nothing while one is under way. `fault`: a step that cannot begin. */

@@ -73,7 +73,8 @@ BEGIN
 END $$;
 
 -- Lets a planned step begin, with the parameters that the step before it has completed; the process that asks drives it.
--- outcome: started, stopped (the pipeline goes no further), elsewhere (the step has begun before, or those before it have not delivered).
+-- outcome: started (also when this process had begun it and did not hear so), stopped (the pipeline goes no further), elsewhere (the
+-- step has begun before, or those before it have not delivered).
 CREATE FUNCTION pipeline_start_step(p_id text, p_step integer, p_params text, p_driver text, p_lease_ms integer) RETURNS text LANGUAGE plpgsql AS $$
 DECLARE v pipeline; v_now timestamptz := clock_timestamp();
 BEGIN
@@ -83,7 +84,10 @@ BEGIN
   UPDATE gateway_call c SET state = 'accepted', params = p_params, driver = p_driver, lease_until = v_now + p_lease_ms * interval '1 millisecond', accepted_at = v_now
    WHERE c.pipeline_id = p_id AND c.step_index = p_step AND c.state = 'planned'
      AND EXISTS (SELECT 1 FROM gateway_call b WHERE b.pipeline_id = p_id AND b.step_index = p_step - 1 AND b.state IN ('settled', 'delivered'));
-  IF NOT FOUND THEN RETURN 'elsewhere'; END IF;
+  IF NOT FOUND THEN
+    RETURN CASE WHEN EXISTS (SELECT 1 FROM gateway_call c WHERE c.pipeline_id = p_id AND c.step_index = p_step AND c.state = 'accepted' AND c.driver = p_driver AND c.drives = 1)
+                THEN 'started' ELSE 'elsewhere' END;
+  END IF;
   UPDATE pipeline SET updated_at = v_now WHERE id = p_id;
   RETURN 'started';
 END $$;
@@ -159,6 +163,26 @@ BEGIN
   RETURN NEXT v;
 END $$;
 
+-- Settles a delivered step (p as in gateway_settle) and goes on in the same transaction: begins step p_next with these parameters, or ends
+-- the pipeline where there is none. next: as pipeline_start_step answers. ended: the pipeline. Both NULL where the delivery came too late.
+CREATE FUNCTION pipeline_pass(p json, p_fee_owner text, p_id text, p_next integer, p_params text, p_driver text, p_lease_ms integer)
+RETURNS TABLE (outcome text, spent bigint, remaining bigint, request_count integer, next text, ended pipeline) LANGUAGE plpgsql AS $$
+DECLARE r record;
+BEGIN
+  -- The pipeline before its calls, as everywhere.
+  PERFORM 1 FROM pipeline v WHERE v.id = p_id FOR NO KEY UPDATE;
+  SELECT * INTO r FROM gateway_settle(p, p_fee_owner);
+  outcome := r.outcome; spent := r.spent; remaining := r.remaining; request_count := r.request_count;
+  IF r.outcome IN ('settled', 'delivered') THEN
+    IF p_next IS NULL THEN
+      SELECT * INTO ended FROM pipeline_finish(p_id, p_fee_owner);
+    ELSE
+      next := pipeline_start_step(p_id, p_next, p_params, p_driver, p_lease_ms);
+    END IF;
+  END IF;
+  RETURN NEXT;
+END $$;
+
 -- Stops a pipeline after the step that is under way. p_agent: who asks; NULL for the platform. Raises not_found, unauthorized, invalid_state.
 CREATE FUNCTION pipeline_cancel(p_id text, p_agent text) RETURNS SETOF pipeline LANGUAGE plpgsql AS $$
 DECLARE v pipeline;
@@ -191,4 +215,5 @@ END $$;
 
 CALL plan_once('pipeline_open(json, text, integer)', 'pipeline_start_step(text, integer, text, text, integer)',
                'pipeline_pay(text, text, text)', 'pipeline_give_back(text, text, boolean)', 'pipeline_finish(text, text, integer, text)',
-               'pipeline_cancel(text, text)', 'pipeline_note_undo(text, integer, boolean, boolean, text)');
+               'pipeline_pass(json, text, text, integer, text, text, integer)', 'pipeline_cancel(text, text)',
+               'pipeline_note_undo(text, integer, boolean, boolean, text)');
