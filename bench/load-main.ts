@@ -2,6 +2,7 @@
  * The load generator: its own process, so that its work does not delay the platform's event loop. It is told what to do in one
  * message, warms up, measures, and sends one report back.
  */
+import { setTimeout as delay } from 'node:timers/promises';
 import { createHttpClient } from './http-client.ts';
 import { findCase } from './cases/all.ts';
 import type { Turn } from './case.ts';
@@ -40,8 +41,10 @@ async function run(order: LoadOrder): Promise<void> {
   const tally: Tally = { paid: 0, refused: 0, broken: 0, lastError: null, latenciesMs: [], addedMs: [], from: Infinity, to: Infinity };
   const until = performance.now() + order.warmUpMs + order.measureMs;
   setTimeout(() => { tally.from = performance.now(); tell({ kind: 'measuring' }); }, order.warmUpMs);
-  setTimeout(() => { tally.to = performance.now(); tell({ kind: 'measured' }); }, order.warmUpMs + order.measureMs);
+  const measured = delay(order.warmUpMs + order.measureMs).then(() => { tally.to = performance.now(); tell({ kind: 'measured' }); });
   await Promise.all(Array.from({ length: order.clients }, (_, index) => runClient(turn, order, { until, tally, random: createRandom(index + 1) })));
+  // The last client may be done a moment before the timer.
+  await measured;
   const { latenciesMs, addedMs, from, to, ...totals } = tally;
   tell({ kind: 'report', latenciesMs, addedMs, paidInWindow: latenciesMs.length, windowMs: to - from, ...totals });
 }
