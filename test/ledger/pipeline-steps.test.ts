@@ -1,0 +1,89 @@
+/** The SQL steps of a pipeline: a step is paid and the next begun in one transaction, and a lost answer costs nothing. */
+import { createPipelineStore, type NewPipeline, type PipelineStore } from '../../activities/pipeline/store.ts';
+import { auditBooks } from '../../ledger/audit.ts';
+import { newId } from '../../platform/random.ts';
+import { anAddress, platformAddress } from '../support/builders.ts';
+import { aCandidate, aDelivery, anOpenSession, aStore } from '../support/builders-gateway.ts';
+import { createTestDatabase, type TestDatabase } from '../support/database.ts';
+import { moneyOf, usdc } from '../support/market.ts';
+
+let db: TestDatabase;
+let ours: PipelineStore;
+let theirs: PipelineStore;
+
+beforeAll(async () => {
+  db = await createTestDatabase();
+  [ours, theirs] = ['ours', 'theirs'].map((driver) => createPipelineStore({ pool: db.pool, driver, leaseMs: 6_000, feeOwner: platformAddress })) as [PipelineStore, PipelineStore];
+}, 30_000);
+afterEach(async () => {
+  expect(await auditBooks(db.pool)).toEqual({ ok: true, findings: [] });
+});
+afterAll(async () => db.close());
+
+/** A pipeline of three steps at 0.10 each, written by our process. */
+async function opened({ refundable = false } = {}) {
+  const session = await anOpenSession(db.pool);
+  const sellers = [anAddress(), anAddress(), anAddress()];
+  const steps = sellers.map((seller) => ({ callId: newId('call'), serviceType: 'translation', paramsJson: '{}', candidates: [aCandidate(seller)], refundable, compensation: null }));
+  const id = newId('pipeline');
+  const pipeline: NewPipeline = { id, sessionId: session.id, buyer: session.agent, tenantId: null, workflowId: `pipeline-${id}`, allOrNothing: false, feeBps: 0, steps, idempotency: null };
+  expect((await ours.open(pipeline)).outcome).toBe('accepted');
+  const deliver = (step: number, next: number | null) => ours.pass(id, aDelivery(steps[step]?.callId ?? ''), next === null ? null : { step: next, paramsJson: `{"step":${next}}` });
+  const paid = async (): Promise<bigint[]> => Promise.all(sellers.map(async (seller) => (await moneyOf(db.pool, seller)).available));
+  const states = async (): Promise<string[]> => (await ours.steps(id)).map(({ state }) => state);
+  return { id, buyer: session.agent, deliver, paid, states, firstCall: steps[0]?.callId ?? '' };
+}
+
+test('a delivery is paid and the next step begun for whoever delivered; the last one ends the pipeline', async () => {
+  const { id, deliver, paid, states } = await opened();
+  expect(await deliver(0, 1)).toMatchObject({ settled: { outcome: 'settled', spentMicros: usdc('0.10') }, next: 'started', ended: null });
+  expect(await states()).toEqual(['settled', 'accepted', 'planned']);
+  expect((await ours.step(id, 1))?.params).toBe('{"step":1}');
+  expect(await deliver(1, 2)).toMatchObject({ next: 'started' });
+  expect(await deliver(2, null)).toMatchObject({ settled: { outcome: 'settled', requestCount: 3 }, next: null, ended: { id, state: 'completed', total_paid: '300000' } });
+  expect(await paid()).toEqual([usdc('0.10'), usdc('0.10'), usdc('0.10')]);
+});
+
+test('said twice because the answer was lost, a delivery is paid once, and the step it began is still ours', async () => {
+  const { id, deliver, paid, states } = await opened();
+  await deliver(0, 1);
+  expect(await deliver(0, 1)).toMatchObject({ settled: { outcome: 'already_settled' }, next: null, ended: null });
+  expect(await paid()).toEqual([usdc('0.10'), 0n, 0n]);
+  expect(await ours.startStep(id, 1, '{}')).toBe('started');
+  expect(await theirs.startStep(id, 1, '{}')).toBe('elsewhere');
+  expect(await ours.startStep(id, 2, '{}')).toBe('elsewhere');
+  expect(await states()).toEqual(['settled', 'accepted', 'planned']);
+});
+
+test('a step that others have taken over since is not ours any more', async () => {
+  const { id, deliver } = await opened();
+  await deliver(0, 1);
+  const callId = (await ours.step(id, 1))?.id ?? '';
+  await db.pool.query('UPDATE gateway_call SET lease_until = clock_timestamp() - interval \'1 second\' WHERE id = $1', [callId]);
+  expect(await aStore(db.pool, { driver: 'ours' }).takeOver([callId])).toHaveLength(1);
+  expect(await ours.startStep(id, 1, '{}')).toBe('elsewhere');
+});
+
+test('refundable deliveries keep their price until the last, and then all are paid with it', async () => {
+  const { deliver, paid } = await opened({ refundable: true });
+  expect(await deliver(0, 1)).toMatchObject({ settled: { outcome: 'delivered' }, next: 'started' });
+  await deliver(1, 2);
+  expect(await paid()).toEqual([0n, 0n, 0n]);
+  expect(await deliver(2, null)).toMatchObject({ settled: { outcome: 'delivered' }, ended: { state: 'completed' } });
+  expect(await paid()).toEqual([usdc('0.10'), usdc('0.10'), usdc('0.10')]);
+});
+
+test('cancelled meanwhile: the delivery is paid, and nothing is begun after it', async () => {
+  const { id, buyer, deliver, paid, states } = await opened();
+  await ours.cancel(id, buyer);
+  expect(await deliver(0, 1)).toMatchObject({ settled: { outcome: 'settled' }, next: 'stopped', ended: null });
+  expect((await ours.finish(id)).state).toBe('cancelled');
+  expect([await paid(), await states()]).toEqual([[usdc('0.10'), 0n, 0n], ['settled', 'released', 'released']]);
+});
+
+test('a delivery after its call was given up pays nobody and begins nothing', async () => {
+  const { deliver, paid, states, firstCall } = await opened();
+  await aStore(db.pool).release({ id: firstCall, errorCode: 'proxy_failed', errorMessage: 'Nobody delivered.', log: [] });
+  expect(await deliver(0, 1)).toMatchObject({ settled: { outcome: 'released' }, next: null, ended: null });
+  expect([await paid(), await states()]).toEqual([[0n, 0n, 0n], ['released', 'planned', 'planned']]);
+});
