@@ -105,6 +105,8 @@ export interface ErrorExtras {
   /** Further top-level keys of the error body, such as `price` or `expectedSeq`. */
   readonly body?: Readonly<Record<string, unknown>>;
   readonly retryAfterSecs?: number;
+  /** The answer of an earlier request with the same idempotency key. */
+  readonly replayed?: boolean;
   /** For the few routes where clients of the first system expect another status than the code's own. */
   readonly status?: number;
   readonly cause?: unknown;

@@ -149,8 +149,18 @@ async function giveBack({ store, gatewayStore }: PipelineDeps, { id, steps }: Ne
   }
 }
 
-/** Sellers and prices of every step, as they stay. Errors: no_service, which names the step; invalid_endpoint. */
+/** More steps than a minute of the session allows would never fit, however long one waits. */
+function checkPace({ maxRequestsPerMinute }: Session, { steps }: PipelineRequest): void {
+  if (steps.length <= maxRequestsPerMinute) return;
+  const message = `each of the ${steps.length} steps is a request, and the session's maxRequestsPerMinute is ${maxRequestsPerMinute}: waiting does not help`;
+  throw new SuretyError('validation_error', `steps: ${message}`, {
+    details: [{ field: 'steps', message }], recovery: 'Buy fewer steps at once, or open a session with a larger maxRequestsPerMinute.',
+  });
+}
+
+/** Sellers and prices of every step, as they stay. Errors: validation_error; no_service, which names the step; invalid_endpoint. */
 async function plan(deps: PipelineDeps, session: Session, request: PipelineRequest): Promise<NewStep[]> {
+  checkPace(session, request);
   const terms: SessionTermsForCall = { ...session, usedMicros: session.spentMicros + session.reservedMicros };
   const steps: NewStep[] = [];
   for (const [step, { serviceType, paramsJson, refundable, compensation, ...wish }] of request.steps.entries()) {
