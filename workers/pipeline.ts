@@ -11,7 +11,7 @@ import { formatMicros, micros, toUnits } from '../domain/money.ts';
 import { hasEnded, stepName, type Pipeline, type PipelinePort, type PipelineRequest } from '../domain/pipeline.ts';
 import type { Crash } from '../platform/crash.ts';
 import type { Logger } from '../platform/log.ts';
-import type { Metrics } from '../platform/metrics.ts';
+import type { Metrics, PipelineOutcome } from '../platform/metrics.ts';
 import { newId } from '../platform/random.ts';
 import { workflowIdFor } from '../workflows/contracts/ids.ts';
 import { choose, noService, refusals, within, type SessionTermsForCall } from './gateway-calls.ts';
@@ -82,16 +82,27 @@ export function createPipelines(deps: PipelineDeps): PipelinePort {
     }
   }
 
+  async function buy(...[agent, tenantId, sessionId, request]: Parameters<PipelinePort['run']>): ReturnType<PipelinePort['run']> {
+    const deadlineMs = Date.now() + deps.answerTimeoutMs;
+    const session = await ownSession(agent, sessionId);
+    // The same key in another session is another request.
+    const idempotency = request.idempotency === null ? null : { ...request.idempotency, requestHash: `${request.idempotency.requestHash}:${sessionId}` };
+    const opened = await open(deps, session, tenantId, { ...request, idempotency });
+    if (typeof opened === 'string') return { pipeline: await outcome(opened, deadlineMs, null), replayed: true };
+    const ended = await within(headStart(opened), deadlineMs - Date.now());
+    return { pipeline: await outcome(opened.id, deadlineMs, ended), replayed: false };
+  }
+
   return {
-    async run(agent, tenantId, sessionId, request) {
-      const deadlineMs = Date.now() + deps.answerTimeoutMs;
-      const session = await ownSession(agent, sessionId);
-      // The same key in another session is another request.
-      const idempotency = request.idempotency === null ? null : { ...request.idempotency, requestHash: `${request.idempotency.requestHash}:${sessionId}` };
-      const opened = await open(deps, session, tenantId, { ...request, idempotency });
-      if (typeof opened === 'string') return { pipeline: await outcome(opened, deadlineMs, null), replayed: true };
-      const ended = await within(headStart(opened), deadlineMs - Date.now());
-      return { pipeline: await outcome(opened.id, deadlineMs, ended), replayed: false };
+    async run(...wish) {
+      try {
+        const bought = await buy(...wish);
+        deps.metrics.pipelineAnswered(bought.replayed ? 'replayed' : answeredAs(bought.pipeline));
+        return bought;
+      } catch (error) {
+        deps.metrics.pipelineAnswered('refused');
+        throw error;
+      }
     },
 
     async cancel(agent, id) {
@@ -130,6 +141,15 @@ async function open(deps: PipelineDeps, session: Session, tenantId: string | nul
     const fits = opened.outcome === 'budget_exceeded' && sumOf(thrifty) <= opened.remainingMicros && sumOf(thrifty) < sumOf(steps);
     if (!fits || tries >= OPEN_TRIES) throw refusal(opened, thrifty);
     steps = thrifty;
+  }
+}
+
+/** While it is being undone its money is where it stays, so its answer says how it will have ended. */
+function answeredAs({ state, failedStep }: Pipeline): PipelineOutcome {
+  switch (state) {
+    case 'running': case 'cancelling': return 'pending';
+    case 'undoing': return failedStep === null ? 'cancelled' : 'failed';
+    case 'completed': case 'failed': case 'cancelled': return state;
   }
 }
 

@@ -277,18 +277,20 @@ BEGIN
 END $$;
 
 -- Does what the clock demands: a stream that has not ticked for too long ends. Asked too early, it notes when to look again.
-CREATE FUNCTION stream_look(p_id text) RETURNS SETOF stream LANGUAGE plpgsql AS $$
-DECLARE s stream; v_stale_at timestamptz;
+-- ended: this look has ended it. No row: no such stream.
+CREATE FUNCTION stream_look(p_id text) RETURNS TABLE (ended boolean, s stream) LANGUAGE plpgsql AS $$
+DECLARE v_stale_at timestamptz;
 BEGIN
   SELECT * INTO s FROM stream WHERE id = p_id FOR NO KEY UPDATE;
   IF s.id IS NULL THEN RETURN; END IF;
   v_stale_at := stream_stale_at(s);
-  IF s.status = 'open' AND v_stale_at <= clock_timestamp() THEN
+  ended := s.status = 'open' AND v_stale_at <= clock_timestamp();
+  IF ended THEN
     s := stream_end(s, 'stale_closed', 'stale_timeout', 'clock');
   ELSIF s.status = 'open' AND s.look_at <> v_stale_at THEN
     UPDATE stream SET look_at = v_stale_at WHERE id = p_id RETURNING * INTO s;
   END IF;
-  RETURN NEXT s;
+  RETURN NEXT;
 END $$;
 
 CALL plan_once('stream_tick_many(text[], text[], integer[], bigint[], text[], text[], text[])',
