@@ -108,13 +108,13 @@ function stepOfModel(row: GatewayCallModel): PipelineStep {
   };
 }
 
-/** Why there is no complete result, with what was paid for. */
-export function pipelineFault(pipeline: Pipeline): SuretyError {
+/** Why there is no complete result, with what was paid for. @param replayed an earlier request with the same key bought it. */
+export function pipelineFault(pipeline: Pipeline, replayed: boolean): SuretyError {
   const { id: pipelineId, workflowId, state: status, failedStep, errorCode, errorMessage } = pipeline;
   const delivered = pipeline.steps.filter((step) => step.delivered);
   const ids = { pipelineId, workflowId, status };
   if (!hasEnded(status) && status !== 'undoing') {
-    return new SuretyError('pipeline_pending', 'A step is still under way. The pipeline goes on and ends by itself.', { fundsStatus: 'held_pending', body: ids });
+    return new SuretyError('pipeline_pending', 'A step is still under way. The pipeline goes on and ends by itself.', { fundsStatus: 'held_pending', body: ids, replayed });
   }
   const body = {
     ...ids, ...(failedStep === null ? {} : { failedStep }), ...(errorCode === null ? {} : { cause: { code: errorCode, message: errorMessage } }), compensations: compensationsOf(pipeline),
@@ -123,7 +123,7 @@ export function pipelineFault(pipeline: Pipeline): SuretyError {
   const paid = pipeline.steps.filter((step) => step.state === 'settled').length;
   const fundsStatus: FundsStatus = paid > 0 ? 'settled_safe' : 'returned';
   const money = paid > 0 ? `${formatMicros(pipeline.paidMicros)} was paid for ${paid} of ${pipeline.steps.length} steps; the rest is back in the session's budget.` : 'Nothing was paid; all of it is back in the session\'s budget.';
-  if (pipeline.steps.some((step) => step.errorCode === 'unavailable')) return new SuretyError('unavailable', `The pipeline could not be begun. ${money}`, { fundsStatus, body });
-  if (failedStep === null) return new SuretyError('pipeline_cancelled', `The pipeline was cancelled. ${money}`, { fundsStatus, body });
-  return new SuretyError('pipeline_failed', `${stepName(failedStep, pipeline.steps.length)} failed: ${errorMessage ?? 'no seller delivered.'} ${money}`, { fundsStatus, body });
+  if (pipeline.steps.some((step) => step.errorCode === 'unavailable')) return new SuretyError('unavailable', `The pipeline could not be begun. ${money}`, { fundsStatus, body, replayed });
+  if (failedStep === null) return new SuretyError('pipeline_cancelled', `The pipeline was cancelled. ${money}`, { fundsStatus, body, replayed });
+  return new SuretyError('pipeline_failed', `${stepName(failedStep, pipeline.steps.length)} failed: ${errorMessage ?? 'no seller delivered.'} ${money}`, { fundsStatus, body, replayed });
 }

@@ -26,6 +26,7 @@ export function createResponder(common: FlatHeaders): Responder {
       const headers = ['X-Request-ID', requestId, 'Cache-Control', 'no-store', 'Content-Type', JSON_TYPE, ...common];
       const body = wireBody(error);
       if (error.extras.retryAfterSecs !== undefined) headers.push('Retry-After', String(Math.ceil(error.extras.retryAfterSecs)));
+      if (error.extras.replayed === true) headers.push('Idempotent-Replayed', 'true');
       if (error.status === 401) headers.push('WWW-Authenticate', 'Bearer');
       if (Array.isArray(body['allow'])) headers.push('Allow', body['allow'].join(', '));
       write(res, error.status, headers, JSON.stringify(body));

@@ -66,6 +66,7 @@ export const errorRules = {
   pipeline_cancelled: { status: 409, recovery: 'See `partialResult` for what was paid, and start a new pipeline for the rest.' },
   duplicate_step: { status: 409, recovery: 'The step was confirmed before; nothing is left to do.' },
   stream_closed: { status: 409, recovery: 'Open a new stream.' },
+  stream_full: { status: 409, recovery: 'Close the stream, which pays its ticks, and open a new one.' },
   already_closed: { status: 409, recovery: 'It was closed before; nothing is left to do.' },
   sequence_mismatch: { status: 409, recovery: 'Continue with the sequence number given in `expectedSeq`.' },
   idempotency_in_progress: { status: 409, recovery: 'The first request with this key is still under way; ask again in a moment.' },
@@ -104,6 +105,8 @@ export interface ErrorExtras {
   /** Further top-level keys of the error body, such as `price` or `expectedSeq`. */
   readonly body?: Readonly<Record<string, unknown>>;
   readonly retryAfterSecs?: number;
+  /** The answer of an earlier request with the same idempotency key. */
+  readonly replayed?: boolean;
   /** For the few routes where clients of the first system expect another status than the code's own. */
   readonly status?: number;
   readonly cause?: unknown;

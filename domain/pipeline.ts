@@ -102,7 +102,7 @@ export function hasEnded(state: PipelineState): boolean {
 export interface PipelinePort {
   /**
    * Buys the steps and answers when the pipeline has ended, or as it stands when the time of a request is up. Errors: not_found,
-   * forbidden, session_*, rate_limited, no_service, budget_exceeded, invalid_endpoint, idempotency_*, unavailable.
+   * forbidden, session_*, validation_error, rate_limited, no_service, budget_exceeded, invalid_endpoint, idempotency_*, unavailable.
    */
   run(agent: string, tenantId: string | null, sessionId: string, request: PipelineRequest): Promise<{ pipeline: Pipeline; replayed: boolean }>;
   /** Stops it after the step under way. Errors: not_found, unauthorized (403), invalid_state. */

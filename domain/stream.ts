@@ -12,7 +12,7 @@ export const streamBounds = {
   ticksAtOnceMax: 1_000,
   metadataCharsMax: 1_000,
   reasonCharsMax: 500,
-  /** A tick number is an INTEGER in Postgres. */
+  /** A tick number is an INTEGER in Postgres; `stream_room` says the same. */
   seqMax: 2_147_483_647,
 } as const;
 
@@ -103,7 +103,7 @@ export interface StreamStep {
 export interface StreamPort {
   /** Holds the deposit and starts the stream's workflow. Errors: insufficient_balance, idempotency_mismatch. */
   open(terms: StreamTerms, tenantId: string | null, idempotency: IdempotencyClaim | null): Promise<StreamStep>;
-  /** Errors: not_found, unauthorized (403), stream_closed, sequence_mismatch, invalid_amount, hold_exhausted, idempotency_*. */
+  /** Errors: not_found, unauthorized (403), stream_closed, sequence_mismatch, stream_full, invalid_amount, hold_exhausted, idempotency_*. */
   tick(wish: TickWish): Promise<RecordedTick>;
   /** Errors: those of `tick`. */
   tickBatch(wish: TickBatchWish): Promise<RecordedBatch>;

@@ -10,6 +10,17 @@ export const callOutcomes = [
 ] as const;
 export type CallOutcome = (typeof callOutcomes)[number];
 
+/** How a pipeline was answered. */
+export const pipelineOutcomes = ['completed', 'failed', 'cancelled', 'pending', 'replayed', 'refused'] as const;
+export type PipelineOutcome = (typeof pipelineOutcomes)[number];
+
+/** How payments end that live longer than a request, by their kind. */
+export const paymentOutcomes = {
+  escrow: ['released', 'refunded'], multistep_escrow: ['completed', 'aborted'], stream: ['closed', 'stale_closed'],
+} as const;
+export type LongPayment = keyof typeof paymentOutcomes;
+export type PaymentOutcome<Kind extends LongPayment> = (typeof paymentOutcomes)[Kind][number];
+
 export type SessionEnd = 'closed' | 'expired' | 'single_call';
 
 /** State of the database pool, sampled when Prometheus asks. */
@@ -24,6 +35,14 @@ export interface Metrics {
   callEnded(outcome: CallOutcome, seconds: number): void;
   sessionOpened(): void;
   sessionEnded(reason: SessionEnd): void;
+  /** One pipeline was answered, whether it had ended or not. */
+  pipelineAnswered(outcome: PipelineOutcome): void;
+  /** Money was held for a payment that this process made. */
+  paymentBegun(kind: LongPayment): void;
+  /** This process has ended the payment; whoever finds it ended does not say so again. */
+  paymentEnded<Kind extends LongPayment>(kind: Kind, outcome: PaymentOutcome<Kind>): void;
+  /** So many ticks of a stream were counted together. */
+  ticksCounted(count: number): void;
   /** One group-committed statement; `size` is how many waited for it. `step` names the statement, such as `accept` or `settle`. */
   batchCommitted(step: string, size: number, seconds: number): void;
   /** One attempt to reach a seller; `outcome` is the tag of the outbound result. */
@@ -61,6 +80,7 @@ export function createMetrics({ runtime = true }: { readonly runtime?: boolean }
   const outboundSeconds = new Histogram({ name: 'surety_outbound_duration_seconds', help: 'Duration of such an attempt.', buckets: secondsQuick, registers });
   const errors = new Counter({ name: 'surety_background_errors_total', help: 'Failures nobody was waiting for.', labelNames: ['component'], registers });
   for (const outcome of callOutcomes) calls.labels(outcome);
+  const longer = createLongerMetrics(registry);
   const http = createHttpMetrics(registry);
 
   return {
@@ -71,6 +91,7 @@ export function createMetrics({ runtime = true }: { readonly runtime?: boolean }
     },
     sessionOpened: () => opened.inc(),
     sessionEnded: (reason) => ended.labels(reason).inc(),
+    ...longer,
     batchCommitted(step, size, seconds) {
       batchSize.labels(step).observe(size);
       batchSeconds.labels(step).observe(seconds);
@@ -85,6 +106,26 @@ export function createMetrics({ runtime = true }: { readonly runtime?: boolean }
     async render() {
       return { contentType: registry.contentType, text: await registry.metrics() };
     },
+  };
+}
+
+/** What is more than one call. Every series is there from the beginning: an alert on an increase needs a zero to start from. */
+function createLongerMetrics(registry: Registry): Pick<Metrics, 'pipelineAnswered' | 'paymentBegun' | 'paymentEnded' | 'ticksCounted'> {
+  const registers = [registry];
+  const pipelines = new Counter({ name: 'surety_pipelines_total', help: 'Pipelines by how they were answered.', labelNames: ['outcome'], registers });
+  const begun = new Counter({ name: 'surety_payments_begun_total', help: 'Escrows, multistep escrows and streams made.', labelNames: ['kind'], registers });
+  const ended = new Counter({ name: 'surety_payments_ended_total', help: 'The same by how they ended.', labelNames: ['kind', 'outcome'], registers });
+  const ticks = new Counter({ name: 'surety_stream_ticks_total', help: 'Ticks of streams counted.', registers });
+  for (const outcome of pipelineOutcomes) pipelines.labels(outcome);
+  for (const [kind, outcomes] of Object.entries(paymentOutcomes)) {
+    begun.labels(kind);
+    for (const outcome of outcomes) ended.labels(kind, outcome);
+  }
+  return {
+    pipelineAnswered: (outcome) => pipelines.labels(outcome).inc(),
+    paymentBegun: (kind) => begun.labels(kind).inc(),
+    paymentEnded: (kind, outcome) => ended.labels(kind, outcome).inc(),
+    ticksCounted: (count) => ticks.inc(count),
   };
 }
 

@@ -18,8 +18,8 @@ const DEADLINE_GRACE_MS = 10_000;
 const SWEEP_EVERY_MS = 2_000;
 const AT_ONCE = 200;
 
-export function createEscrowShape({ pool, crash, keeper: keepers, log }: ShapeContext): EscrowShape {
-  const store = createEscrowStore(pool);
+export function createEscrowShape({ pool, metrics, crash, keeper: keepers, log }: ShapeContext): EscrowShape {
+  const store = createEscrowStore({ pool, metrics });
   const kind: KeptKind = { queue: 'escrow', workflow: 'escrow', read: async (ids) => (await store.byIds(ids)).map(keptRow) };
   const keeper = keepers.of(kind);
   const activities = createEscrowActivities({ store, crash, activityKey });

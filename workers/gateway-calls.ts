@@ -85,10 +85,10 @@ export function createCalls(deps: CallDeps) {
   async function headStart(call: NewCall, session: SessionTermsForCall): Promise<CallAnswer> {
     const open: OpenCall = { ...call, attempt: 0, takenOver: false };
     const end = await within(driver.drive(open), deps.answerTimeoutMs);
-    if (end === null) throw pending(call.id);
+    if (end === null) throw pending(call.id, false);
     switch (end.tag) {
       case 'settled': case 'delivered': return settledAnswer(end, call, session);
-      case 'released': throw released(call.id, end.errorCode, end.errorMessage, call.workflowId);
+      case 'released': throw released(call.id, end.errorCode, end.errorMessage, { workflowId: call.workflowId, replayed: false });
       case 'elsewhere': return answerFromRow(call.id, session, false);
     }
   }
@@ -101,8 +101,8 @@ export function createCalls(deps: CallDeps) {
       const row = await store.call(callId);
       if (row === null) throw new SuretyError('idempotency_in_progress', 'The first request with this Idempotency-Key has just been given up.');
       if (row.state === 'settled') return storedAnswer(row, session, replayed);
-      if (row.state !== 'accepted') throw released(callId, row.error_code ?? 'proxy_failed', row.error_message ?? 'The call was released.', row.workflow_id);
-      if (Date.now() + pauseMs > deadlineMs) throw pending(callId);
+      if (row.state !== 'accepted') throw released(callId, row.error_code ?? 'proxy_failed', row.error_message ?? 'The call was released.', { workflowId: row.workflow_id, replayed });
+      if (Date.now() + pauseMs > deadlineMs) throw pending(callId, replayed);
       await new Promise((resolve) => setTimeout(resolve, pauseMs));
     }
   }
@@ -176,13 +176,13 @@ function storedAnswer(row: StoredCall, session: Pick<Session, 'maxTotalMicros' |
   };
 }
 
-function pending(callId: string): SuretyError {
-  return new SuretyError('call_pending', 'The seller is still at work. The call goes on and will be settled or given back by itself.', { fundsStatus: 'held_pending', body: { callId } });
+function pending(callId: string, replayed: boolean): SuretyError {
+  return new SuretyError('call_pending', 'The seller is still at work. The call goes on and will be settled or given back by itself.', { fundsStatus: 'held_pending', body: { callId }, replayed });
 }
 
-function released(callId: string, errorCode: string, message: string, workflowId: string | null): SuretyError {
+function released(callId: string, errorCode: string, message: string, { workflowId, replayed }: { workflowId: string | null; replayed: boolean }): SuretyError {
   const code: ErrorCode = isErrorCode(errorCode) ? errorCode : 'proxy_failed';
-  return new SuretyError(code, message, { body: { callId, workflowId } });
+  return new SuretyError(code, message, { body: { callId, workflowId }, replayed });
 }
 
 /** Sentences for refusals of the statement that accepts. */

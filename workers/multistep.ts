@@ -20,8 +20,8 @@ const SWEEP_EVERY_MS = 2_000;
 const DEADLINE_GRACE_MS = 10_000;
 const AT_ONCE = 200;
 
-export function createMultistepShape({ pool, crash, keeper }: ShapeContext): MultistepShape {
-  const store = createMultistepStore(pool);
+export function createMultistepShape({ pool, metrics, crash, keeper }: ShapeContext): MultistepShape {
+  const store = createMultistepStore({ pool, metrics });
   const kept = keeper.of({ queue: 'multistep', workflow: 'multistepEscrow', read: async (ids) => (await store.read(ids)).map(keptRow) });
   const activities = createMultistepActivities({ store, crash, activityName });
   return { queue: 'multistep', activities: { ...activities }, port: createPort(store, kept, crash), jobs: [kept.job, deadlineJob(store, kept)] };

@@ -11,7 +11,7 @@ import { formatMicros, micros, toUnits } from '../domain/money.ts';
 import { hasEnded, stepName, type Pipeline, type PipelinePort, type PipelineRequest } from '../domain/pipeline.ts';
 import type { Crash } from '../platform/crash.ts';
 import type { Logger } from '../platform/log.ts';
-import type { Metrics } from '../platform/metrics.ts';
+import type { Metrics, PipelineOutcome } from '../platform/metrics.ts';
 import { newId } from '../platform/random.ts';
 import { workflowIdFor } from '../workflows/contracts/ids.ts';
 import { choose, noService, refusals, within, type SessionTermsForCall } from './gateway-calls.ts';
@@ -82,16 +82,27 @@ export function createPipelines(deps: PipelineDeps): PipelinePort {
     }
   }
 
+  async function buy(...[agent, tenantId, sessionId, request]: Parameters<PipelinePort['run']>): ReturnType<PipelinePort['run']> {
+    const deadlineMs = Date.now() + deps.answerTimeoutMs;
+    const session = await ownSession(agent, sessionId);
+    // The same key in another session is another request.
+    const idempotency = request.idempotency === null ? null : { ...request.idempotency, requestHash: `${request.idempotency.requestHash}:${sessionId}` };
+    const opened = await open(deps, session, tenantId, { ...request, idempotency });
+    if (typeof opened === 'string') return { pipeline: await outcome(opened, deadlineMs, null), replayed: true };
+    const ended = await within(headStart(opened), deadlineMs - Date.now());
+    return { pipeline: await outcome(opened.id, deadlineMs, ended), replayed: false };
+  }
+
   return {
-    async run(agent, tenantId, sessionId, request) {
-      const deadlineMs = Date.now() + deps.answerTimeoutMs;
-      const session = await ownSession(agent, sessionId);
-      // The same key in another session is another request.
-      const idempotency = request.idempotency === null ? null : { ...request.idempotency, requestHash: `${request.idempotency.requestHash}:${sessionId}` };
-      const opened = await open(deps, session, tenantId, { ...request, idempotency });
-      if (typeof opened === 'string') return { pipeline: await outcome(opened, deadlineMs, null), replayed: true };
-      const ended = await within(headStart(opened), deadlineMs - Date.now());
-      return { pipeline: await outcome(opened.id, deadlineMs, ended), replayed: false };
+    async run(...wish) {
+      try {
+        const bought = await buy(...wish);
+        deps.metrics.pipelineAnswered(bought.replayed ? 'replayed' : answeredAs(bought.pipeline));
+        return bought;
+      } catch (error) {
+        deps.metrics.pipelineAnswered('refused');
+        throw error;
+      }
     },
 
     async cancel(agent, id) {
@@ -133,6 +144,15 @@ async function open(deps: PipelineDeps, session: Session, tenantId: string | nul
   }
 }
 
+/** While it is being undone its money is where it stays, so its answer says how it will have ended. */
+function answeredAs({ state, failedStep }: Pipeline): PipelineOutcome {
+  switch (state) {
+    case 'running': case 'cancelling': return 'pending';
+    case 'undoing': return failedStep === null ? 'cancelled' : 'failed';
+    case 'completed': case 'failed': case 'cancelled': return state;
+  }
+}
+
 /** Until the database answers: the caller has been told that nothing happened. */
 async function giveBack({ store, gatewayStore }: PipelineDeps, { id, steps }: NewPipeline): Promise<void> {
   const errorMessage = 'The platform could not confirm this pipeline, so it was not carried out.';
@@ -149,8 +169,18 @@ async function giveBack({ store, gatewayStore }: PipelineDeps, { id, steps }: Ne
   }
 }
 
-/** Sellers and prices of every step, as they stay. Errors: no_service, which names the step; invalid_endpoint. */
+/** More steps than a minute of the session allows would never fit, however long one waits. */
+function checkPace({ maxRequestsPerMinute }: Session, { steps }: PipelineRequest): void {
+  if (steps.length <= maxRequestsPerMinute) return;
+  const message = `each of the ${steps.length} steps is a request, and the session's maxRequestsPerMinute is ${maxRequestsPerMinute}: waiting does not help`;
+  throw new SuretyError('validation_error', `steps: ${message}`, {
+    details: [{ field: 'steps', message }], recovery: 'Buy fewer steps at once, or open a session with a larger maxRequestsPerMinute.',
+  });
+}
+
+/** Sellers and prices of every step, as they stay. Errors: validation_error; no_service, which names the step; invalid_endpoint. */
 async function plan(deps: PipelineDeps, session: Session, request: PipelineRequest): Promise<NewStep[]> {
+  checkPace(session, request);
   const terms: SessionTermsForCall = { ...session, usedMicros: session.spentMicros + session.reservedMicros };
   const steps: NewStep[] = [];
   for (const [step, { serviceType, paramsJson, refundable, compensation, ...wish }] of request.steps.entries()) {

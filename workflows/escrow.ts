@@ -1,5 +1,5 @@
 /** One escrow: it takes the steps of its parties, keeps the deadline of each state, and sees that the money goes where it belongs. */
-import { allHandlersFinished, condition, proxyLocalActivities } from '@temporalio/workflow';
+import { proxyLocalActivities } from '@temporalio/workflow';
 import type { EscrowActivities } from '../activities/escrow/activities.ts';
 import { escrowSteps } from '../domain/escrow.ts';
 import { escrowMessages } from './contracts/escrow.ts';
@@ -16,6 +16,6 @@ export async function escrow({ id, view }: KeptPaymentInput): Promise<PaymentVie
   for (const step of escrowSteps) payment.takes(escrowMessages(step), (input) => takeEscrowStep({ id, step, input }));
 
   while (!(await payment.endedOrDue())) payment.learn(await lookAtEscrow({ id }));
-  await condition(allHandlersFinished);
+  await payment.answered();
   return payment.view();
 }

@@ -1,6 +1,6 @@
 /** What every workflow of a kept payment does: know where the row stands, keep its time, and take messages from people. */
 import type { SignalDefinition, UpdateDefinition } from '@temporalio/common';
-import { ApplicationFailure, condition, log, setHandler, upsertSearchAttributes } from '@temporalio/workflow';
+import { allHandlersFinished, ApplicationFailure, condition, log, patched, setHandler, sleep, upsertSearchAttributes } from '@temporalio/workflow';
 import { movedSignal, paymentViewQuery, type PaymentView } from './contracts/kept-payment.ts';
 
 /** A step, as an update that answers and as the signal of the same name. */
@@ -18,11 +18,15 @@ export interface KeptPayment {
   endedOrDue(): Promise<boolean>;
   /** A step that people may take, by update or by the signal of the same name. The CLI sends no input when none is given. */
   takes<Input>(step: StepMessages<Input>, take: (input: Input | undefined) => Promise<PaymentView>): void;
+  /** Resolves when everybody who asked has been answered. The last thing that a run waits for. */
+  answered(): Promise<void>;
 }
 
 /** `setTimeout` takes no more than this; a longer wait is several. */
 const TIMER_MS_MAX = 2_000_000_000;
 const LOOK_AGAIN_MS = 1_000;
+/** Any timer ends the workflow task; it need not be a long one. */
+const NEXT_TASK_MS = 1;
 
 /** Registers the handlers that all kept payments share. Call it first in a workflow, before anything is awaited. */
 export function keepPayment(first: PaymentView): KeptPayment {
@@ -30,6 +34,8 @@ export function keepPayment(first: PaymentView): KeptPayment {
   let lastRefusal: string | null = null;
   /** Since the payment last moved. */
   let looks = 0;
+  /** An update was taken whose answer may not have gone out yet. */
+  let somebodyWaited = false;
 
   const learn = (newer: PaymentView): void => {
     if (newer.version < view.version) return;
@@ -68,6 +74,7 @@ export function keepPayment(first: PaymentView): KeptPayment {
     },
     takes<Input>({ update, signal }: StepMessages<Input>, take: (input: Input | undefined) => Promise<PaymentView>) {
       setHandler(update, async (input: Input) => {
+        somebodyWaited = true;
         learn(await take(input));
         return view;
       }, {
@@ -85,6 +92,16 @@ export function keepPayment(first: PaymentView): KeptPayment {
           log.warn('A signal was refused.', { reason: lastRefusal });
         }
       });
+    },
+    async answered() {
+      for (;;) {
+        await condition(allHandlersFinished);
+        // Temporal takes no end of a run while a message waits that the run has not seen: it fails the whole task, and whoever waits for
+        // an update that was answered in it hears of a failure although the step was done. So answers go out in a task before the last.
+        if (!somebodyWaited || !patched('answers-before-the-end')) return;
+        somebodyWaited = false;
+        await sleep(NEXT_TASK_MS);
+      }
     },
   };
 }

@@ -1,5 +1,5 @@
 /** One escrow of many steps: it takes confirmations in any order, and gives the rest back when the deadline comes. */
-import { allHandlersFinished, condition, proxyLocalActivities } from '@temporalio/workflow';
+import { proxyLocalActivities } from '@temporalio/workflow';
 import type { MultistepActivities } from '../activities/multistep/activities.ts';
 import type { KeptPaymentInput, PaymentView } from './contracts/kept-payment.ts';
 import { confirmStepMessages, refundMessages } from './contracts/multistep-escrow.ts';
@@ -18,6 +18,6 @@ export async function multistepEscrow({ id, view }: KeptPaymentInput): Promise<P
   payment.takes(refundMessages, () => refundMultistep({ id }));
 
   while (!(await payment.endedOrDue())) payment.learn(await lookAtMultistep({ id }));
-  await condition(allHandlersFinished);
+  await payment.answered();
   return payment.view();
 }

@@ -2,7 +2,7 @@
  * A pipeline: its steps are bought in order; then what was kept is paid, or given back and undone. The row in Postgres is the truth,
  * and the process that accepted the pipeline has a head start, so nearly always this finds each step just ended.
  */
-import { allHandlersFinished, CancellationScope, condition, isCancellation, proxyActivities, proxyLocalActivities } from '@temporalio/workflow';
+import { CancellationScope, isCancellation, proxyActivities, proxyLocalActivities } from '@temporalio/workflow';
 import type { PipelineActivities, StepReport } from '../activities/pipeline/activities.ts';
 import type { PaymentView } from './contracts/kept-payment.ts';
 import { cancelStep, type PipelineInput } from './contracts/pipeline.ts';
@@ -33,7 +33,7 @@ export async function pipeline({ id, view, steps }: PipelineInput): Promise<Paym
   // From here on nothing stops it: money comes to rest, and what was done is undone.
   await CancellationScope.nonCancellable(async () => {
     await settleAndUndo();
-    await condition(allHandlersFinished);
+    await payment.answered();
   });
   return payment.view();
 

@@ -5,6 +5,7 @@ import { escrowStatuses, fundsOf, type Escrow, type EscrowAct, type EscrowActor,
 import type { IdempotencyClaim } from '../../domain/gateway.ts';
 import { formatMicros, micros } from '../../domain/money.ts';
 import { withSqlErrors } from '../../ledger/sql-errors.ts';
+import type { Metrics } from '../../platform/metrics.ts';
 
 export interface NewEscrow {
   readonly id: string;
@@ -24,28 +25,38 @@ export interface Stepped {
 export type EscrowStore = ReturnType<typeof createEscrowStore>;
 
 /** Errors of each method: those of its SQL function (see the migration), and unavailable. */
-export function createEscrowStore(pool: pg.Pool) {
+export function createEscrowStore({ pool, metrics }: { readonly pool: pg.Pool; readonly metrics: Metrics }) {
   const query = <Row extends pg.QueryResultRow>(name: string, text: string, values: unknown[]): Promise<Row[]> =>
     withSqlErrors(async () => (await pool.query<Row>({ name, text, values })).rows);
+  const countEnd = ({ status }: Escrow): void => {
+    if (status === 'released' || status === 'refunded') metrics.paymentEnded('escrow', status);
+  };
 
   return {
     /** @throws SuretyError insufficient_balance, idempotency_mismatch. */
     async create(wish: NewEscrow): Promise<Stepped> {
       const rows = await query<SteppedRow>('escrow-create', 'SELECT r.outcome, (r.e).* FROM escrow_create($1) r', [newEscrowJson(wish)]);
-      return toStepped(rows[0]);
+      const stepped = toStepped(rows[0]);
+      if (stepped.outcome !== 'replay') metrics.paymentBegun('escrow');
+      return stepped;
     },
 
     /** @throws SuretyError not_found, unauthorized (403), forbidden, invalid_state, invalid_amount, evidence_limit, idempotency_mismatch. */
     async step(id: string, actor: EscrowActor, act: EscrowAct, claim: IdempotencyClaim | null): Promise<Stepped> {
       const values = [id, act.step, actor.address, actor.as, detailsOf(act), claim?.key, claim?.requestHash];
       const rows = await query<SteppedRow>('escrow-step', 'SELECT r.outcome, (r.e).* FROM escrow_step($1, $2, $3, $4, $5, $6, $7) r', values).catch(refusal);
-      return toStepped(rows[0]);
+      const stepped = toStepped(rows[0]);
+      if (stepped.outcome !== 'replay') countEnd(stepped.escrow);
+      return stepped;
     },
 
     /** Does what the clock demands, if it is due. Null: no such escrow. */
     async look(id: string): Promise<Escrow | null> {
-      const rows = await query<EscrowRow>('escrow-look', 'SELECT * FROM escrow_look($1)', [id]);
-      return rows[0] === undefined ? null : toEscrow(rows[0]);
+      const [row] = await query<EscrowRow & { ended: boolean }>('escrow-look', 'SELECT t.ended, (t.e).* FROM escrow_look($1) t', [id]);
+      if (row === undefined) return null;
+      const escrow = toEscrow(row);
+      if (row.ended) countEnd(escrow);
+      return escrow;
     },
 
     async byIds(ids: readonly string[]): Promise<Escrow[]> {

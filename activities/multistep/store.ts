@@ -5,6 +5,7 @@ import type { IdempotencyClaim } from '../../domain/gateway.ts';
 import { micros } from '../../domain/money.ts';
 import type { MultistepAnswer, MultistepEscrow, MultistepPlan, MultistepResolution, MultistepStatus, StepClaim } from '../../domain/multistep.ts';
 import { withSqlErrors } from '../../ledger/sql-errors.ts';
+import type { Metrics } from '../../platform/metrics.ts';
 
 export interface NewMultistep {
   readonly id: string;
@@ -41,13 +42,15 @@ export interface MultistepStore {
 
 type Query = <Row extends pg.QueryResultRow>(name: string, text: string, values: unknown[]) => Promise<Row[]>;
 
-export function createMultistepStore(pool: pg.Pool): MultistepStore {
+export function createMultistepStore({ pool, metrics }: { readonly pool: pg.Pool; readonly metrics: Metrics }): MultistepStore {
   const query: Query = (name, text, values) => withSqlErrors(async () => (await pool.query({ name, text, values })).rows);
 
   async function answered(name: string, text: string, values: unknown[]): Promise<MultistepAnswer> {
     const [row] = await query<{ answer: AnswerJson }>(name, text, values);
     if (row === undefined) throw new Error(`${name} gave no answer.`);
-    return { escrow: toEscrow(row.answer.escrow), replayed: row.answer.replayed };
+    const answer = { escrow: toEscrow(row.answer.escrow), replayed: row.answer.replayed };
+    if (!answer.replayed && answer.escrow.status !== 'open') metrics.paymentEnded('multistep_escrow', answer.escrow.status);
+    return answer;
   }
 
   async function read(ids: readonly string[]): Promise<MultistepEscrow[]> {
@@ -70,7 +73,11 @@ export function createMultistepStore(pool: pg.Pool): MultistepStore {
 
   return {
     read,
-    create: (escrow) => answered('multistep-create', 'SELECT multistep_create($1, $2, $3) AS answer', [planJson(escrow), ...claimOf(escrow.idempotency)]),
+    async create(escrow) {
+      const answer = await answered('multistep-create', 'SELECT multistep_create($1, $2, $3) AS answer', [planJson(escrow), ...claimOf(escrow.idempotency)]);
+      if (!answer.replayed) metrics.paymentBegun('multistep_escrow');
+      return answer;
+    },
     confirmStep: ({ id, caller, idempotency }, { stepIndex, seller, amountMicros }) => stepOf(id, answered(
       'multistep-confirm', 'SELECT multistep_confirm_step($1, $2, $3, $4, $5, $6, $7) AS answer', [id, caller, stepIndex, seller, amountMicros?.toString() ?? null, ...claimOf(idempotency)],
     )),

@@ -1,9 +1,9 @@
 /** What the SQL of streams refuses, in words, with everything a meter needs to go on by itself. */
 import { SuretyError } from '../../domain/errors.ts';
 import { formatMicros, micros } from '../../domain/money.ts';
-import { tickIdOf, type Stream, type StreamRole, type Tick, type TickBatchWish, type TickWish } from '../../domain/stream.ts';
+import { streamBounds, tickIdOf, type Stream, type StreamRole, type Tick, type TickBatchWish, type TickWish } from '../../domain/stream.ts';
 
-type Refusal = 'not_found' | 'unauthorized' | 'idempotency_mismatch' | 'stream_closed' | 'sequence_mismatch' | 'invalid_amount' | 'hold_exhausted';
+type Refusal = 'not_found' | 'unauthorized' | 'idempotency_mismatch' | 'stream_closed' | 'sequence_mismatch' | 'stream_full' | 'invalid_amount' | 'hold_exhausted';
 export type BatchOutcome = 'recorded' | 'replay' | Refusal;
 export type TickOutcome = BatchOutcome | 'earlier';
 
@@ -66,6 +66,10 @@ function refusal(outcome: TickOutcome, stream: Stream | null, wrongNumber: strin
     case 'idempotency_mismatch': return new SuretyError('idempotency_mismatch', 'This Idempotency-Key was used before with a different request.');
     case 'stream_closed': return new SuretyError('stream_closed', `The stream has ended: it is ${stream?.status ?? 'closed'}.`, { fundsStatus: fundsStatus(stream), body });
     case 'sequence_mismatch': return new SuretyError('sequence_mismatch', wrongNumber, { fundsStatus: fundsStatus(stream), body: { expectedSeq: expected(stream), ...body } });
+    case 'stream_full': {
+      const room = streamBounds.seqMax - (stream?.tickCount ?? 0);
+      return new SuretyError('stream_full', `A stream counts at most ${streamBounds.seqMax} ticks; this one has room for ${room} more.`, { fundsStatus: fundsStatus(stream), body: { room } });
+    }
     case 'invalid_amount': {
       const price = stream === null ? '' : ` (${formatMicros(stream.pricePerTickMicros)} USDC)`;
       return new SuretyError('invalid_amount', `The seller may not ask more for a tick than the agreed price${price}.`, {

@@ -30,7 +30,7 @@ const isItemError = (error: unknown): boolean => !(error instanceof SuretyError 
 
 export function createStreamStore({ pool, metrics }: { readonly pool: pg.Pool; readonly metrics: Metrics }) {
   const query: Query = (name, text, values) => withSqlErrors(async () => (await pool.query({ name, text, values })).rows);
-  return { ...tickSteps(query, metrics), ...moneySteps(query), ...reads(query) };
+  return { ...tickSteps(query, metrics), ...moneySteps(query, metrics), ...reads(query) };
 }
 
 type Query = <Row extends pg.QueryResultRow>(name: string, text: string, values: unknown[]) => Promise<Row[]>;
@@ -60,7 +60,10 @@ function tickSteps(query: Query, metrics: Metrics) {
       const { row, earlier } = await grouped(wish);
       const stream = row === undefined || row.id === null ? null : toStream(row);
       if (row === undefined || stream === null) throw tickRefusal('not_found', wish, null, null);
-      if (row.outcome === 'recorded') return { tick: toTick(row, stream.id), stream, replayed: false, moved: row.moved };
+      if (row.outcome === 'recorded') {
+        metrics.ticksCounted(1);
+        return { tick: toTick(row, stream.id), stream, replayed: false, moved: row.moved };
+      }
       if (row.outcome === 'replay' && earlier !== null) return { tick: toTick(earlier, stream.id), stream, replayed: true, moved: false };
       throw tickRefusal(row.outcome, wish, stream, earlier === null ? null : toTick(earlier, stream.id));
     },
@@ -77,12 +80,17 @@ function tickSteps(query: Query, metrics: Metrics) {
       const stream = row === undefined || row.id === null ? null : toStream(row);
       if (row === undefined || stream === null) throw batchRefusal('not_found', wish, null, 0);
       if (row.outcome !== 'recorded' && row.outcome !== 'replay') throw batchRefusal(row.outcome, wish, stream, row.affordable);
+      if (row.outcome === 'recorded') metrics.ticksCounted(count);
       return { firstSeq: row.first_seq, lastSeq: row.last_seq, stream, replayed: row.outcome === 'replay', moved: row.moved };
     },
   };
 }
 
-function moneySteps(query: Query) {
+function moneySteps(query: Query, metrics: Metrics) {
+  const countEnd = ({ status }: Stream): void => {
+    if (status !== 'open') metrics.paymentEnded('stream', status);
+  };
+
   async function step(name: string, text: string, values: unknown[]): Promise<StreamStep> {
     const [row] = await query<StepRow>(name, text, values).catch((error: unknown): never => {
       throw asRoleError(error);
@@ -93,22 +101,32 @@ function moneySteps(query: Query) {
   const claimed = (claim: IdempotencyClaim | null): [string | null, string | null] => [claim?.key ?? null, claim?.requestHash ?? null];
 
   return {
-    open: (stream: NewStream) => step('stream-open', 'SELECT t.replayed, (t.s).* FROM stream_open($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) t', [
-      stream.id, stream.buyer, stream.seller, stream.serviceId, stream.tenantId, stream.depositMicros.toString(), stream.pricePerTickMicros.toString(), stream.staleTimeoutMs,
-      stream.workflowId, ...claimed(stream.idempotency),
-    ]),
+    async open(stream: NewStream): Promise<StreamStep> {
+      const opened = await step('stream-open', 'SELECT t.replayed, (t.s).* FROM stream_open($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) t', [
+        stream.id, stream.buyer, stream.seller, stream.serviceId, stream.tenantId, stream.depositMicros.toString(), stream.pricePerTickMicros.toString(), stream.staleTimeoutMs,
+        stream.workflowId, ...claimed(stream.idempotency),
+      ]);
+      if (!opened.replayed) metrics.paymentBegun('stream');
+      return opened;
+    },
 
     /** @param agent an address, or the word `buyer` or `seller` when an operator acts for one of them. */
-    close: (id: string, agent: string, reason: string | null, claim: IdempotencyClaim | null) =>
-      step('stream-close', 'SELECT t.replayed, (t.s).* FROM stream_close($1, $2, $3, $4, $5) t', [id, agent, reason, ...claimed(claim)]),
+    async close(id: string, agent: string, reason: string | null, claim: IdempotencyClaim | null): Promise<StreamStep> {
+      const closed = await step('stream-close', 'SELECT t.replayed, (t.s).* FROM stream_close($1, $2, $3, $4, $5) t', [id, agent, reason, ...claimed(claim)]);
+      if (!closed.replayed) countEnd(closed.stream);
+      return closed;
+    },
 
     topUp: (id: string, agent: string, amountMicros: Micros, claim: IdempotencyClaim | null) =>
       step('stream-top-up', 'SELECT t.replayed, (t.s).* FROM stream_top_up($1, $2, $3, $4, $5, $6) t', [id, agent, amountMicros.toString(), AMOUNT_MICROS_MAX.toString(), ...claimed(claim)]),
 
     /** Ends the stream if it is stale by the database's clock. Null: no such stream. */
     async look(id: string): Promise<Stream | null> {
-      const [row] = await query<StreamRow>('stream-look', 'SELECT * FROM stream_look($1)', [id]);
-      return row === undefined ? null : toStream(row);
+      const [row] = await query<StreamRow & { ended: boolean }>('stream-look', 'SELECT t.ended, (t.s).* FROM stream_look($1) t', [id]);
+      if (row === undefined) return null;
+      const stream = toStream(row);
+      if (row.ended) countEnd(stream);
+      return stream;
     },
   };
 }

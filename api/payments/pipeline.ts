@@ -10,12 +10,20 @@ import { fixed, postings } from './timeline.ts';
 /** Room for the entries of one step among the keys of all. */
 const ENTRIES_OF_A_STEP = 1_000;
 
+/** The step of an event, as people count. */
+function stepIn({ stepIndex }: Readonly<Record<string, unknown>>): string {
+  return `step ${Number(stepIndex) + 1} (index ${Number(stepIndex)})`;
+}
+
 export const pipelineKind = keptKind({
   kind: 'pipeline', prefix: idPrefixes.pipeline, shape: 'pipeline', refs: () => [],
   tell: {
     created: 'The pipeline was accepted, and the price of all its steps reserved in the session.',
     cancelling: 'Somebody asked to stop; the step under way is finished first.',
     undoing: 'The steps that worked are being undone, the last one first.',
+    step_undone: (data) => `The compensation of ${stepIn(data)} was called and accepted.`,
+    undo_tried: (data) => `The compensation of ${stepIn(data)} was called and ${String(data['error'])}; it is called again.`,
+    undo_failed: (data) => `The compensation of ${stepIn(data)} was called for the last time and ${String(data['error'])}; it was given up.`,
     completed: (data) => `Every step has delivered; ${amountIn(data, 'paid')} were paid.`,
     failed: (data) => `The pipeline failed; ${amountIn(data, 'paid')} stay paid, the rest is back in the session.`,
     cancelled: (data) => `The pipeline was cancelled; ${amountIn(data, 'paid')} stay paid, the rest is back in the session.`,

@@ -4,8 +4,9 @@ import { formatMicros } from '../../domain/money.ts';
 import { SuretyError } from '../../domain/errors.ts';
 import type { RouteDeps } from '../deps.ts';
 import { sessionOf, sessionOut, showSession } from '../gateway-shapes.ts';
+import { pipelineSummaryOut, showPipelineLine } from '../pipeline-shapes.ts';
 import { route, type Route } from '../route.ts';
-import { amountOut, limit } from '../schemas.ts';
+import { amountOut, limit, timeOut } from '../schemas.ts';
 
 /** Nothing of the gateway stays open this long after the last fault unless it waits for a person (invariant I12). */
 const OVERDUE_MS = 60_000;
@@ -15,15 +16,22 @@ export function gatewayAdminRoutes({ gateway, prisma }: RouteDeps): Route[] {
   return [
     route({
       method: 'get', path: '/v1/admin/gateway/stuck', access: 'admin', tag: 'Admin',
-      summary: 'Sessions that should have ended a minute ago, or with a call that old; oldest first. Normally none.',
-      query: z.object({ limit: limit(1_000, 100) }), answer: z.object({ sessions: z.array(sessionOut), count: z.number().int() }),
+      summary: 'Sessions that should have ended a minute ago, or with a call that old, and pipelines without a sign of life for as long; oldest first. Normally none.',
+      query: z.object({ limit: limit(1_000, 100) }),
+      answer: z.object({ sessions: z.array(sessionOut), count: z.number().int().describe('Of the sessions.'), pipelines: z.array(pipelineSummaryOut.extend({ updatedAt: timeOut })) }),
       handler: async ({ query }) => {
         const before = new Date(Date.now() - OVERDUE_MS);
         const calls = await prisma.gatewayCall.findMany({ where: { state: 'accepted', acceptedAt: { lt: before } }, distinct: ['sessionId'], select: { sessionId: true }, take: query.limit });
         const rows = await prisma.gatewaySession.findMany({
           where: { OR: [{ status: 'active', expiresAt: { lt: before } }, { id: { in: calls.map((call) => call.sessionId) } }] }, orderBy: { expiresAt: 'asc' }, take: query.limit,
         });
-        return { body: { sessions: rows.map((row) => showSession(sessionOf(row))), count: rows.length } };
+        const pipelines = await prisma.pipeline.findMany({ where: { endedAt: null, updatedAt: { lt: before } }, orderBy: { updatedAt: 'asc' }, take: query.limit });
+        return {
+          body: {
+            sessions: rows.map((row) => showSession(sessionOf(row))), count: rows.length,
+            pipelines: pipelines.map((row) => ({ ...showPipelineLine(row), updatedAt: row.updatedAt.toISOString() })),
+          },
+        };
       },
     }),
     route({

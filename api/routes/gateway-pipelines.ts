@@ -69,7 +69,7 @@ function runRoute({ pipelines }: RouteDeps): Route {
       const { pipeline, replayed } = await pipelines.run(caller.address, caller.tenantId, token, request).catch((error: unknown): never => {
         throw asTokenError(error);
       });
-      if (pipeline.state !== 'completed') throw pipelineFault(pipeline);
+      if (pipeline.state !== 'completed') throw pipelineFault(pipeline, replayed);
       return { body: writePipeline(pipeline), contentType: 'application/json; charset=utf-8', ...(replayed ? { headers: { 'Idempotent-Replayed': 'true' } } : {}) };
     },
   });

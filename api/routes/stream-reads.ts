@@ -2,6 +2,7 @@
 import { z } from 'zod';
 import { SuretyError } from '../../domain/errors.ts';
 import { recommendHold } from '../../domain/recommend-hold.ts';
+import { streamBounds } from '../../domain/stream.ts';
 import type { StreamModel } from '../../prisma/generated/models.ts';
 import type { RouteDeps } from '../deps.ts';
 import { route, type Caller, type Route } from '../route.ts';
@@ -23,7 +24,7 @@ const streamParams = z.object({ id: z.string().max(64) });
 const paging = { count: z.number().int(), has_more: z.boolean(), next_cursor: z.string().optional() };
 
 /** Ticks are paged by their number. */
-const seqCursor = z.string().optional().refine((text) => text === undefined || /^[0-9]{0,9}$/.test(text), { error: 'is not a cursor of this list', params: { code: 'invalid_cursor' } })
+const seqCursor = z.string().optional().refine((text) => text === undefined || (/^[0-9]{0,10}$/.test(text) && Number(text) <= streamBounds.seqMax), { error: 'is not a cursor of this list', params: { code: 'invalid_cursor' } })
   .transform((text) => Number(text ?? 0)).describe('As the previous page returned it: the number of its last tick.');
 
 const strangerError = (message: string): SuretyError =>

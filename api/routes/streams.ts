@@ -20,7 +20,7 @@ const openBody = z.object({
   serviceId: z.preprocess(emptyIsAbsent, line(64).optional()), sessionKeyId: z.preprocess(emptyIsAbsent, line(64).optional()).describe('Not offered yet.'), staleTimeoutSecs,
 });
 
-const seq = z.number().int().min(1).max(seqMax);
+const seq = z.number().int().min(1).max(seqMax, `a stream counts at most ${seqMax} ticks`);
 /** Empty text means none, as clients of the first system send it. */
 const metadata = paragraph(metadataCharsMax).nullish().transform((text) => (text === undefined || text === '' ? null : text));
 const tickFields = { amount: z.preprocess(emptyIsAbsent, amount.optional()).transform((micros) => micros ?? null).describe('The price per tick when left out.'), metadata };
@@ -42,7 +42,7 @@ const replay = (replayed: boolean): Pick<Answer, 'headers'> => (replayed ? { hea
 const answerStep = ({ stream, replayed }: StreamStep): Answer => ({ body: { stream: showStream(stream) }, ...replay(replayed) });
 
 const tickErrors: readonly ErrorCode[] = [
-  'not_found', 'stream_closed', 'sequence_mismatch', 'invalid_amount', 'hold_exhausted', 'idempotency_mismatch', 'idempotency_in_progress', 'unavailable',
+  'not_found', 'stream_closed', 'sequence_mismatch', 'stream_full', 'invalid_amount', 'hold_exhausted', 'idempotency_mismatch', 'idempotency_in_progress', 'unavailable',
 ];
 
 export function streamRoutes(deps: RouteDeps): Route[] {

@@ -34,11 +34,13 @@ export const pipelineRules: RuleSet = {
              WHERE p.state NOT IN ('running', 'cancelling') AND p.total_paid <> c.paid OR p.total_paid > p.held AND c.attempt = 0`,
     },
     {
-      invariant: 'I13', sentence: 'a pipeline has one event for its beginning and one for each change of its state',
+      invariant: 'I13', sentence: 'a pipeline has one event for its beginning, one for each change of its state, and one for each try to undo a step',
       sql: `SELECT p.id || ' is ' || p.state || ', version ' || p.version || ', events: ' || count(o.id) AS row
               FROM pipeline p LEFT JOIN outbox o ON o.ref = p.id AND o.topic LIKE 'pipeline.%' AND o.topic NOT LIKE 'call.%'
              GROUP BY p.id HAVING count(o.id) <> p.version OR count(*) FILTER (WHERE o.topic = 'pipeline.created') <> 1
-                OR p.state <> 'running' AND count(*) FILTER (WHERE o.topic = 'pipeline.' || p.state) <> 1`,
+                OR p.state <> 'running' AND count(*) FILTER (WHERE o.topic = 'pipeline.' || p.state) <> 1
+                OR count(*) FILTER (WHERE o.topic IN ('pipeline.step_undone', 'pipeline.undo_failed', 'pipeline.undo_tried'))
+                   <> (SELECT coalesce(sum(c.undo_attempts), 0) FROM gateway_call c WHERE c.pipeline_id = p.id)`,
     },
   ],
 };

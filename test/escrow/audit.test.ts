@@ -3,6 +3,7 @@ import { createEscrowStore } from '../../activities/escrow/store.ts';
 import type { EscrowAct } from '../../domain/escrow.ts';
 import { parseAmount } from '../../domain/money.ts';
 import { auditBooks } from '../../ledger/audit.ts';
+import { createMetrics } from '../../platform/metrics.ts';
 import { newId } from '../../platform/random.ts';
 import { aDeposit, anAddress } from '../support/builders.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
@@ -14,7 +15,7 @@ const [buyer, seller] = [anAddress(), anAddress()];
 
 beforeAll(async () => {
   db = await createTestDatabase();
-  const store = createEscrowStore(db.pool);
+  const store = createEscrowStore({ pool: db.pool, metrics: createMetrics({ runtime: false }) });
   await aDeposit(db.pool, buyer, '10');
   const make = async (name: string, ...acts: (EscrowAct & { by?: string })[]): Promise<void> => {
     const id = newId('escrow');

@@ -41,7 +41,8 @@ test('a seller that never answers costs its caller nothing, also when the caller
   const silent = await seller('Silent', { kind: 'hang' });
   await platform().offers(silent, { price: '0.10' });
   const session = await platform().aSession();
-  expect((await platform().buy(session, { key: 'silence' })).body.error).toBe('call_pending');
+  const [first, again] = [await platform().buy(session, { key: 'silence' }), await platform().buy(session, { key: 'silence' })];
+  expect([first, again].map(({ body, headers }) => [body.error, headers.get('idempotent-replayed')])).toEqual([['call_pending', null], ['call_pending', 'true']]);
   await eventually(async () => expect(await platform().sessionNow(session)).toMatchObject({ reserved: '0.000000', remaining: '1.000000' }));
   const { body: { logs } } = await platform().ask('GET', `/v1/gateway/sessions/${session.token}/logs`, { key: session.buyer.key });
   expect(logs[0]).toMatchObject({ status: 'forward_failed', error: expect.stringMatching(/Silent did not answer in time/) });

@@ -2,6 +2,7 @@
 import { createMultistepStore } from '../../activities/multistep/store.ts';
 import { parseAmount } from '../../domain/money.ts';
 import { auditBooks } from '../../ledger/audit.ts';
+import { createMetrics } from '../../platform/metrics.ts';
 import { newId } from '../../platform/random.ts';
 import { aDeposit, aRegistry, anAgent } from '../support/builders.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
@@ -12,7 +13,7 @@ const ids = { open: '', completed: '', aborted: '' };
 
 beforeAll(async () => {
   db = await createTestDatabase();
-  const store = createMultistepStore(db.pool);
+  const store = createMultistepStore({ pool: db.pool, metrics: createMetrics({ runtime: false }) });
   const registry = aRegistry(db);
   const [buyer, one, two] = [await anAgent(registry), await anAgent(registry), await anAgent(registry)];
   await aDeposit(db.pool, buyer.address, '10');

@@ -87,6 +87,15 @@ test('every step counts as a request of the session\'s minute', async () => {
   expect((await platform().buy(session, { serviceType: 'step-0' })).status).toBe(200);
 });
 
+test('more steps than the session allows in a minute are refused as a mistake of the request: waiting would not help', async () => {
+  const { steps } = await aMarket(2);
+  const session = await platform().aSession({ maxRequestsPerMinute: 1 });
+  const refused = await runPipeline(platform(), session, { steps });
+  expect([...answerOf(refused), refused.body.details[0].field, refused.headers.get('retry-after')]).toEqual([400, 'validation_error', 'no_change', 'steps', null]);
+  expect(refused.body.message).toContain('each of the 2 steps is a request, and the session\'s maxRequestsPerMinute is 1');
+  expect((await runPipeline(platform(), session, { steps: steps.slice(0, 1) })).status).toBe(200);
+});
+
 test('the session must be the caller\'s, open, and there', async () => {
   const { steps } = await aMarket(1);
   const session = await platform().aSession();
@@ -133,6 +142,7 @@ test('a refused pipeline leaves its key free; a failed one is the answer of its 
   const other = await platform().aSession({ maxTotal: '2.00' });
   const [failed, again] = [await runPipeline(platform(), other, { steps }, 'fails'), await runPipeline(platform(), other, { steps }, 'fails')];
   expect([failed.status, again.status, again.body.pipelineId]).toEqual([502, 502, failed.body.pipelineId]);
+  expect([failed, again].map(({ headers }) => headers.get('idempotent-replayed'))).toEqual([null, 'true']);
 });
 
 test('two pipelines racing for one budget: as many run as fit, and the others hear why not', async () => {

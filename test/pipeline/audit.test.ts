@@ -68,6 +68,7 @@ test.each<[string, string, string, RegExp]>([
   ['more paid than was held', `UPDATE pipeline SET held = 1 WHERE id = :done`, 'I5', /no more than was held/],
   ['a session that forgot what it promised to planned and delivered steps', `UPDATE gateway_session SET reserved = reserved - 1 WHERE id = :session`, 'I9', /what its calls say/],
   ['an event that was never written', `DELETE FROM outbox WHERE ref = :done AND topic = 'pipeline.completed'`, 'I13', /one for each change/],
+  ['a try to undo a step without its event', `UPDATE gateway_call SET undo_attempts = undo_attempts + 1 WHERE ${stepOf(':undoing', 0)}`, 'I13', /one for each try/],
   ['an event that was written twice', `INSERT INTO outbox (topic, ref) VALUES ('pipeline.created', :running)`, 'I13', /one for each change/],
   ['a kept delivery without its answer', `UPDATE gateway_call SET http_status = NULL WHERE ${stepOf(':running', 0)}`, 'I7', /2xx/],
   ['a delivery without its event', `DELETE FROM outbox WHERE topic = 'call.delivered' AND ref = (SELECT id FROM gateway_call WHERE ${stepOf(':running', 0)})`, 'I13', /each end of a call/],

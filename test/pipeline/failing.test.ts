@@ -106,6 +106,29 @@ test('a compensation that is refused is not asked again, is shown with its reaso
   expect([refusing.requests.length, willing.requests.length]).toEqual([1, 1]);
 });
 
+test('the timeline tells of every try to undo a step, with its time, between the failure and the end', async () => {
+  const { types } = await lineWith(2);
+  const [refusing, moody] = [await seller('Refusing', { kind: 'status', status: 410 }), await seller('Moody')];
+  moody.behaveOnce({ kind: 'status', status: 503 });
+  const session = await platform().aSession();
+  const { body } = await runPipeline(platform(), session, { steps: types.map((serviceType, step) => ({ serviceType, compensation: { endpoint: (step === 1 ? refusing : moody).endpoint } })) });
+  const payment = await eventually(async () => {
+    const reply = await platform().ask('GET', `/v1/payments/${body.pipelineId}`, { key: session.buyer.key });
+    expect(reply.body.payment).toMatchObject({ state: 'failed', ended: true });
+    return reply.body.payment as { endedAt: string; timeline: { at: string; what: string; data: Record<string, unknown> }[] };
+  });
+  const undone = payment.timeline.slice(payment.timeline.findIndex(({ data }) => data['state'] === 'undoing') + 1);
+  expect(undone.map(({ data: { state, stepIndex, attempt, error } }) => [state, stepIndex, attempt, error])).toEqual([
+    ['undo_failed', 1, 1, 'answered with HTTP 410'], ['undo_tried', 0, 1, 'answered with HTTP 503'], ['step_undone', 0, 2, undefined], ['failed', undefined, undefined, undefined],
+  ]);
+  expect(undone.map(({ what }) => what).slice(0, 3)).toEqual([
+    'The compensation of step 2 (index 1) was called for the last time and answered with HTTP 410; it was given up.',
+    'The compensation of step 1 (index 0) was called and answered with HTTP 503; it is called again.', 'The compensation of step 1 (index 0) was called and accepted.',
+  ]);
+  // The workflow waits half a second between two tries.
+  expect(Date.parse(undone[2]?.at ?? '') - Date.parse(undone[1]?.at ?? '')).toBeGreaterThanOrEqual(450);
+});
+
 test('a step whose seller broke off in the middle may have been done, so it is undone as well', async () => {
   const { sellers, types } = await lineWith(-1, 2);
   sellers[1]?.behave({ kind: 'cut' });

@@ -45,22 +45,30 @@ test('every folder of an older version holds histories, and none of them is one 
   expect(olderFiles.filter((file) => today.has(textOf(file)))).toEqual([]);
 });
 
-describe('the patch payment-state-of-ended-sessions', () => {
-  const older = olderFiles.filter((file) => file.startsWith('before-payment-state/'));
-  const code = (change: (text: string) => string): { code: string } => {
+/** Every patch: the folder with the lives from before it, and which of today's lives passed it. */
+const patches: readonly { readonly patch: string; readonly folder: string; readonly passedBy: RegExp }[] = [
+  { patch: 'payment-state-of-ended-sessions', folder: 'before-payment-state', passedBy: /^gateway-session-/ },
+  { patch: 'answers-before-the-end', folder: 'before-answers-first', passedBy: /^(?!gateway-).*-by-update\.json$|^escrow-refused\.json$/ },
+];
+
+describe.each(patches)('the patch $patch', ({ patch, folder: past, passedBy }) => {
+  const code = (answer: 'true' | 'false'): { code: string } => {
     const text = readFileSync(bundle.codePath, 'utf8');
-    const changed = change(text);
+    const changed = text.replace(new RegExp(`\\(0,\\s*[\\w$]+\\.patched\\)\\(['"]${patch}['"]\\)`), answer);
     expect(changed).not.toBe(text);
     return { code: changed };
   };
-  const askPatch = /\(0,\s*[\w$]+\.patched\)\(['"]payment-state-of-ended-sessions['"]\)/;
 
-  test.each(older)('without it, %s could not be gone on with', async (file) => {
-    await expect(replay(textOf(file), code((text) => text.replace(askPatch, 'true')))).rejects.toThrow(DeterminismViolationError);
+  test.each(olderFiles.filter((file) => file.startsWith(`${past}/`)))('without it, %s could not be gone on with', async (file) => {
+    await expect(replay(textOf(file), code('true'))).rejects.toThrow(DeterminismViolationError);
   });
-  test.each(files.filter((file) => file.startsWith('gateway-session-')))('taken out again too early, it would break %s', async (file) => {
-    await expect(replay(textOf(file), code((text) => text.replace(askPatch, 'false')))).rejects.toThrow(DeterminismViolationError);
+  test.each(files.filter((file) => passedBy.test(file)))('taken out again too early, it would break %s', async (file) => {
+    await expect(replay(textOf(file), code('false'))).rejects.toThrow(DeterminismViolationError);
   });
+});
+
+test('every folder of an older version belongs to a patch', () => {
+  expect(versions).toEqual(patches.map(({ folder: past }) => past).sort());
 });
 
 test.each<[what: string, file: string, from: RegExp, to: string]>([

@@ -122,14 +122,15 @@ CREATE FUNCTION escrow_end_by_clock(e escrow) RETURNS escrow LANGUAGE sql AS $$
                        ELSE escrow_end(e, 0, 'ruling_expired', 'clock') END;
 $$;
 
--- Does what the clock demands, if it is really due by the clock of the database, and returns the row. No row: no such escrow.
-CREATE FUNCTION escrow_look(p_id text) RETURNS SETOF escrow LANGUAGE plpgsql AS $$
-DECLARE e escrow;
+-- Does what the clock demands, if it is really due by the clock of the database, and returns the row and whether this look has ended it.
+-- No row: no such escrow.
+CREATE FUNCTION escrow_look(p_id text) RETURNS TABLE (ended boolean, e escrow) LANGUAGE plpgsql AS $$
 BEGIN
   SELECT * INTO e FROM escrow x WHERE x.id = p_id FOR NO KEY UPDATE;
   IF e.id IS NULL THEN RETURN; END IF;
-  IF e.deadline <= clock_timestamp() THEN e := escrow_end_by_clock(e); END IF;
-  RETURN NEXT e;
+  ended := coalesce(e.deadline <= clock_timestamp(), false);
+  IF ended THEN e := escrow_end_by_clock(e); END IF;
+  RETURN NEXT;
 END $$;
 
 -- May this role take this step at all? Raises unauthorized, forbidden. The state is another question.

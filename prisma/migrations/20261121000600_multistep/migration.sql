@@ -145,12 +145,13 @@ BEGIN
   RETURN multistep_answer(p_id, false);
 END $$;
 
--- Does what the clock demands, if it is due by this clock, and answers with the escrow. Again changes nothing. Raises not_found.
+-- Does what the clock demands, if it is due by this clock, and answers with the escrow; `replayed` unless this look has ended it. Again
+-- changes nothing. Raises not_found.
 CREATE FUNCTION multistep_look(p_id text) RETURNS json LANGUAGE plpgsql AS $$
-DECLARE e multistep_escrow := multistep_locked(p_id, NULL);
+DECLARE e multistep_escrow := multistep_locked(p_id, NULL); v_due boolean := e.status = 'open' AND e.deadline <= clock_timestamp();
 BEGIN
-  IF e.status = 'open' AND e.deadline <= clock_timestamp() THEN PERFORM multistep_abort(e, 'expired'); END IF;
-  RETURN multistep_answer(p_id, false);
+  IF v_due THEN PERFORM multistep_abort(e, 'expired'); END IF;
+  RETURN multistep_answer(p_id, NOT v_due);
 END $$;
 
 CALL plan_once('multistep_create(json, text, text)', 'multistep_confirm_step(text, text, bigint, text, bigint, text, text)',

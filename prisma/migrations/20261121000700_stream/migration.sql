@@ -64,6 +64,11 @@ CREATE FUNCTION stream_stale_at(s stream) RETURNS timestamptz LANGUAGE sql STABL
   SELECT coalesce(s.last_tick_at, s.created_at) + s.stale_timeout_ms * interval '1 millisecond';
 $$;
 
+-- How many ticks a stream can still count: their numbers are integers. Compared before anything is added to a number that is nearly the largest.
+CREATE FUNCTION stream_room(s stream) RETURNS integer LANGUAGE sql IMMUTABLE AS $$
+  SELECT 2147483647 - s.tick_count;
+$$;
+
 -- The part that an address has in a stream; NULL for a stranger.
 CREATE FUNCTION stream_role(s stream, p_agent text) RETURNS text LANGUAGE sql IMMUTABLE AS $$
   SELECT CASE p_agent WHEN s.buyer THEN 'buyer' WHEN s.seller THEN 'seller' END;
@@ -126,7 +131,7 @@ BEGIN
       IF v_dirty THEN v_changed := v_changed || s; END IF;
       v_id := r.id; s := r.found; v_dirty := false;
     END IF;
-    pos := r.n - 1; tick_seq := s.tick_count + 1; tick_amount := coalesce(r.amount, s.price_per_tick); tick_cumulative := s.spent + tick_amount;
+    pos := r.n - 1; tick_seq := CASE WHEN stream_room(s) > 0 THEN s.tick_count + 1 END; tick_amount := coalesce(r.amount, s.price_per_tick); tick_cumulative := s.spent + tick_amount;
     tick_metadata := r.metadata; tick_by := stream_role(s, r.agent); tick_at := v_now; moved := false; v_resource := NULL; v_seq := r.seq;
     IF r.key IS NOT NULL THEN
       SELECT i.request_hash, i.resource_id INTO v_hash, v_resource FROM idempotency i WHERE i.agent_address = r.agent AND i.key = r.key;
@@ -137,7 +142,8 @@ BEGIN
       WHEN tick_by IS NULL THEN 'unauthorized'
       WHEN v_resource IS NOT NULL THEN CASE WHEN v_hash = r.hash THEN 'replay' ELSE 'idempotency_mismatch' END
       WHEN s.status <> 'open' THEN 'stream_closed'
-      WHEN r.seq <> tick_seq THEN 'sequence_mismatch'
+      WHEN r.seq - 1 <> s.tick_count THEN 'sequence_mismatch'
+      WHEN tick_seq IS NULL THEN 'stream_full'
       WHEN tick_by = 'seller' AND tick_amount > s.price_per_tick THEN 'invalid_amount'
       WHEN tick_cumulative > s.deposit THEN 'hold_exhausted'
       ELSE 'recorded' END;
@@ -181,7 +187,7 @@ BEGIN
   v_by := stream_role(s, p_agent);
   v_now := clock_timestamp();
   moved := false; v_version := s.version;
-  first_seq := s.tick_count + 1; last_seq := s.tick_count + p_count;
+  IF stream_room(s) >= p_count THEN first_seq := s.tick_count + 1; last_seq := s.tick_count + p_count; END IF;
   IF p_key IS NOT NULL THEN
     SELECT i.request_hash, i.resource_id INTO v_hash, v_resource FROM idempotency i WHERE i.agent_address = p_agent AND i.key = p_key;
   END IF;
@@ -193,7 +199,8 @@ BEGIN
     WHEN v_by IS NULL THEN 'unauthorized'
     WHEN v_resource IS NOT NULL THEN CASE WHEN v_hash = p_hash THEN 'replay' ELSE 'idempotency_mismatch' END
     WHEN s.status <> 'open' THEN 'stream_closed'
-    WHEN p_from <> first_seq THEN 'sequence_mismatch'
+    WHEN p_from - 1 <> s.tick_count THEN 'sequence_mismatch'
+    WHEN first_seq IS NULL THEN 'stream_full'
     WHEN v_by = 'seller' AND v_largest > s.price_per_tick THEN 'invalid_amount'
     WHEN v_total > s.deposit - s.spent THEN 'hold_exhausted'
     ELSE 'recorded' END;
@@ -270,18 +277,20 @@ BEGIN
 END $$;
 
 -- Does what the clock demands: a stream that has not ticked for too long ends. Asked too early, it notes when to look again.
-CREATE FUNCTION stream_look(p_id text) RETURNS SETOF stream LANGUAGE plpgsql AS $$
-DECLARE s stream; v_stale_at timestamptz;
+-- ended: this look has ended it. No row: no such stream.
+CREATE FUNCTION stream_look(p_id text) RETURNS TABLE (ended boolean, s stream) LANGUAGE plpgsql AS $$
+DECLARE v_stale_at timestamptz;
 BEGIN
   SELECT * INTO s FROM stream WHERE id = p_id FOR NO KEY UPDATE;
   IF s.id IS NULL THEN RETURN; END IF;
   v_stale_at := stream_stale_at(s);
-  IF s.status = 'open' AND v_stale_at <= clock_timestamp() THEN
+  ended := s.status = 'open' AND v_stale_at <= clock_timestamp();
+  IF ended THEN
     s := stream_end(s, 'stale_closed', 'stale_timeout', 'clock');
   ELSIF s.status = 'open' AND s.look_at <> v_stale_at THEN
     UPDATE stream SET look_at = v_stale_at WHERE id = p_id RETURNING * INTO s;
   END IF;
-  RETURN NEXT s;
+  RETURN NEXT;
 END $$;
 
 CALL plan_once('stream_tick_many(text[], text[], integer[], bigint[], text[], text[], text[])',

@@ -196,16 +196,21 @@ BEGIN
   RETURN NEXT v;
 END $$;
 
--- Notes a try to compensate a step. The pipeline ends with its last compensation. p_final: it will not be tried again.
+-- Notes a try to compensate a step, with an event for each. The pipeline ends with its last compensation. p_final: it will not be tried again.
 CREATE FUNCTION pipeline_note_undo(p_id text, p_step integer, p_done boolean, p_final boolean, p_error text) RETURNS SETOF pipeline LANGUAGE plpgsql AS $$
-DECLARE v pipeline;
+DECLARE v pipeline; v_attempt integer;
 BEGIN
   SELECT * INTO v FROM pipeline WHERE id = p_id FOR NO KEY UPDATE;
   IF v.id IS NULL THEN PERFORM refuse('not_found'); END IF;
   UPDATE gateway_call g SET undo_attempts = g.undo_attempts + 1, undo_error = p_error, undo_state = CASE WHEN p_done THEN 'done' WHEN p_final THEN 'failed' ELSE 'pending' END
-   WHERE g.pipeline_id = p_id AND g.step_index = p_step AND g.undo_state = 'pending';
+   WHERE g.pipeline_id = p_id AND g.step_index = p_step AND g.undo_state = 'pending'
+  RETURNING g.undo_attempts INTO v_attempt;
+  -- Two processes may have tried at the same moment: what was settled by the other's try is not noted twice.
+  IF v_attempt IS NULL THEN RETURN NEXT v; RETURN; END IF;
+  UPDATE pipeline p SET version = p.version + 1, updated_at = clock_timestamp() WHERE p.id = p_id RETURNING p.* INTO v;
+  INSERT INTO outbox (topic, ref, data) VALUES ('pipeline.' || CASE WHEN p_done THEN 'step_undone' WHEN p_final THEN 'undo_failed' ELSE 'undo_tried' END, p_id,
+    jsonb_build_object('version', v.version, 'stepIndex', p_step, 'attempt', v_attempt) || CASE WHEN p_error IS NULL THEN '{}' ELSE jsonb_build_object('error', p_error) END);
   IF v.state <> 'undoing' OR EXISTS (SELECT 1 FROM gateway_call g WHERE g.pipeline_id = p_id AND g.undo_state = 'pending') THEN
-    UPDATE pipeline p SET updated_at = clock_timestamp() WHERE p.id = p_id AND p.state = 'undoing';
     RETURN NEXT v; RETURN;
   END IF;
   UPDATE pipeline p SET state = p.ends_as, version = p.version + 1, updated_at = clock_timestamp(), ended_at = clock_timestamp() WHERE p.id = p_id RETURNING p.* INTO v;

@@ -1,0 +1,98 @@
+/** What Prometheus hears of payments that are more than one call: each beginning and each end once, whoever brought it about. */
+import { createEscrowStore } from '../../activities/escrow/store.ts';
+import { createMultistepStore } from '../../activities/multistep/store.ts';
+import { createStreamStore } from '../../activities/stream/store.ts';
+import { createMetrics } from '../../platform/metrics.ts';
+import { deadlineIn, setStage } from '../support/escrows.ts';
+import { anOpenMultistep, confirm, refund } from '../support/multistep.ts';
+import { aLine, runPipeline } from '../support/pipelines.ts';
+import { createPlatformSuite, eventually } from '../support/platform-suite.ts';
+import { aStream, step } from '../support/streams.ts';
+
+// A request for a pipeline waits for one second.
+const { platform, seller } = createPlatformSuite({ REQUEST_TIMEOUT: '1500ms' });
+
+const before = new Map<string, number>();
+async function figures(): Promise<Map<string, number>> {
+  const { text } = await platform().ask('GET', '/metrics');
+  return new Map([...text.matchAll(/^(surety_(?:payments|pipelines|stream)_\S+) (\d+)$/gm)].map(([, name = '', value]) => [name, Number(value)]));
+}
+
+/** What has been counted since the test began, leaving out what has not moved. */
+async function counted(): Promise<Record<string, number>> {
+  return Object.fromEntries([...(await figures())].map(([name, value]) => [name.replace('surety_', ''), value - (before.get(name) ?? 0)] as const).filter(([, value]) => value !== 0));
+}
+
+/** The page of figures is made at most once a second. */
+const becomes = (wanted: Record<string, number>) => eventually(async () => expect(await counted()).toEqual(wanted), { everyMs: 300 });
+
+beforeEach(async () => {
+  await new Promise((resolve) => setTimeout(resolve, 1_100));
+  before.clear();
+  for (const [name, value] of await figures()) before.set(name, value);
+});
+
+test('escrows: paid on a confirmation that was sent twice, given back by the clock', async () => {
+  const stage = await setStage(platform(), '10');
+  const [paid, late] = [await stage.anEscrow(), await stage.anEscrow({ terms: { autoRelease: '1s' } })];
+  for (let n = 0; n < 2; n += 1) await stage.step(paid, 'confirm', stage.cast.buyer, undefined, { headers: { 'idempotency-key': 'confirm-once' } });
+  await eventually(async () => expect((await stage.get(late))['status']).toBe('refunded'));
+  await becomes({ 'payments_begun_total{kind="escrow"}': 2, 'payments_ended_total{kind="escrow",outcome="released"}': 1, 'payments_ended_total{kind="escrow",outcome="refunded"}': 1 });
+});
+
+test('multistep escrows: completed, taken back, ended by the clock', async () => {
+  const [done, aborted] = [await anOpenMultistep(platform(), ['0.10']), await anOpenMultistep(platform())];
+  await anOpenMultistep(platform(), ['0.10'], { expiresIn: '1s' });
+  await confirm(platform(), done, 0);
+  await refund(platform(), aborted);
+  await becomes({
+    'payments_begun_total{kind="multistep_escrow"}': 3, 'payments_ended_total{kind="multistep_escrow",outcome="completed"}': 1, 'payments_ended_total{kind="multistep_escrow",outcome="aborted"}': 2,
+  });
+});
+
+test('streams and their ticks: those that were refused, or sent again, do not count', async () => {
+  const stream = await aStream(platform());
+  await aStream(platform(), { staleTimeoutSecs: 1 });
+  await step(platform(), stream, 'tick', {}, { key: 'tick-once' });
+  await step(platform(), stream, 'tick', {}, { key: 'tick-once' });
+  await step(platform(), stream, 'tick', { seq: 9 });
+  await step(platform(), stream, 'ticks', { count: 5 }, { key: 'ticks-once' });
+  await step(platform(), stream, 'ticks', { count: 5 }, { key: 'ticks-once' });
+  await step(platform(), stream, 'close');
+  await becomes({
+    'payments_begun_total{kind="stream"}': 2, 'stream_ticks_total': 6,
+    'payments_ended_total{kind="stream",outcome="closed"}': 1, 'payments_ended_total{kind="stream",outcome="stale_closed"}': 1,
+  });
+});
+
+test('pipelines: by what their request was answered', async () => {
+  const sellers = [await seller('One'), await seller('Two')];
+  const steps = (await aLine(platform(), sellers)).types.map((serviceType) => ({ serviceType }));
+  const session = await platform().aSession({ maxTotal: '5.00' });
+  await runPipeline(platform(), session, { steps }, 'once');
+  await runPipeline(platform(), session, { steps }, 'once');
+  await runPipeline(platform(), session, { steps: [{ serviceType: 'nobody-sells-this' }] });
+  sellers[1]?.behave({ kind: 'status', status: 500 });
+  await runPipeline(platform(), session, { steps });
+  sellers[1]?.behave({ kind: 'slow', ms: 2_000 });
+  const { body } = await runPipeline(platform(), session, { steps });
+  expect(body.error).toBe('pipeline_pending');
+  await becomes(Object.fromEntries(['completed', 'replayed', 'refused', 'failed', 'pending'].map((outcome) => [`pipelines_total{outcome="${outcome}"}`, 1])));
+  await eventually(async () => expect((await platform().sessionNow(session))['reserved']).toBe('0.000000'));
+});
+
+test('many who find at the same moment that the time is up count one end', async () => {
+  const { pool } = platform().db;
+  const metrics = createMetrics({ runtime: false });
+  const stage = await setStage(platform(), '10');
+  const [escrow, plan, stream] = [await stage.anEscrow(), await anOpenMultistep(platform()), await aStream(platform())];
+  await deadlineIn(pool, escrow, -1);
+  await pool.query(`UPDATE multistep_escrow SET deadline = now() WHERE id = $1`, [plan.id]);
+  await pool.query(`UPDATE stream SET created_at = created_at - interval '1 day' WHERE id = $1`, [stream.id]);
+  const looks = [
+    [createEscrowStore({ pool, metrics }), escrow], [createMultistepStore({ pool, metrics }), plan.id], [createStreamStore({ pool, metrics }), stream.id],
+  ] as const;
+  await Promise.all(looks.flatMap(([store, id]) => Array.from({ length: 5 }, () => store.look(id))));
+  const { text } = await metrics.render();
+  for (const line of ['kind="escrow",outcome="refunded"', 'kind="multistep_escrow",outcome="aborted"', 'kind="stream",outcome="stale_closed"']) expect(text).toContain(`surety_payments_ended_total{${line}} 1\n`);
+});
