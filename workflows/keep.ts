@@ -1,6 +1,6 @@
 /** What every workflow of a kept payment does: know where the row stands, keep its time, and take messages from people. */
 import type { SignalDefinition, UpdateDefinition } from '@temporalio/common';
-import { allHandlersFinished, ApplicationFailure, condition, log, patched, setHandler, sleep, upsertSearchAttributes } from '@temporalio/workflow';
+import { allHandlersFinished, ApplicationFailure, condition, log, setHandler, sleep, upsertSearchAttributes } from '@temporalio/workflow';
 import { movedSignal, paymentViewQuery, type PaymentView } from './contracts/kept-payment.ts';
 
 /** A step, as an update that answers and as the signal of the same name. */
@@ -98,7 +98,7 @@ export function keepPayment(first: PaymentView): KeptPayment {
         await condition(allHandlersFinished);
         // Temporal takes no end of a run while a message waits that the run has not seen: it fails the whole task, and whoever waits for
         // an update that was answered in it hears of a failure although the step was done. So answers go out in a task before the last.
-        if (!somebodyWaited || !patched('answers-before-the-end')) return;
+        if (!somebodyWaited) return;
         somebodyWaited = false;
         await sleep(NEXT_TASK_MS);
       }

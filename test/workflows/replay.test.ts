@@ -48,7 +48,6 @@ test('every folder of an older version holds histories, and none of them is one 
 /** Every patch: the folder with the lives from before it, and which of today's lives passed it. */
 const patches: readonly { readonly patch: string; readonly folder: string; readonly passedBy: RegExp }[] = [
   { patch: 'payment-state-of-ended-sessions', folder: 'before-payment-state', passedBy: /^gateway-session-/ },
-  { patch: 'answers-before-the-end', folder: 'before-answers-first', passedBy: /^(?!gateway-).*-by-update\.json$|^escrow-refused\.json$/ },
 ];
 
 describe.each(patches)('the patch $patch', ({ patch, folder: past, passedBy }) => {
