@@ -24,7 +24,7 @@ const time = (name: string, at: Date | null): Record<string, string> => (at === 
 const text = (name: string, value: string | null): Record<string, string> => (value === null ? {} : { [name]: value });
 
 /** @param evidence undefined where it was not read: lists leave it out. */
-export function showEscrow(escrow: Escrow, evidence?: readonly EscrowEvidenceModel[]): z.input<typeof escrowOut> {
+export function showEscrow(escrow: Escrow, evidence?: readonly Pick<EscrowEvidenceModel, 'submittedBy' | 'content' | 'submittedAt'>[]): z.input<typeof escrowOut> {
   const { id, status, releasedMicros, refundedMicros } = escrow;
   const isSplit = releasedMicros > 0n && refundedMicros > 0n;
   return {

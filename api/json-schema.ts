@@ -1,5 +1,6 @@
 /** JSON Schema of our zod schemas, and what can be made from it for readers: flat lists of fields, and examples. */
 import { z } from 'zod';
+import { kinds, namedExamples, tellingExamples } from './examples/names.ts';
 
 /** The part of JSON Schema that our schemas use. */
 export interface JsonSchema {
@@ -93,31 +94,6 @@ function rangeText(min: number | undefined, max: number | undefined, unit: strin
   const range = min === undefined ? `at most ${max}` : max === undefined ? `at least ${min}` : min === max ? `exactly ${min}` : `${min} to ${max}`;
   return `${range} ${unit}`.trim();
 }
-
-/** Plausible values for names that occur all over the API. */
-const namedExamples: Readonly<Record<string, unknown>> = {
-  id: 'gw_4f1d2c3b4a5968778695a4b3', name: 'Word counter', serviceName: 'Word counter', agentName: 'Ada', description: 'Counts words, sentences and characters.',
-  endpoint: 'https://seller.example/word-count', token: 'gw_4f1d2c3b4a5968778695a4b3', apiKey: 'sk_…', keyId: 'ak_5b1f09c2d3e4f567', serviceType: 'word-statistics',
-  type: 'word-statistics', params: { text: 'To be or not to be' }, response: { output: { words: 6 } }, workflowId: 'gateway-session-gw_4f1d2c3b4a5968778695a4b3',
-  callId: 'call_0a1b2c3d4e5f60718293a4b5', sessionId: 'gw_4f1d2c3b4a5968778695a4b3', serviceId: 'svc_0a1b2c3d4e5f60718293a4b5', txHash: '0x9f2c…', latencyMs: 12,
-  streamId: 'str_4f1d2c3b4a5968778695a4b3', pipelineId: 'pipe_4f1d2c3b4a5968778695a4b3',
-  strategy: 'cheapest', version: '0.1.0', requestCount: 1, count: 1, totalSpent: '0.005000', remaining: '4.995000',
-};
-
-/** Nobody sells to themselves, and a tick costs less than the deposit: these go before the example of their type. */
-const tellingExamples: Readonly<Record<string, { readonly input: string; readonly output: string }>> = {
-  sellerAddr: { input: '0x00000000000000000000000000000000000000b2', output: '0x00000000000000000000000000000000000000b2' },
-  pricePerTick: { input: '0.001', output: '0.001000' },
-};
-
-/** What an object's `id` and `workflowId` look like, by a field that only its kind has. */
-const kinds: readonly (readonly [field: string, named: Readonly<Record<string, string>>])[] = [
-  ['plannedSteps', { id: 'mse_4f1d2c3b4a5968778695a4b3', workflowId: 'multistep-escrow-mse_4f1d2c3b4a5968778695a4b3' }],
-  ['autoReleaseAt', { id: 'esc_4f1d2c3b4a5968778695a4b3', workflowId: 'escrow-esc_4f1d2c3b4a5968778695a4b3' }],
-  ['staleTimeoutSecs', { id: 'str_4f1d2c3b4a5968778695a4b3', workflowId: 'stream-str_4f1d2c3b4a5968778695a4b3' }],
-  ['tickedBy', { id: 'tick_4f1d2c3b4a5968778695a4b300000001' }],
-  ['pipelineId', { workflowId: 'pipeline-pipe_4f1d2c3b4a5968778695a4b3' }],
-];
 
 /** A value that fits the schema, for the docs. Optional fields are left out, as in a first call. */
 export function exampleOf(schema: JsonSchema, side: 'input' | 'output', name = ''): unknown {

@@ -21,7 +21,7 @@ function depositRoute({ pool }: RouteDeps): Route {
     method: 'post', path: '/v1/admin/deposits', access: 'admin', tag: 'Admin', movesMoney: true,
     summary: 'Credits money that arrived from outside. The agent need not be registered.',
     body: z.object({ agentAddress: address, amount, txHash }),
-    answer: z.object({ status: z.literal('credited'), message: z.string(), entryId: z.string(), amount: amountOut, agentAddress: addressOut }), answerStatus: 201,
+    answer: z.object({ status: z.literal('credited'), message: z.string().meta({ examples: ['1.500000 USDC credited.'] }), entryId: z.string(), amount: amountOut, agentAddress: addressOut }), answerStatus: 201,
     errors: ['invalid_address', 'invalid_amount', 'duplicate_deposit', 'idempotency_mismatch'],
     handler: async ({ body, caller, idempotencyClaim }) => {
       const spec = { owner: caller?.address ?? 'admin', claim: idempotencyClaim(), resourceId: `deposit:${body.txHash}` };
@@ -36,7 +36,7 @@ function depositRoute({ pool }: RouteDeps): Route {
 
 function reversalRoutes({ pool }: RouteDeps): Route[] {
   const reason = line(1_000);
-  const answer = z.object({ status: z.literal('reversed'), message: z.string(), entryId: z.string(), reversalId: z.string() });
+  const answer = z.object({ status: z.literal('reversed'), message: z.string().meta({ examples: ['The entry was taken back on both sides.'] }), entryId: z.string(), reversalId: z.string() });
   const errors = ['entry_not_found', 'already_reversed', 'not_reversible', 'insufficient_balance', 'idempotency_mismatch'] as const;
 
   async function takeBack(entryId: string, why: string, spec: { owner: string; claim: ReturnType<Parameters<Route['handler']>[0]['idempotencyClaim']> }) {

@@ -33,6 +33,7 @@ function infoRoute(): Route {
     method: 'get', path: '/v1/auth/info', access: 'public', tag: 'Keys', cacheSecs: 60,
     summary: 'How to authenticate.',
     answer: z.object({ type: z.string(), header: z.string(), altHeader: z.string(), note: z.string(), publicEndpoints: z.array(z.string()), protectedEndpoints: z.array(z.string()) }),
+    example: { answer: body },
     handler: () => ({ body }),
   });
 }
@@ -43,7 +44,7 @@ function ownershipRoutes({ agents, ownership }: RouteDeps): Route[] {
       method: 'post', path: '/v1/auth/challenge', access: 'public', tag: 'Keys',
       summary: 'A message to sign with the key of an address, as proof of control; good once, for ten minutes.',
       body: z.object({ address }),
-      answer: z.object({ challengeId: z.string(), message: z.string(), expiresAt: timeOut }), answerStatus: 201,
+      answer: z.object({ challengeId: z.string(), message: z.string().meta({ examples: ['Surety: prove that you control this address.\n\n…'] }), expiresAt: timeOut }), answerStatus: 201,
       errors: ['invalid_address'],
       handler: async ({ body }) => {
         const { challengeId, message, expiresAt } = await ownership.challenge(body.address);
@@ -107,7 +108,7 @@ function keyRoutes({ keys }: RouteDeps): Route[] {
       method: 'delete', path: '/v1/auth/keys/:keyId', access: 'agent', tag: 'Keys',
       summary: 'Ends one of your other keys; a second time changes nothing.',
       params: keyParams,
-      answer: z.object({ message: z.string(), keyId: z.string() }),
+      answer: z.object({ message: z.string().meta({ examples: ['The key is revoked.'] }), keyId: z.string() }),
       errors: ['cannot_revoke_current', 'key_not_found'],
       handler: async ({ caller, params }) => {
         await keys.revoke(caller, params.keyId);

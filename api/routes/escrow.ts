@@ -1,11 +1,12 @@
 /** Escrow: make one, take a step, read. The steps are taken in Postgres; the workflow behind an escrow keeps its deadlines. */
 import { z } from 'zod';
 import { SuretyError } from '../../domain/errors.ts';
-import type { EscrowAct, EscrowActor, EscrowOutcome, EscrowTerms } from '../../domain/escrow.ts';
+import type { EscrowAct, EscrowActor, EscrowOutcome, EscrowStep, EscrowTerms } from '../../domain/escrow.ts';
 import type { IdempotencyClaim } from '../../domain/gateway.ts';
 import { formatMicros } from '../../domain/money.ts';
 import type { RouteDeps } from '../deps.ts';
 import { arbitrateBody, createBody, disputeBody, escrowOf, escrowOut, evidenceBody, resolveBody, showEscrow } from '../escrow-shapes.ts';
+import { createExample, listExample, oneExample, stepExamples } from '../examples/escrow.ts';
 import { route, type Answer, type Caller, type Route, type RouteSpec } from '../route.ts';
 import { addressParams, cursor, limit, writeCursor } from '../schemas.ts';
 
@@ -25,7 +26,7 @@ function createRoute(deps: RouteDeps): Route {
     summary: 'Sets money aside for a seller until you are content, the time is up, or somebody has ruled.',
     body: createBody, answer: oneEscrow, answerStatus: 201,
     errors: ['insufficient_balance', 'unauthorized', 'self_trade', 'validation_error', 'invalid_amount', 'invalid_address', 'idempotency_mismatch', 'unavailable'],
-    example: { body: { buyerAddr: '0x00000000000000000000000000000000000000a1', sellerAddr: '0x00000000000000000000000000000000000000b2', amount: '1.50', autoRelease: '2h' } },
+    example: createExample,
     handler: async ({ caller, body, idempotencyClaim }) => {
       if (body.buyerAddr !== caller.address) throw wrongRole('You can only set your own money aside: buyerAddr must be your address.');
       if (body.sellerAddr === caller.address) throw new SuretyError('self_trade', 'An agent cannot hold money for itself.');
@@ -46,8 +47,8 @@ function createRoute(deps: RouteDeps): Route {
 const stepErrors = ['not_found', 'unauthorized', 'invalid_state', 'idempotency_mismatch', 'unavailable'] as const;
 
 /** What the routes of all steps have in common. */
-function stepOf(step: string): Pick<RouteSpec, 'method' | 'path' | 'aliases' | 'tag' | 'movesMoney' | 'answer'> & { readonly params: typeof idParams } {
-  return { method: 'post', ...both(`/:id/${step}`), tag: 'Escrow', movesMoney: true, answer: oneEscrow, params: idParams };
+function stepOf(step: EscrowStep): Pick<RouteSpec, 'method' | 'path' | 'aliases' | 'tag' | 'movesMoney' | 'answer' | 'example'> & { readonly params: typeof idParams } {
+  return { method: 'post', ...both(`/:id/${step}`), tag: 'Escrow', movesMoney: true, answer: oneEscrow, example: stepExamples[step], params: idParams };
 }
 
 /** Steps that need nothing said. */
@@ -116,7 +117,7 @@ function readRoutes(deps: RouteDeps): Route[] {
   return [
     route({
       method: 'get', ...both('/:id'), access: 'agent_or_admin', tag: 'Escrow', summary: 'One escrow with its evidence, for its parties and its arbiter.',
-      params: idParams, answer: oneEscrow, errors: ['not_found', 'unauthorized'],
+      params: idParams, answer: oneEscrow, example: oneExample, errors: ['not_found', 'unauthorized'],
       handler: async ({ params, caller, isAdmin }) => {
         const row = await prisma.escrow.findUnique({ where: { id: params.id } });
         if (row === null) throw new SuretyError('not_found', 'There is no such escrow.');
@@ -128,7 +129,7 @@ function readRoutes(deps: RouteDeps): Route[] {
       method: 'get', path: '/v1/agents/:address/escrows', access: 'owner', tag: 'Escrow',
       summary: 'Your escrows as buyer, seller or arbiter, newest first, without their evidence.',
       params: addressParams, query: z.object({ limit: limit(200, 50), cursor }),
-      answer: z.object({ escrows: z.array(escrowOut), count: z.number().int(), has_more: z.boolean(), next_cursor: z.string().optional() }), errors: ['invalid_cursor'],
+      answer: z.object({ escrows: z.array(escrowOut), count: z.number().int(), has_more: z.boolean(), next_cursor: z.string().optional() }), example: listExample, errors: ['invalid_cursor'],
       handler: async ({ params, query }) => {
         const ids = await idsOf(deps, params.address, query.cursor?.id ?? null, query.limit + 1);
         const rows = await prisma.escrow.findMany({ where: { id: { in: ids.slice(0, query.limit) } }, orderBy: [{ createdAt: 'desc' }, { id: 'desc' }] });

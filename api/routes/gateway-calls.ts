@@ -6,6 +6,7 @@ import type { CallAnswer, CallRequest, IdempotencyClaim } from '../../domain/gat
 import { SERVICE_TYPE } from '../../domain/ids.ts';
 import { formatMicros } from '../../domain/money.ts';
 import type { RouteDeps } from '../deps.ts';
+import { callExample, callOnceExample } from '../examples/gateway.ts';
 import { callOut, writeCall } from '../gateway-shapes.ts';
 import { route, type Answer, type Route } from '../route.ts';
 import { address, amount, emptyIsAbsent, idempotencyKey, jsonObject } from '../schemas.ts';
@@ -59,7 +60,7 @@ export function gatewayCallRoutes({ gateway }: RouteDeps): Route[] {
       method: 'post', path: '/v1/gateway/proxy', access: 'agent', tag: 'Gateway', movesMoney: true,
       headers: [{ name: 'X-Gateway-Token', description: 'The id of the session that pays.', required: true }],
       summary: 'Buys one call in a session (header X-Gateway-Token): the best seller is asked, the next if it fails, and paid when it has delivered.',
-      body: callRequestBody, answer: callOut, errors: ['session_closed', 'session_expired', 'forbidden', ...callErrors],
+      body: callRequestBody, answer: callOut, example: callExample, errors: ['session_closed', 'session_expired', 'forbidden', ...callErrors],
       handler: async ({ caller, req, body, idempotencyClaim }) => {
         const token = gatewayToken(req);
         // The body's key belongs to its session; the header's key belongs to the buyer.
@@ -74,7 +75,7 @@ export function gatewayCallRoutes({ gateway }: RouteDeps): Route[] {
       method: 'post', path: '/v1/gateway/call', access: 'agent', tag: 'Gateway', movesMoney: true,
       summary: 'Buys one call without a session: maxPrice is held, the price is paid on delivery, the rest comes back.',
       body: callRequestBody.omit({ maxPrice: true }).extend({ maxPrice: amount.describe('Most that the call may cost; this much is held.') }),
-      answer: callOut, errors: ['insufficient_balance', ...callErrors],
+      answer: callOut, example: callOnceExample, errors: ['insufficient_balance', ...callErrors],
       handler: async ({ caller, body, idempotencyClaim }) => {
         const request = { ...toCallRequest(body, idempotencyClaim(body.idempotencyKey)), maxPriceMicros: body.maxPrice };
         const answer = await gateway.callOnce(caller.address, caller.tenantId, request).catch((error: unknown): never => {

@@ -4,6 +4,7 @@ import { SuretyError } from '../../domain/errors.ts';
 import { SERVICE_TYPE } from '../../domain/ids.ts';
 import { STEPS_MAX, stepName, type PipelineRequest, type StepWish } from '../../domain/pipeline.ts';
 import type { RouteDeps } from '../deps.ts';
+import { cancelExample, onePipelineExample, pipelineExample } from '../examples/gateway.ts';
 import { pipelineFault, pipelineOfModels, pipelineOut, pipelineRecordOut, pipelineSummaryOut, showPipeline, showPipelineLine, writePipeline } from '../pipeline-shapes.ts';
 import { route, type Caller, type Route } from '../route.ts';
 import { address, amount, cursor, emptyIsAbsent, idempotencyKey, jsonObject, limit, writeCursor } from '../schemas.ts';
@@ -54,9 +55,7 @@ function runRoute({ pipelines }: RouteDeps): Route {
     summary: 'Buys one to ten steps in order, each handed the answer of the one before; their prices are reserved together.',
     description: 'A failing step ends the pipeline: `partialResult` tells what was paid, steps marked `refundable` are given back, and declared compensations are called in reverse order.',
     body: runBody, answer: pipelineOut,
-    example: {
-      body: { steps: [{ serviceType: 'translation', params: { text: 'Hello' }, maxPrice: '0.10' }, { serviceType: 'summary', params: { text: '$prev.output' }, refundable: true }] },
-    },
+    example: pipelineExample,
     errors: ['no_service', 'budget_exceeded', 'rate_limited', 'session_closed', 'session_expired', 'forbidden', 'invalid_endpoint', 'pipeline_failed', 'pipeline_cancelled', 'pipeline_pending',
       'idempotency_mismatch', 'idempotency_in_progress', 'unavailable'],
     handler: async ({ caller, req, body, idempotencyClaim }) => {
@@ -79,7 +78,7 @@ function cancelRoute({ pipelines }: RouteDeps): Route {
   return route({
     method: 'post', path: '/v1/gateway/pipelines/:id/cancel', access: 'agent', tag: 'Gateway', movesMoney: true,
     summary: 'Stops a pipeline after the step under way; what that step costs is paid, or given back where it is refundable.',
-    params: pipelineParams, answer: z.object({ pipeline: pipelineRecordOut }), errors: ['not_found', 'unauthorized', 'invalid_state', 'unavailable'],
+    params: pipelineParams, answer: z.object({ pipeline: pipelineRecordOut }), example: cancelExample, errors: ['not_found', 'unauthorized', 'invalid_state', 'unavailable'],
     handler: async ({ caller, params }) => ({ body: { pipeline: showPipeline(await pipelines.cancel(caller.address, params.id)) } }),
   });
 }
@@ -115,7 +114,7 @@ function readRoutes(deps: RouteDeps): Route[] {
     }),
     route({
       method: 'get', path: '/v1/gateway/pipelines/:id', access: 'agent_or_admin', tag: 'Gateway', summary: 'One pipeline: its steps, what was paid, and what was undone.',
-      params: pipelineParams, answer: z.object({ pipeline: pipelineRecordOut }), errors: ['not_found', 'unauthorized'],
+      params: pipelineParams, answer: z.object({ pipeline: pipelineRecordOut }), example: onePipelineExample, errors: ['not_found', 'unauthorized'],
       handler: async ({ caller, isAdmin, params }) => ({ body: { pipeline: showPipeline(await readPipeline(deps, caller, isAdmin, params.id)) } }),
     }),
   ];

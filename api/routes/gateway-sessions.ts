@@ -4,6 +4,7 @@ import { SuretyError } from '../../domain/errors.ts';
 import { sessionBounds, strategies, type SessionTerms, type Strategy } from '../../domain/gateway.ts';
 import { formatMicros } from '../../domain/money.ts';
 import type { RouteDeps } from '../deps.ts';
+import { closeExample, logsExample, oneCallExample, oneSessionExample, openExample, sessionsExample } from '../examples/gateway.ts';
 import { dryRunOut, logOut, sessionOf, sessionOut, showDryRun, showLog, showSession } from '../gateway-shapes.ts';
 import { route, type Caller, type Route } from '../route.ts';
 import { amount, amountOut, cursor, limit, serviceType, writeCursor } from '../schemas.ts';
@@ -57,7 +58,7 @@ function openAndCloseRoutes({ gateway }: RouteDeps): Route[] {
     route({
       method: 'post', path: '/v1/gateway/sessions', access: 'agent', tag: 'Gateway', movesMoney: true,
       summary: 'Opens a session: the budget is held, calls draw on it, and the rest comes back when it ends.',
-      body: openBody, answer: z.object({ session: sessionOut, token: z.string() }), answerStatus: 201,
+      body: openBody, answer: z.object({ session: sessionOut, token: z.string() }), answerStatus: 201, example: openExample,
       errors: ['insufficient_balance', 'invalid_amount', 'idempotency_mismatch', 'unavailable'],
       handler: async ({ caller, body, idempotencyClaim }) => {
         const opened = gateway.openSession(caller.address, caller.tenantId, termsOf(body), idempotencyClaim()).catch((error: unknown): never => {
@@ -73,7 +74,7 @@ function openAndCloseRoutes({ gateway }: RouteDeps): Route[] {
       method: 'delete', path: '/v1/gateway/sessions/:id', access: 'agent', tag: 'Gateway', movesMoney: true,
       summary: 'Ends a session and returns the rest of its budget. Again changes nothing.',
       params: sessionParams, answer: z.object({ session: sessionOut, totalSpent: amountOut, totalRefunded: amountOut, stillReserved: amountOut, requestCount: z.number().int() }),
-      errors: ['not_found', 'forbidden', 'unavailable'],
+      example: closeExample, errors: ['not_found', 'forbidden', 'unavailable'],
       handler: async ({ caller, params }) => {
         const session = await gateway.closeSession(caller.address, params.id);
         const { maxTotalMicros, spentMicros, reservedMicros, requestCount } = session;
@@ -101,7 +102,7 @@ function readRoutes(deps: RouteDeps): Route[] {
     route({
       method: 'get', path: '/v1/gateway/sessions', access: 'agent', tag: 'Gateway', summary: 'Your sessions, newest first.',
       query: z.object({ limit: limit(200, 50), cursor }),
-      answer: z.object({ sessions: z.array(sessionOut), count: z.number().int(), has_more: z.boolean(), next_cursor: z.string().optional() }),
+      answer: z.object({ sessions: z.array(sessionOut), count: z.number().int(), has_more: z.boolean(), next_cursor: z.string().optional() }), example: sessionsExample,
       handler: async ({ caller, query }) => {
         const rows = await prisma.gatewaySession.findMany({
           where: { agentAddress: caller.address, singleCall: false }, orderBy: [{ createdAt: 'desc' }, { id: 'desc' }], take: query.limit + 1,
@@ -115,14 +116,14 @@ function readRoutes(deps: RouteDeps): Route[] {
     }),
     route({
       method: 'get', path: '/v1/gateway/sessions/:id', access: 'agent', tag: 'Gateway', summary: 'One session.',
-      params: sessionParams, answer: z.object({ session: sessionOut }), errors: ['not_found', 'forbidden'],
+      params: sessionParams, answer: z.object({ session: sessionOut }), example: oneSessionExample, errors: ['not_found', 'forbidden'],
       handler: async ({ caller, params }) => ({ body: { session: showSession(sessionOf(await ownSession(deps, caller, params.id))) } }),
     }),
     route({
       method: 'get', path: '/v1/gateway/sessions/:id/logs', access: 'agent', tag: 'Gateway',
       summary: 'Every call of a session, newest first, with each attempt at a seller.',
       params: sessionParams, query: z.object({ limit: limit(1_000, 100), cursor }),
-      answer: z.object({ logs: z.array(logOut), count: z.number().int(), has_more: z.boolean(), next_cursor: z.string().optional() }), errors: ['not_found', 'forbidden'],
+      answer: z.object({ logs: z.array(logOut), count: z.number().int(), has_more: z.boolean(), next_cursor: z.string().optional() }), example: logsExample, errors: ['not_found', 'forbidden'],
       handler: async ({ caller, params, query }) => {
         const session = await ownSession(deps, caller, params.id);
         const rows = await prisma.gatewayCall.findMany({
@@ -137,7 +138,7 @@ function readRoutes(deps: RouteDeps): Route[] {
     }),
     route({
       method: 'get', path: '/v1/gateway/calls/:id', access: 'agent', tag: 'Gateway', summary: 'One call: its state, its attempts, and where the money is.',
-      params: sessionParams, answer: z.object({ call: logOut }), errors: ['not_found', 'forbidden'],
+      params: sessionParams, answer: z.object({ call: logOut.extend({ response: z.unknown().describe('What the seller answered; for the buyer, once it is paid.') }) }), example: oneCallExample, errors: ['not_found', 'forbidden'],
       handler: async ({ caller, params }) => {
         const row = await prisma.gatewayCall.findUnique({ where: { id: params.id } });
         if (row === null) throw new SuretyError('not_found', 'There is no such call.');

@@ -5,6 +5,7 @@ import { SuretyError, type ErrorCode } from '../../domain/errors.ts';
 import { formatMicros } from '../../domain/money.ts';
 import { multistepBounds, type MultistepAnswer, type MultistepPlan } from '../../domain/multistep.ts';
 import type { RouteDeps } from '../deps.ts';
+import { confirmExample, createExample, listExample, oneExample, refundExample } from '../examples/multistep.ts';
 import { multistepOf, multistepOut, showMultistep } from '../multistep-shapes.ts';
 import { route, type Answer, type Caller, type Route } from '../route.ts';
 import { address, addressParams, amount, cursor, emptyIsAbsent, limit, writeCursor } from '../schemas.ts';
@@ -58,7 +59,7 @@ function moneyRoutes({ multistep }: RouteDeps): Route[] {
     route({
       method: 'post', path: '/v1/escrow/multistep', aliases: ['/v1/multistep-escrows', '/v1/escrows/multistep'], access: 'agent', tag: 'Multistep escrow', movesMoney: true,
       summary: 'Holds the money of a plan of steps. Each seller is paid when you confirm its step; what you never confirm comes back at the deadline.',
-      body: createBody, answer: escrowAnswer, answerStatus: 201,
+      body: createBody, answer: escrowAnswer, answerStatus: 201, example: createExample,
       errors: ['amount_exceeds_total', 'self_trade', 'agent_not_found', 'insufficient_balance', 'invalid_amount', 'idempotency_mismatch', 'idempotency_in_progress', 'unavailable'],
       handler: async ({ caller, body, idempotencyClaim }) => {
         const created = multistep.create(caller, planOf(body), idempotencyClaim()).catch((error: unknown): never => {
@@ -73,7 +74,7 @@ function moneyRoutes({ multistep }: RouteDeps): Route[] {
       method: 'post', path: '/v1/escrow/multistep/:id/confirm-step', access: 'agent', tag: 'Multistep escrow', movesMoney: true,
       aliases: ['/v1/multistep-escrows/:id/steps', '/v1/multistep-escrows/:id/confirm-step', '/v1/escrows/multistep/:id/confirm-step'],
       summary: 'Pays one step to its seller; the last one completes the escrow. For the buyer.',
-      params: escrowParams, body: confirmBody, answer: escrowAnswer, errors: [...stepErrors, 'step_out_of_range', 'duplicate_step', 'step_mismatch', 'invalid_amount'],
+      params: escrowParams, body: confirmBody, answer: escrowAnswer, example: confirmExample, errors: [...stepErrors, 'step_out_of_range', 'duplicate_step', 'step_mismatch', 'invalid_amount'],
       handler: async ({ caller, params, body, idempotencyClaim }) => {
         const step = { stepIndex: body.stepIndex, seller: body.sellerAddr, amountMicros: body.amount };
         return answerStep(await multistep.confirmStep(caller.address, params.id, step, idempotencyClaim()));
@@ -83,7 +84,7 @@ function moneyRoutes({ multistep }: RouteDeps): Route[] {
       method: 'post', path: '/v1/escrow/multistep/:id/refund', access: 'agent', tag: 'Multistep escrow', movesMoney: true,
       aliases: ['/v1/multistep-escrows/:id/abort', '/v1/multistep-escrows/:id/refund', '/v1/escrows/multistep/:id/refund'],
       summary: 'Gives back what was not confirmed and ends the escrow. For the buyer.',
-      params: escrowParams, answer: escrowAnswer, errors: stepErrors,
+      params: escrowParams, answer: escrowAnswer, example: refundExample, errors: stepErrors,
       handler: async ({ caller, params, idempotencyClaim }) => answerStep(await multistep.refund(caller.address, params.id, idempotencyClaim())),
     }),
   ];
@@ -94,7 +95,7 @@ function readRoutes({ prisma }: RouteDeps): Route[] {
     route({
       method: 'get', path: '/v1/escrow/multistep/:id', aliases: ['/v1/multistep-escrows/:id', '/v1/escrows/multistep/:id'], access: 'agent_or_admin', tag: 'Multistep escrow',
       summary: 'One multistep escrow with its plan, for its buyer, its sellers and the admin.',
-      params: escrowParams, answer: escrowAnswer, errors: ['not_found', 'unauthorized'],
+      params: escrowParams, answer: escrowAnswer, example: oneExample, errors: ['not_found', 'unauthorized'],
       handler: async ({ caller, isAdmin, params }) => {
         const row = await prisma.multistepEscrow.findUnique({ where: { id: params.id }, include: inOrder });
         if (row === null) throw new SuretyError('not_found', 'There is no such multistep escrow.');
@@ -108,7 +109,7 @@ function readRoutes({ prisma }: RouteDeps): Route[] {
       method: 'get', path: '/v1/agents/:address/multistep-escrows', access: 'owner', tag: 'Multistep escrow',
       summary: 'Your multistep escrows, as buyer or as seller of a step, newest first.',
       params: addressParams, query: z.object({ limit: limit(200, 50), cursor }),
-      answer: z.object({ escrows: z.array(multistepOut), count: z.number().int(), has_more: z.boolean(), next_cursor: z.string().optional() }),
+      answer: z.object({ escrows: z.array(multistepOut), count: z.number().int(), has_more: z.boolean(), next_cursor: z.string().optional() }), example: listExample,
       handler: async ({ params, query }) => {
         const own = await pageOf(prisma, params.address, query.cursor?.id ?? null, query.limit + 1);
         const rows = await prisma.multistepEscrow.findMany({ where: { id: { in: own } }, include: inOrder, orderBy: [{ createdAt: 'desc' }, { id: 'desc' }] });

@@ -53,7 +53,7 @@ export function networkRoutes({ pool, prisma }: RouteDeps): Route[] {
       method: 'get', path: '/v1/feed', access: 'public', tag: 'Network', cacheSecs: 10,
       summary: 'The latest settled payments, without the buyers.',
       query: z.object({ limit: limit(100, 50) }),
-      answer: z.object({ feed: z.array(feedItem), stats: z.object({ totalAgents: z.number().int(), totalTransactions: z.number().int(), totalVolume: amountOut }), message: z.string() }),
+      answer: z.object({ feed: z.array(feedItem), stats: z.object({ totalAgents: z.number().int(), totalTransactions: z.number().int(), totalVolume: amountOut }), message: z.string().meta({ examples: ['The latest payments between agents on Surety.'] }) }),
       handler: async ({ query }) => {
         const [payments, { totalAgents, totalTransactions, totalVolume }] = await Promise.all([readLatestPayments(pool, query.limit), shownStats()]);
         const sellers = await prisma.agent.findMany({ where: { address: { in: [...new Set(payments.map((payment) => payment.to))] } }, select: { address: true, name: true } });

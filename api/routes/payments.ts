@@ -3,6 +3,7 @@ import { z } from 'zod';
 import { SuretyError } from '../../domain/errors.ts';
 import { formatMicros } from '../../domain/money.ts';
 import type { RouteDeps } from '../deps.ts';
+import { paymentExample } from '../examples/payment.ts';
 import { kindOf } from '../payments/all.ts';
 import { dateOf, type FoundPayment, type PaymentKind } from '../payments/kind.ts';
 import { BEGINNING, isKey, keyOf, readTimeline, type Entry, type Place } from '../payments/timeline.ts';
@@ -26,7 +27,8 @@ export function paymentRoutes(deps: RouteDeps): Route[] {
       summary: 'Any payment by its id: where it stands, and every state, posting and attempt at a seller in the order they happened.',
       description: 'Only its parties and the admin may look. A seller does not see what the buyer had set aside for a call of its own.',
       params: z.object({ id: z.string().regex(/^[\x21-\x7e]{1,64}$/, 'must be the id of a payment') }), query: z.object({ limit: limit(1_000, 100), cursor }),
-      answer: z.object({ payment: paymentOut, has_more: z.boolean(), next_cursor: z.string().optional() }), errors: ['not_found', 'forbidden', 'invalid_cursor'],
+      answer: z.object({ payment: paymentOut, has_more: z.boolean(), next_cursor: z.string().optional() }), example: paymentExample,
+      errors: ['not_found', 'forbidden', 'invalid_cursor'],
       handler: async ({ params, query, caller, isAdmin }) => {
         const kind = kindOf(params.id);
         const payment = (await kind?.find(deps, params.id)) ?? null;

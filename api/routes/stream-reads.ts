@@ -5,6 +5,7 @@ import { recommendHold } from '../../domain/recommend-hold.ts';
 import { streamBounds } from '../../domain/stream.ts';
 import type { StreamModel } from '../../prisma/generated/models.ts';
 import type { RouteDeps } from '../deps.ts';
+import { adviceExample, listExample, oneExample, ticksExample } from '../examples/stream.ts';
 import { route, type Caller, type Route } from '../route.ts';
 import { addressParams, cursor, limit, writeCursor, type Cursor } from '../schemas.ts';
 import { showStream, showTick, streamOf, streamOut, tickOf, tickOut } from '../stream-shapes.ts';
@@ -57,12 +58,12 @@ function readRoutes(deps: RouteDeps): Route[] {
   return [
     route({
       method: 'get', path: '/v1/streams/:id', access: 'agent_or_admin', tag: 'Streams', summary: 'One stream, for its parties.',
-      params: streamParams, answer: z.object({ stream: streamOut }), errors: ['not_found'],
+      params: streamParams, answer: z.object({ stream: streamOut }), example: oneExample, errors: ['not_found'],
       handler: async ({ params, ...asking }) => ({ body: { stream: showStream(streamOf(await visibleStream(deps, asking, params.id))) } }),
     }),
     route({
       method: 'get', path: '/v1/streams/:id/ticks', access: 'agent_or_admin', tag: 'Streams', summary: 'The ticks of a stream, oldest first, for its parties.',
-      params: streamParams, query: z.object({ limit: limit(1_000, 100), cursor: seqCursor }), answer: z.object({ ticks: z.array(tickOut), ...paging }), errors: ['not_found', 'invalid_cursor'],
+      params: streamParams, query: z.object({ limit: limit(1_000, 100), cursor: seqCursor }), answer: z.object({ ticks: z.array(tickOut), ...paging }), example: ticksExample, errors: ['not_found', 'invalid_cursor'],
       handler: async ({ params, query, ...asking }) => {
         await visibleStream(deps, asking, params.id);
         const rows = await prisma.streamTick.findMany({ where: { streamId: params.id, seq: { gt: query.cursor } }, orderBy: { seq: 'asc' }, take: query.limit + 1 });
@@ -74,7 +75,7 @@ function readRoutes(deps: RouteDeps): Route[] {
     }),
     route({
       method: 'get', path: '/v1/agents/:address/streams', access: 'agent_or_admin', tag: 'Streams', summary: 'The streams that an agent buys or sells, newest first.',
-      params: addressParams, query: z.object({ limit: limit(200, 50), cursor }), answer: z.object({ streams: z.array(streamOut), ...paging }), errors: ['invalid_cursor'],
+      params: addressParams, query: z.object({ limit: limit(200, 50), cursor }), answer: z.object({ streams: z.array(streamOut), ...paging }), example: listExample, errors: ['invalid_cursor'],
       handler: async ({ params, query, caller, isAdmin }) => {
         if (!isAdmin && caller?.address !== params.address) throw strangerError('Only the agent itself may list its streams.');
         const rows = await streamsOf(deps, params.address, query.cursor, query.limit + 1);
@@ -92,7 +93,7 @@ function adviceRoutes({ streams }: RouteDeps): Route[] {
     route({
       method: 'post', path: '/v1/streams/recommend-hold', access: 'agent', tag: 'Streams',
       summary: 'How much to hold so that the deposit suffices with the wanted confidence, when ticks come at random at this rate.',
-      body: questionBody, example: { body: { pricePerTick: 0.001, tickRate: 2, durationSec: 600, confidence: 0.95 } }, answer: adviceOut, errors: ['invalid_amount'],
+      body: questionBody, example: adviceExample, answer: adviceOut, errors: ['invalid_amount'],
       handler: ({ body }) => {
         const advice = recommendHold(body);
         if (advice.recommendedHold > HOLD_MAX) throw new SuretyError('invalid_amount', 'The deposit would be larger than one payment can be.', { recovery: 'Ask for a shorter time or a lower price.' });

@@ -4,6 +4,7 @@ import { SuretyError, type ErrorCode } from '../../domain/errors.ts';
 import { formatMicros, type Micros } from '../../domain/money.ts';
 import { streamBounds, type StreamStep } from '../../domain/stream.ts';
 import type { RouteDeps } from '../deps.ts';
+import { batchExample, closeExample, openExample, tickExample, topUpExample } from '../examples/stream.ts';
 import { route, type Answer, type Caller, type Route } from '../route.ts';
 import { address, amount, emptyIsAbsent, line, paragraph } from '../schemas.ts';
 import { afterTicksOut, showAfterTicks, showStream, showTick, streamOut, tickOut } from '../stream-shapes.ts';
@@ -77,7 +78,7 @@ function openRoute({ streams }: RouteDeps): Route {
   return route({
     method: 'post', path: '/v1/streams', access: 'agent', tag: 'Streams', movesMoney: true,
     summary: 'Opens a stream: the deposit is held, ticks use it up, and what is left comes back when the stream ends.',
-    body: openBody, answer: z.object({ stream: streamOut }), answerStatus: 201,
+    body: openBody, answer: z.object({ stream: streamOut }), answerStatus: 201, example: openExample,
     errors: ['insufficient_balance', 'invalid_amount', 'self_trade', 'idempotency_mismatch', 'unavailable'],
     handler: async ({ caller, body, idempotencyClaim }) => {
       checkTerms(body, caller);
@@ -97,7 +98,7 @@ function tickRoutes({ streams }: RouteDeps): Route[] {
       method: 'post', path: '/v1/streams/:id/tick', access: 'agent', tag: 'Streams', movesMoney: true,
       summary: 'Records one tick, by buyer or seller. Exactly once when it carries its number; never above the deposit.',
       description: 'Send `seq` and, when an answer was lost, the same request again: a number that was recorded is answered 409 `sequence_mismatch` with `recordedTick` and `expectedSeq`. The seller may ask at most the agreed price for a tick.',
-      params: streamParams, body: tickBody, answer: z.object({ tick: tickOut, ...afterTicksOut }), errors: tickErrors,
+      params: streamParams, body: tickBody, example: tickExample, answer: z.object({ tick: tickOut, ...afterTicksOut }), errors: tickErrors,
       handler: async ({ caller, params, body, idempotencyClaim }) => {
         const recorded = await streams.tick({
           streamId: params.id, agent: caller.address, seq: body.seq, amountMicros: body.amount, metadata: body.metadata, idempotency: idempotencyClaim(),
@@ -109,7 +110,7 @@ function tickRoutes({ streams }: RouteDeps): Route[] {
       method: 'post', path: '/v1/streams/:id/ticks', access: 'agent', tag: 'Streams', movesMoney: true,
       summary: `Records 1 to ${ticksAtOnceMax} ticks together, all or none; for meters that count quickly.`,
       description: 'A deposit that is too small for all of them is answered 402 `hold_exhausted` with `affordable`, the number of ticks from the front that it could pay.',
-      params: streamParams, body: batchBody, example: { body: { fromSeq: 1, ticks: [{ metadata: 'page 1' }, { amount: '0.002', metadata: 'page 2, a long one' }] } },
+      params: streamParams, body: batchBody, example: batchExample,
       answer: z.object({ accepted: z.number().int(), firstSeq: z.number().int(), lastSeq: z.number().int(), ...afterTicksOut }), errors: tickErrors,
       handler: async ({ caller, params, body, idempotencyClaim }) => {
         const ticks = body.ticks?.map((tick) => ({ amountMicros: tick.amount, metadata: tick.metadata })) ?? null;
@@ -127,13 +128,13 @@ function moneyRoutes({ streams }: RouteDeps): Route[] {
     route({
       method: 'post', path: '/v1/streams/:id/close', access: 'agent', tag: 'Streams', movesMoney: true,
       summary: 'Ends a stream, by buyer or seller: what was ticked is paid and the rest goes back, in one step.',
-      params: streamParams, body: closeBody, answer: z.object({ stream: streamOut }), errors: ['not_found', 'already_closed', 'idempotency_mismatch', 'unavailable'],
+      params: streamParams, body: closeBody, example: closeExample, answer: z.object({ stream: streamOut }), errors: ['not_found', 'already_closed', 'idempotency_mismatch', 'unavailable'],
       handler: async ({ caller, params, body, idempotencyClaim }) => answerStep(await streams.close(params.id, caller.address, body.reason, idempotencyClaim())),
     }),
     route({
       method: 'post', path: '/v1/streams/:id/top-up', access: 'agent', tag: 'Streams', movesMoney: true,
       summary: 'Adds to the deposit, by the buyer; a paused stream goes on.',
-      params: streamParams, body: z.object({ amount }), answer: z.object({ stream: streamOut }),
+      params: streamParams, body: z.object({ amount }), example: topUpExample, answer: z.object({ stream: streamOut }),
       errors: ['not_found', 'stream_closed', 'invalid_amount', 'insufficient_balance', 'idempotency_mismatch', 'unavailable'],
       handler: async ({ caller, params, body, idempotencyClaim }) =>
         answerStep(await streams.topUp(params.id, caller.address, body.amount, idempotencyClaim()).catch(withPrice(body.amount, 'add'))),

@@ -49,6 +49,28 @@ test('the example of each body is accepted by the schema it explains', () => {
   }
 });
 
+test('the example of each answer fits the schema it stands beside', () => {
+  for (const { method, path, example, answer } of app.api.routes) {
+    if (example?.answer === undefined || answer === undefined) continue;
+    const result = answer.safeParse(example.answer);
+    expect({ route: `${method} ${path}`, issues: result.error?.issues ?? [], answer: result.data }).toEqual({ route: `${method} ${path}`, issues: [], answer: example.answer });
+  }
+});
+
+test('no example is filled with words that say nothing', () => {
+  const dull: string[] = [];
+  const look = (value: unknown, where: string): void => {
+    if (value === 'text') dull.push(where);
+    else if (typeof value === 'object' && value !== null) for (const [name, inner] of Object.entries(value)) look(inner, `${where}.${name}`);
+  };
+  for (const [path, methods] of Object.entries<Record<string, { requestBody?: unknown; responses: object }>>(document.paths)) {
+    for (const [method, { requestBody, responses }] of Object.entries(methods)) {
+      for (const part of [requestBody, ...Object.values(responses)]) look((part as { content?: Record<string, { example?: unknown }> } | undefined)?.content?.['application/json']?.example, `${method} ${path}`);
+    }
+  }
+  expect(dull).toEqual([]);
+});
+
 test('each route names its errors once, and says who may use it', () => {
   for (const route of app.api.routes) {
     const operation = document.paths[route.path.replace(/:(\w+)/g, '{$1}')][route.method];
