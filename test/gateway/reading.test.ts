@@ -128,7 +128,7 @@ test('the workflow of a session ends it when its time is up and returns the budg
   const { session } = await platform().runtime.ports.gateway.openSession(buyer.address, null, terms, null);
   await sleep(1_000);
   // Within the grace in which the sweeper leaves it to the workflow.
-  await eventually(async () => expect(await platform().sessionNow({ token: session.id, buyer })).toMatchObject({ status: 'expired' }), { withinMs: 6_000 });
+  await eventually(async () => expect(await platform().sessionNow({ token: session.id, buyer })).toMatchObject({ status: 'expired' }), { withinMs: 8_000 });
   expect(await platform().moneyOf(buyer)).toEqual({ available: usdc('1.00'), pending: 0n });
   expect(await platform().temporal.client.workflow.getHandle(session.workflowId).result()).toEqual({ sessionId: session.id, state: 'expired' });
 });
