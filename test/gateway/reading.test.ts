@@ -5,7 +5,7 @@ import { parseAmount } from '../../domain/money.ts';
 import { usdc, type OpenSession } from '../support/market.ts';
 import { createPlatformSuite, eventually } from '../support/platform-suite.ts';
 
-const { platform, seller } = createPlatformSuite();
+const { platform, seller } = createPlatformSuite({ WORKER_QUEUES: 'gateway' });
 
 async function dryRun(session: OpenSession, body: Record<string, unknown> = { serviceType: 'translation' }) {
   return (await platform().ask('POST', `/v1/gateway/sessions/${session.token}/dry-run`, { key: session.buyer.key, body })).body.result;

@@ -3,7 +3,7 @@ import { usdc } from '../support/market.ts';
 import { createPlatformSuite, eventually } from '../support/platform-suite.ts';
 
 // A request waits for a second and a half; a seller may take four.
-const { platform, seller } = createPlatformSuite({ REQUEST_TIMEOUT: '1500ms', SELLER_TIMEOUT: '4s' });
+const { platform, seller } = createPlatformSuite({ WORKER_QUEUES: 'gateway', REQUEST_TIMEOUT: '1500ms', SELLER_TIMEOUT: '4s' });
 
 test('a caller whose time is up hears that the call goes on and where the money is, and gets the result by asking again', async () => {
   const slow = await seller('Slow', { kind: 'slow', ms: 3_200 });

@@ -4,7 +4,7 @@ import type { KeptPaymentReport, PaymentView } from '../../workflows/contracts/k
 import { anOpenMultistep, confirm, moneyIn, read, refund, type OpenMultistep } from '../support/multistep.ts';
 import { createPlatformSuite, eventually } from '../support/platform-suite.ts';
 
-const { platform } = createPlatformSuite();
+const { platform } = createPlatformSuite({ WORKER_QUEUES: 'multistep' });
 const handleOf = ({ workflowId }: OpenMultistep): WorkflowHandle => platform().temporal.client.workflow.getHandle(workflowId);
 const viewOf = (escrow: OpenMultistep): Promise<KeptPaymentReport> => handleOf(escrow).query<KeptPaymentReport>('surety-view');
 const money = ({ address }: { address: string }): Promise<{ available: number; escrowed: number }> => moneyIn(platform().db.pool, { address });

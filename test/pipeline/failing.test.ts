@@ -5,7 +5,7 @@ import { aLine, pipelineNow, runPipeline, undone, workflowResult } from '../supp
 import { createPlatformSuite } from '../support/platform-suite.ts';
 import type { Behaviour, Seller } from '../support/sellers.ts';
 
-const { platform, seller } = createPlatformSuite();
+const { platform, seller } = createPlatformSuite({ WORKER_QUEUES: 'gateway,pipeline' });
 
 const broken: Behaviour = { kind: 'status', status: 500 };
 

@@ -5,7 +5,7 @@ import { aLine, newestPipeline, runPipeline, undone, type StepBody } from '../su
 import { createPlatformSuite, eventually } from '../support/platform-suite.ts';
 import type { Seller } from '../support/sellers.ts';
 
-const { platform, seller } = createPlatformSuite({ REQUEST_TIMEOUT: '12s', SELLER_TIMEOUT: '10s' });
+const { platform, seller } = createPlatformSuite({ WORKER_QUEUES: 'gateway,pipeline', REQUEST_TIMEOUT: '12s', SELLER_TIMEOUT: '10s' });
 
 /** Two quick sellers around a slow one. */
 async function aSlowLine(ms: number) {

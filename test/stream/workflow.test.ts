@@ -11,7 +11,7 @@ import { usdc } from '../support/market.ts';
 import { createPlatformSuite, eventually } from '../support/platform-suite.ts';
 import { aStream, seqsOf, step, streamNow, upTo, type OpenedStream } from '../support/streams.ts';
 
-const { platform } = createPlatformSuite();
+const { platform } = createPlatformSuite({ WORKER_QUEUES: 'stream' });
 /** The sweeper waits for ten seconds before it does the work of a workflow. */
 const BEFORE_THE_SWEEPER_MS = 9_000;
 
