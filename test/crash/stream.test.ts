@@ -6,7 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { streamCrashPoints } from '../../platform/crash.ts';
 import type { Reply } from '../support/app.ts';
 import { usdc } from '../support/market.ts';
-import { createNodes, type Nodes, type PlatformNode } from '../support/nodes.ts';
+import { createNodes, orGone, type Nodes, type PlatformNode } from '../support/nodes.ts';
 import { eventually } from '../support/platform-suite.ts';
 import { aStream, seqsOf, step, upTo, type OpenedStream } from '../support/streams.ts';
 
@@ -22,8 +22,6 @@ afterAll(async () => {
   await nodes.close();
 }, 30_000);
 
-/** No answer at all: the process on the other side is gone. */
-const orGone = (reply: Promise<Reply>): Promise<Reply | 'gone'> => reply.catch(() => 'gone' as const);
 
 /** Ticks as a careful meter does: with numbers, and when an answer was lost the same number again, at whoever is there. */
 async function meter(stream: OpenedStream, ticks: number, at: () => PlatformNode): Promise<Map<number, string>> {

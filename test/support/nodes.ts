@@ -100,6 +100,11 @@ function handleOf({ pid, send, output, ended }: Program): WorkerNode {
   };
 }
 
+/** The answer, or that there was none: the process on the other side is gone. */
+export function orGone<T>(reply: Promise<T>): Promise<T | 'gone'> {
+  return reply.catch(() => 'gone' as const);
+}
+
 /** The server takes a moment to know a new namespace everywhere. */
 async function createNamespace(address: string, namespace: string): Promise<void> {
   const connection = await Connection.connect({ address });
