@@ -6,5 +6,6 @@ export default {
   extensionsToTreatAsEsm: ['.ts'],
   transform: { '^.+\\.ts$': ['@swc/jest', { jsc: { target: 'es2022', parser: { syntax: 'typescript' } }, module: { type: 'es6' } }] },
   modulePathIgnorePatterns: ['<rootDir>/dist/', '<rootDir>/\\.surety'],
+  testSequencer: '<rootDir>/test/sequencer.js',
   testTimeout: 20_000,
 };

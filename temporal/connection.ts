@@ -30,7 +30,9 @@ export interface WorkerTemporal extends TemporalTarget {
 export function installTemporalRuntime(log: Logger): void {
   const write = ({ level, message, meta }: { level: LogLevel; message: string; meta?: object }): void => log[pinoLevel[level]]({ ...meta }, message);
   // The SDK tells of each poller at `info`; that is our `debug`.
-  Runtime.install({ logger: new DefaultLogger(log.isLevelEnabled('debug') ? 'DEBUG' : 'WARN', write), shutdownSignals: [] });
+  const logger = new DefaultLogger(log.isLevelEnabled('debug') ? 'DEBUG' : 'WARN', write);
+  // The native half of the SDK would print to the terminal, in a format of its own.
+  Runtime.install({ logger, telemetryOptions: { logging: { filter: { core: 'WARN', other: 'ERROR' }, forward: {} } }, shutdownSignals: [] });
 }
 
 const pinoLevel = { TRACE: 'trace', DEBUG: 'debug', INFO: 'debug', WARN: 'warn', ERROR: 'error' } as const;

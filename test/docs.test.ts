@@ -8,6 +8,7 @@ import { errorRules } from '../domain/errors.ts';
 import { createMetrics } from '../platform/metrics.ts';
 import { envExample, settingsTable } from '../platform/env-docs.ts';
 import { envSchema } from '../platform/env.ts';
+import { freePort } from '../platform/ports.ts';
 import { scratchDataDir, startProgram } from './support/programs.ts';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
@@ -129,10 +130,10 @@ describe('the README\'s first paid call', () => {
     const platform = startProgram('api/main.ts', { PORT: '0', DATA_DIR: dir, DEMO_MODE: 'true', ALLOW_LOCAL_ENDPOINTS: 'true', LOG_LEVEL: 'warn' });
     try {
       const [, api = ''] = await platform.prints(/API: (\S+)/, 60_000);
-      const seller = 49_152 + (process.pid % 16_000);
+      const seller = await freePort();
       const text = blocks('README.md', 'sh').filter((block) => !/^(DEMO_MODE=true .*)?npm /m.test(block)).join('\n');
       expect(text).toContain('/v1/gateway/proxy');
-      const script = text.replaceAll('http://127.0.0.1:8080', api).replaceAll('9090', String(seller)).replace(/^(.*)' &$/m, "$1' & SELLER_PID=$!\nsleep 1");
+      const script = text.replaceAll('http://127.0.0.1:8080', api).replaceAll('9090', String(seller)).replace(/^(.*)' &$/m, `$1' & SELLER_PID=$!\n${untilOpen(seller)}`);
       const { code, printed } = await bash(`set -eo pipefail\ntrap 'kill "$SELLER_PID"' EXIT\n${script}`);
       const answers = printed.split('\n').filter((line) => line.startsWith('{')).map((line) => JSON.parse(line) as Record<string, unknown>);
       if (code !== 0 || answers.some((answer) => answer['error'] !== undefined)) throw new Error(`The README's commands ended with ${code}:\n${printed}`);
@@ -160,6 +161,11 @@ function withoutMemory(command = ''): string {
 
 function pick({ status, stderr }: { status: number | null; stderr: string }): { status: number | null; stderr: string } {
   return { status, stderr };
+}
+
+/** Shell that waits for the seller, and fails with what it printed when the seller has ended instead. */
+function untilOpen(port: number): string {
+  return `until (: < /dev/tcp/127.0.0.1/${port}) 2> /dev/null; do kill -0 "$SELLER_PID"; sleep 0.1; done`;
 }
 
 function bash(script: string): Promise<{ code: number | null; printed: string }> {

@@ -215,7 +215,7 @@ describe('stopping', () => {
   test('new requests are refused, health answers, what is under way is finished', async () => {
     const stopping = await startApp({ routes, callers: { sk_1: aCaller() } });
     const slow = stopping.ask('GET', '/test/slow');
-    await sleep(50);
+    for (let wait = 0; wait < 500 && stopping.api.lifecycle.inFlight() === 0; wait += 1) await sleep(10);
     expect(stopping.api.lifecycle.inFlight()).toBe(1);
     const drained = stopping.api.drain(5_000);
     const refused = await stopping.ask('POST', '/test/confirm');

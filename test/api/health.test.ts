@@ -39,7 +39,7 @@ describe('health', () => {
     const { ask } = await start({ deps: { probes: [silent] } });
     const startedAt = Date.now();
     expect((await ask('GET', '/health/ready')).status).toBe(503);
-    expect(Date.now() - startedAt).toBeLessThan(4_000);
+    expect(Date.now() - startedAt).toBeLessThan(10_000);
   });
 
   test('many who ask at once make the parts answer once', async () => {

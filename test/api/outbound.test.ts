@@ -37,10 +37,10 @@ describe('what a seller may do', () => {
   });
 
   test('an answer that is late ends as timeout when the time is up, and the seller may have worked', async () => {
-    seller.behave({ kind: 'slow', ms: 2_000 });
+    seller.behave({ kind: 'slow', ms: 15_000 });
     const startedAt = Date.now();
     expect(await ask({ timeoutMs: 150 })).toMatchObject({ tag: 'timeout', maySellerHaveWorked: true });
-    expect(Date.now() - startedAt).toBeLessThan(1_000);
+    expect(Date.now() - startedAt).toBeLessThan(10_000);
   });
 
   test.each([

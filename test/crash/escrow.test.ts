@@ -11,11 +11,10 @@ import { escrowCrashPoints, type EscrowCrashPoint } from '../../platform/crash.t
 import type { Reply } from '../support/app.ts';
 import { deadlineIn, purse, setStage, type EscrowStage } from '../support/escrows.ts';
 import { usdc } from '../support/market.ts';
-import { createNodes, nodesOn, type Nodes, type PlatformNode } from '../support/nodes.ts';
+import { createNodes, nodesOn, orGone, type Nodes, type PlatformNode } from '../support/nodes.ts';
 import { eventually } from '../support/platform-suite.ts';
 import { scratchDataDir } from '../support/programs.ts';
 
-const orGone = (reply: Promise<Reply>): Promise<Reply | 'gone'> => reply.catch(() => 'gone' as const);
 const workflowOf = (id: string): string => `escrow-${id}`;
 
 describe('a process that dies', () => {

@@ -7,7 +7,7 @@ import { Client, Connection, type WorkflowHandle } from '@temporalio/client';
 import { multistepCrashPoints, type MultistepCrashPoint } from '../../platform/crash.ts';
 import type { Reply } from '../support/app.ts';
 import { anOpenMultistep, aPlan, confirm, create, moneyIn, read, refund, type OpenMultistep } from '../support/multistep.ts';
-import { createNodes, type Nodes, type PlatformNode } from '../support/nodes.ts';
+import { createNodes, orGone, type Nodes, type PlatformNode } from '../support/nodes.ts';
 import { eventually } from '../support/platform-suite.ts';
 import { testServers } from '../support/servers.ts';
 
@@ -43,7 +43,6 @@ function prepare(point: MultistepCrashPoint | undefined): Promise<PlatformNode> 
 }
 
 const workflowOf = ({ workflowId }: { readonly workflowId: string }): WorkflowHandle => new Client({ connection, namespace: nodes.servers.namespace }).workflow.getHandle(workflowId);
-const gone = (reply: Promise<Reply>): Promise<Reply | 'gone'> => reply.catch(() => 'gone' as const);
 
 async function ends(escrow: OpenMultistep, expected: { readonly refundedAmount: string } & Record<string, unknown>): Promise<void> {
   await eventually(async () => expect((await read(front, escrow)).body.escrow).toMatchObject({ status: 'aborted', ...expected }), { withinMs: 40_000, everyMs: 200 });
@@ -95,7 +94,7 @@ describe.each(requestPoints)('a process that dies at %s', (point) => {
     const escrow = await anOpenMultistep(front);
     const step = (at: PlatformNode): Promise<Reply> =>
       (point.endsWith('refund') || point.endsWith('refunded') ? refund(at, escrow, escrow.buyer, 'key') : confirm(at, escrow, 1, { key: 'key' }));
-    expect(await gone(step(victim))).toBe('gone');
+    expect(await orGone(step(victim))).toBe('gone');
     const { status, body } = await step(front);
     expect(status).toBe(200);
     if (body.escrow.status === 'open') {
@@ -109,7 +108,7 @@ describe.each(requestPoints)('a process that dies at %s', (point) => {
 /** The money of an escrow is held once, and its workflow is started by somebody. */
 async function diesCreating(victim: PlatformNode): Promise<void> {
   const plan = await aPlan(front);
-  expect(await gone(create(victim, plan, {}, 'make'))).toBe('gone');
+  expect(await orGone(create(victim, plan, {}, 'make'))).toBe('gone');
   const again = await create(front, plan, {}, 'make');
   expect([again.status, again.headers.get('idempotent-replayed')]).toEqual([201, 'true']);
   expect(await moneyIn(nodes.pool, plan.buyer)).toEqual({ available: 0, escrowed: 600_000 });

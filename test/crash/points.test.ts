@@ -3,67 +3,19 @@
  * client that simply asks again gets the result or a clear error, and the books are right.
  */
 import type { Reply } from '../support/app.ts';
-import { createNodes, type Nodes, type PlatformNode } from '../support/nodes.ts';
+import { createLanes } from '../support/lanes.ts';
+import { orGone, type PlatformNode } from '../support/nodes.ts';
 import { eventually } from '../support/platform-suite.ts';
-import { startSeller, type Behaviour, type Seller } from '../support/sellers.ts';
+import type { Behaviour, Seller } from '../support/sellers.ts';
 import { usdc, type OpenSession, type Purchase, type Trader } from '../support/market.ts';
 import { crashPoints, type CrashPoint } from '../../platform/crash.ts';
 
-let nodes: Nodes;
-/** Stays alive all the time. */
-let survivor: PlatformNode;
-/** The next process to die is started while the last one is being mourned. */
-const doomed = new Map<CrashPoint, Promise<PlatformNode>>();
-const sellers: Seller[] = [];
-
+const { story, aSeller } = createLanes({ WORKER_QUEUES: 'gateway' });
 const sessionPoints = crashPoints.filter((point) => point.startsWith('session-') || point === 'close-asked');
 const callPoints = crashPoints.filter((point) => !sessionPoints.includes(point));
 
-function prepare(point: CrashPoint | undefined): void {
-  if (point === undefined || doomed.has(point)) return;
-  const started = nodes.start({ CRASH_AT: point });
-  // Whoever waits for it will hear of a failure.
-  started.catch(() => undefined);
-  doomed.set(point, started);
-}
-
-/** The process that will die at this point; the one after it is started behind its back. */
-async function victim(point: CrashPoint): Promise<PlatformNode> {
-  prepare(point);
-  const node = await doomed.get(point);
-  const order = [...callPoints, ...sessionPoints];
-  prepare(order[order.indexOf(point) + 1]);
-  if (node === undefined) throw new Error(`No process for ${point}.`);
-  return node;
-}
-
-beforeAll(async () => {
-  nodes = await createNodes({ WORKER_QUEUES: 'gateway' });
-  prepare(callPoints[0]);
-  survivor = await nodes.start();
-}, 90_000);
-
-afterEach(async () => {
-  await Promise.all(sellers.splice(0).map((seller) => seller.close()));
-});
-
-afterAll(async () => {
-  await nodes.close();
-}, 30_000);
-
-async function aSeller(name: string, behaviour: Behaviour): Promise<Seller> {
-  const seller = await startSeller(name, behaviour);
-  sellers.push(seller);
-  return seller;
-}
-
-/** No answer at all: the process on the other side is gone. */
-async function orGone(reply: Promise<Reply>): Promise<Reply | 'gone'> {
-  return reply.catch(() => 'gone' as const);
-}
-
 /** Asks the survivor again as a patient client does, until there is a result or an error that asking again does not change. */
-function askAgain(session: OpenSession, purchase: Purchase): Promise<Reply> {
+function askAgain(survivor: PlatformNode, session: OpenSession, purchase: Purchase): Promise<Reply> {
   return eventually(async () => {
     const reply = await survivor.buy(session, purchase);
     if ([409, 429, 503, 504].includes(reply.status)) throw new Error(reply.text);
@@ -78,7 +30,7 @@ interface Stall {
 }
 
 /** Two sellers of one type; the first does what the point needs to be reached. */
-async function openStall(point: CrashPoint, serviceType: string, idempotent: boolean): Promise<Stall> {
+async function openStall(survivor: PlatformNode, point: CrashPoint, serviceType: string, idempotent: boolean): Promise<Stall> {
   const firstFails = point === 'before-failover' || point === 'failed-over' || givesUp(point);
   const firstDoes: Behaviour = firstFails ? { kind: 'status', status: 500 } : { kind: 'slow', ms: 400 };
   const secondDoes: Behaviour = givesUp(point) ? { kind: 'status', status: 500 } : { kind: 'slow', ms: 100 };
@@ -87,7 +39,7 @@ async function openStall(point: CrashPoint, serviceType: string, idempotent: boo
 }
 
 /** The buyer was charged for the answers it has, the sellers have exactly that, and no hold is left. */
-async function settleUp(session: OpenSession, stall: Stall, ends: readonly Reply[]): Promise<void> {
+async function settleUp(survivor: PlatformNode, session: OpenSession, stall: Stall, ends: readonly Reply[]): Promise<void> {
   const { body } = await survivor.closeSession(session);
   expect([body.stillReserved, body.session.status]).toEqual(['0.000000', 'closed']);
   const answered = ends.filter(({ status }) => status === 200).reduce((sum, end) => sum + usdc(end.body.amountPaid), 0n);
@@ -102,10 +54,10 @@ async function settleUp(session: OpenSession, stall: Stall, ends: readonly Reply
 const RECOVERY_MS_MAX = 12_000;
 const givesUp = (point: CrashPoint): boolean => point === 'before-release' || point === 'call-released';
 
-describe.each(callPoints)('a process that dies at %s', (point) => {
-  test('has all its calls ended once by another one, and its clients get the result or the reason', async () => {
-    const node = await victim(point);
-    const [safe, risky] = [await openStall(point, `${point}-safe`, true), await openStall(point, `${point}-risky`, false)];
+for (const point of callPoints) {
+  story(`a process that dies at ${point} has all its calls ended once by another one, and its clients get the result or the reason`, async ({ nodes, survivor }) => {
+    const node = await nodes.start({ CRASH_AT: point });
+    const [safe, risky] = [await openStall(survivor, point, `${point}-safe`, true), await openStall(survivor, point, `${point}-risky`, false)];
     const [safeSession, riskySession] = [await survivor.aSession({ maxTotal: '5.00' }), await survivor.aSession({ maxTotal: '5.00' })];
     await knows(node, safeSession, `${point}-safe`);
     await knows(node, riskySession, `${point}-risky`);
@@ -117,7 +69,7 @@ describe.each(callPoints)('a process that dies at %s', (point) => {
 
     const diedAt = Date.now();
     const [safeEnds, riskyEnds] = await Promise.all([
-      Promise.all(safeWishes.map((wish) => askAgain(safeSession, wish))), Promise.all(riskyWishes.map((wish) => askAgain(riskySession, wish))),
+      Promise.all(safeWishes.map((wish) => askAgain(survivor, safeSession, wish))), Promise.all(riskyWishes.map((wish) => askAgain(survivor, riskySession, wish))),
     ]);
     expect(Date.now() - diedAt).toBeLessThan(RECOVERY_MS_MAX);
     for (const [index, { status, body }] of safeEnds.entries()) {
@@ -129,11 +81,11 @@ describe.each(callPoints)('a process that dies at %s', (point) => {
       if (status !== 200) expect([status, body.error, body.funds_status]).toEqual([502, expect.stringMatching(/^(execution_unknown|proxy_failed)$/), 'no_change']);
     }
     expectAskedOnce(risky);
-    await settleUp(safeSession, safe, safeEnds);
-    await settleUp(riskySession, risky, riskyEnds);
+    await settleUp(survivor, safeSession, safe, safeEnds);
+    await settleUp(survivor, riskySession, risky, riskyEnds);
     await survivor.booksAreRight({ overdueMs: 60_000 });
-  }, 60_000);
-});
+  }, 90_000);
+}
 
 function wishes(serviceType: string): (Purchase & { readonly params: { readonly n: number } })[] {
   return [1, 2, 3].map((n) => ({ serviceType, key: `${serviceType}-${n}`, params: { n } }));
@@ -155,9 +107,9 @@ function expectAskedOnce({ first, second }: Stall): void {
   }
 }
 
-describe.each(sessionPoints)('a process that dies at %s', (point) => {
-  test('leaves one budget held at most, and it comes back when the session ends', async () => {
-    const node = await victim(point);
+for (const point of sessionPoints) {
+  story(`a process that dies at ${point} leaves one budget held at most, and it comes back when the session ends`, async ({ nodes, survivor }) => {
+    const node = await nodes.start({ CRASH_AT: point });
     const buyer = await survivor.aTrader('3.00');
     const open = (at: PlatformNode): Promise<Reply> => at.ask('POST', '/v1/gateway/sessions', { key: buyer.key, headers: { 'idempotency-key': 'open' }, body: { maxTotal: '1.00' } });
     const opened = await orGone(open(node));
@@ -178,5 +130,5 @@ describe.each(sessionPoints)('a process that dies at %s', (point) => {
     expect(closed.body).toMatchObject({ totalSpent: '0.000000', totalRefunded: '1.000000', session: { status: 'closed' } });
     expect(await survivor.moneyOf(buyer)).toEqual({ available: usdc('3.00'), pending: 0n });
     await survivor.booksAreRight({ overdueMs: 60_000 });
-  }, 60_000);
-});
+  }, 90_000);
+}

@@ -67,7 +67,7 @@ test('a process that fails over late, after another one has ended its call, asks
   sleeper.send('SIGSTOP');
   // The sleeper will find its connection broken when it wakes; the other one gets an answer.
   slow.behave({ kind: 'ok' });
-  await eventually(async () => expect((await other.sessionNow(session)).requestCount).toBe(1), { withinMs: 9_000 });
+  await eventually(async () => expect((await other.sessionNow(session)).requestCount).toBe(1), { withinMs: 30_000 });
   await slow.close();
   sleeper.send('SIGCONT');
   expect(await reply).toMatchObject({ status: 200, body: { serviceName: 'Slow' } });
@@ -88,7 +88,7 @@ test('a process that is told to stop hands over what its seller has not answered
   // The drain waits for one second only in these tests.
   expect(await sleeper.ended).toBe(0);
   expect([503, 'gone', 504]).toContain(await reply);
-  await eventually(async () => expect((await other.sessionNow(session)).requestCount).toBe(1), { withinMs: 9_000 });
+  await eventually(async () => expect((await other.sessionNow(session)).requestCount).toBe(1), { withinMs: 30_000 });
   expect((await other.moneyOf(owner)).available).toBe(usdc('0.10'));
   expect((await other.buy(session, { serviceType: 'endless', key: 'endless' })).status).toBe(200);
   expect((await other.closeSession(session)).body).toMatchObject({ totalSpent: '0.100000', totalRefunded: '0.900000' });

@@ -6,6 +6,7 @@ import { auditBooks } from '../../ledger/audit.ts';
 import { createMetrics } from '../../platform/metrics.ts';
 import { newId } from '../../platform/random.ts';
 import { aDeposit, anAddress } from '../support/builders.ts';
+import { createDamage } from '../support/damage.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 
 let db: TestDatabase;
@@ -33,22 +34,7 @@ beforeAll(async () => {
 }, 30_000);
 afterAll(async () => db.close());
 
-/** Breaks the books in a transaction that never ends well, without the constraints that would stop it. */
-async function findingsAfter(damage: string, overdueMs?: number): Promise<{ invariant: string; detail: string }[]> {
-  const client = await db.pool.connect();
-  try {
-    await client.query('BEGIN');
-    await client.query('SET LOCAL session_replication_role = replica');
-    await client.query('ALTER TABLE escrow DROP CONSTRAINT escrow_ends_whole, DROP CONSTRAINT escrow_waits_for_a_time, DROP CONSTRAINT escrow_parties');
-    for (const statement of damage.split(';')) await client.query(statement.replace(/:(\w+)/g, (_all, name: string) => `'${ids[name]}'`));
-    // The audit brings its own transaction; here it must look into ours.
-    const inside = { connect: () => Promise.resolve({ query: (text: string) => (/^(BEGIN|COMMIT|ROLLBACK|SET)/.test(text) ? { rows: [] } : client.query(text)), release: () => undefined }) };
-    return [...(await auditBooks(inside as never, overdueMs === undefined ? {} : { overdueMs })).findings];
-  } finally {
-    await client.query('ROLLBACK');
-    client.release();
-  }
-}
+const findingsAfter = createDamage({ db: () => db, ids, unchecked: ['escrow'] });
 
 test('escrows that were kept by the rules have no finding', async () => {
   expect(await auditBooks(db.pool, { overdueMs: 60_000 })).toEqual({ ok: true, findings: [] });

@@ -7,7 +7,7 @@ import { setStage, type EscrowStage } from '../support/escrows.ts';
 import { usdc } from '../support/market.ts';
 import { createPlatformSuite, eventually } from '../support/platform-suite.ts';
 
-const { platform } = createPlatformSuite();
+const { platform } = createPlatformSuite({ WORKER_QUEUES: 'escrow' });
 let stage: EscrowStage;
 let program: string;
 beforeAll(async () => {

@@ -6,7 +6,7 @@ import { adminSecret, purse, setStage } from '../support/escrows.ts';
 import { usdc } from '../support/market.ts';
 import { createPlatformSuite } from '../support/platform-suite.ts';
 
-const { platform } = createPlatformSuite();
+const { platform } = createPlatformSuite({ WORKER_QUEUES: 'escrow' });
 
 test('an escrow is made, delivered, disputed and ruled by the lines of the guide', async () => {
   const { buyer, seller } = (await setStage(platform(), '10')).cast;

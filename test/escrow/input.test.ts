@@ -4,7 +4,7 @@ import { purse, setStage, type EscrowStage } from '../support/escrows.ts';
 import { usdc } from '../support/market.ts';
 import { createPlatformSuite } from '../support/platform-suite.ts';
 
-const { platform } = createPlatformSuite();
+const { platform } = createPlatformSuite({ WORKER_QUEUES: 'escrow' });
 let stage: EscrowStage;
 beforeEach(async () => {
   stage = await setStage(platform(), '10');

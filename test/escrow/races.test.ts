@@ -4,7 +4,7 @@ import { bodies, deadlineIn, purse, setStage, type EscrowStage } from '../suppor
 import { usdc } from '../support/market.ts';
 import { createPlatformSuite } from '../support/platform-suite.ts';
 
-const { platform } = createPlatformSuite();
+const { platform } = createPlatformSuite({ WORKER_QUEUES: 'escrow' });
 const pool = () => platform().db.pool;
 let stage: EscrowStage;
 beforeEach(async () => {

@@ -3,7 +3,7 @@ import { escrowStatuses, escrowSteps } from '../../domain/escrow.ts';
 import { bodies, setStage, type Cast, type EscrowStage } from '../support/escrows.ts';
 import { createPlatformSuite } from '../support/platform-suite.ts';
 
-const { platform } = createPlatformSuite();
+const { platform } = createPlatformSuite({ WORKER_QUEUES: 'escrow' });
 let stage: EscrowStage;
 beforeAll(async () => {
   stage = await setStage(platform());

@@ -3,7 +3,7 @@ import type { Behaviour } from '../support/sellers.ts';
 import { usdc } from '../support/market.ts';
 import { createPlatformSuite, eventually } from '../support/platform-suite.ts';
 
-const { platform, seller } = createPlatformSuite({ SELLER_TIMEOUT: '700ms', CB_THRESHOLD: '3', CB_DURATION: '500ms' });
+const { platform, seller } = createPlatformSuite({ WORKER_QUEUES: 'gateway', SELLER_TIMEOUT: '700ms', CB_THRESHOLD: '3', CB_DURATION: '500ms' });
 
 const failures: readonly [what: string, behaviour: Behaviour, reason: RegExp, outcome: string, idempotent?: boolean][] = [
   ['never answers', { kind: 'hang' }, /did not answer in time/, 'timeout'],

@@ -2,7 +2,7 @@
 import { createPlatformSuite } from '../support/platform-suite.ts';
 import { usdc } from '../support/market.ts';
 
-const { platform, seller } = createPlatformSuite({ PLATFORM_FEE_BPS: '250' });
+const { platform, seller } = createPlatformSuite({ WORKER_QUEUES: 'gateway', PLATFORM_FEE_BPS: '250' });
 
 test('a call is answered nested and flat with the same fields, and the seller has the money', async () => {
   const good = await seller();

@@ -2,7 +2,7 @@
 import { usdc } from '../support/market.ts';
 import { createPlatformSuite } from '../support/platform-suite.ts';
 
-const { platform, seller } = createPlatformSuite();
+const { platform, seller } = createPlatformSuite({ WORKER_QUEUES: 'gateway' });
 
 test('twenty twins sent at once are charged once and all get the same answer', async () => {
   const slow = await seller('Slow', { kind: 'slow', ms: 300 });

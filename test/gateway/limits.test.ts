@@ -3,7 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { usdc } from '../support/market.ts';
 import { createPlatformSuite, eventually } from '../support/platform-suite.ts';
 
-const { platform, seller } = createPlatformSuite();
+const { platform, seller } = createPlatformSuite({ WORKER_QUEUES: 'gateway' });
 
 /** Lets the time of a session pass, as its row sees it. */
 async function expire(token: string, agoSecs: number): Promise<void> {

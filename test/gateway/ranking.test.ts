@@ -55,7 +55,7 @@ test('a good seller beyond the cheapest ten is found by reputation', () => {
 });
 
 describe('over HTTP', () => {
-  const { platform, seller } = createPlatformSuite();
+  const { platform, seller } = createPlatformSuite({ WORKER_QUEUES: 'gateway' });
 
   test('sellers that fail are passed over in the order of the strategy, and only the one that delivered is paid', async () => {
     const [first, second, third] = await Promise.all([seller('First', { kind: 'status', status: 500 }), seller('Second', { kind: 'reset' }), seller('Third')]);

@@ -5,7 +5,7 @@ import { parseAmount } from '../../domain/money.ts';
 import { usdc, type OpenSession } from '../support/market.ts';
 import { createPlatformSuite, eventually } from '../support/platform-suite.ts';
 
-const { platform, seller } = createPlatformSuite();
+const { platform, seller } = createPlatformSuite({ WORKER_QUEUES: 'gateway' });
 
 async function dryRun(session: OpenSession, body: Record<string, unknown> = { serviceType: 'translation' }) {
   return (await platform().ask('POST', `/v1/gateway/sessions/${session.token}/dry-run`, { key: session.buyer.key, body })).body.result;
@@ -128,7 +128,7 @@ test('the workflow of a session ends it when its time is up and returns the budg
   const { session } = await platform().runtime.ports.gateway.openSession(buyer.address, null, terms, null);
   await sleep(1_000);
   // Within the grace in which the sweeper leaves it to the workflow.
-  await eventually(async () => expect(await platform().sessionNow({ token: session.id, buyer })).toMatchObject({ status: 'expired' }), { withinMs: 6_000 });
+  await eventually(async () => expect(await platform().sessionNow({ token: session.id, buyer })).toMatchObject({ status: 'expired' }), { withinMs: 8_000 });
   expect(await platform().moneyOf(buyer)).toEqual({ available: usdc('1.00'), pending: 0n });
   expect(await platform().temporal.client.workflow.getHandle(session.workflowId).result()).toEqual({ sessionId: session.id, state: 'expired' });
 });

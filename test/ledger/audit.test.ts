@@ -2,6 +2,7 @@
 import { auditBooks } from '../../ledger/audit.ts';
 import { anAddress } from '../support/builders.ts';
 import { aCandidate, aDelivery, aGivenUp, aNewCall, anOpenSession, aStore } from '../support/builders-gateway.ts';
+import { createDamage } from '../support/damage.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 
 let db: TestDatabase;
@@ -21,26 +22,7 @@ beforeAll(async () => {
 }, 30_000);
 afterAll(async () => db.close());
 
-/** Breaks the books in a transaction that never ends well, with every trigger and constraint that can be switched off switched off. */
-async function findingsAfter(damage: string, overdueMs?: number): Promise<{ invariant: string; detail: string }[]> {
-  const client = await db.pool.connect();
-  try {
-    await client.query('BEGIN');
-    await client.query(`SET LOCAL session_replication_role = replica`);
-    await client.query(`ALTER TABLE account DROP CONSTRAINT account_available_check`);
-    await client.query(`ALTER TABLE gateway_session DROP CONSTRAINT gateway_session_check`);
-    for (const statement of damage.split(';')) await client.query(filled(statement));
-    // The audit brings its own transaction; here it must look into ours.
-    const inside = { connect: () => Promise.resolve({ query: (text: string) => (/^(BEGIN|COMMIT|ROLLBACK|SET)/.test(text) ? { rows: [] } : client.query(text)), release: () => undefined }) };
-    const { findings } = await auditBooks(inside as never, overdueMs === undefined ? {} : { overdueMs });
-    return findings.map(({ invariant, detail }) => ({ invariant, detail }));
-  } finally {
-    await client.query('ROLLBACK');
-    client.release();
-  }
-}
-
-const filled = (sql: string): string => sql.replace(/:(session|settled|released|open)/g, (_all, name: keyof typeof ids) => `'${ids[name]}'`);
+const findingsAfter = createDamage({ db: () => db, ids, unchecked: ['account', 'gateway_session'] });
 
 test('books that were kept by the rules have no finding', async () => {
   expect(await auditBooks(db.pool, { overdueMs: 60_000 })).toEqual({ ok: true, findings: [] });

@@ -182,11 +182,11 @@ describe('taking over', () => {
   test('is possible only when the lease is over, and only for one of many', async () => {
     const session = await open();
     const call = aNewCall(session, [aCandidate(anAddress())]);
-    await aStore(db.pool, { driver: 'dead', leaseMs: 200 }).accept(call);
+    await aStore(db.pool, { driver: 'dead', leaseMs: 1_000 }).accept(call);
     const others = ['a', 'b', 'c'].map((driver) => aStore(db.pool, { driver }));
     const tryAll = async (): Promise<number> => (await Promise.all(others.map((other) => other.takeOver([call.id])))).flat().length;
     expect(await tryAll()).toBe(0);
-    await new Promise((resolve) => setTimeout(resolve, 250));
+    await new Promise((resolve) => setTimeout(resolve, 1_050));
     expect(await tryAll()).toBe(1);
     expect(await tryAll()).toBe(0);
     await store.release(aGivenUp(call.id));
@@ -194,14 +194,14 @@ describe('taking over', () => {
 
   test('is prevented by a driver that renews its lease, and a stranger cannot renew it', async () => {
     const call = aNewCall(await open(), [aCandidate(anAddress())]);
-    const owner = aStore(db.pool, { driver: 'owner', leaseMs: 300 });
+    const owner = aStore(db.pool, { driver: 'owner', leaseMs: 1_500 });
     await owner.accept(call);
-    await new Promise((resolve) => setTimeout(resolve, 200));
+    await new Promise((resolve) => setTimeout(resolve, 800));
     await owner.renewLeases([call.id]);
-    await new Promise((resolve) => setTimeout(resolve, 200));
+    await new Promise((resolve) => setTimeout(resolve, 800));
     expect(await store.takeOver([call.id])).toEqual([]);
     await store.renewLeases([call.id]);
-    await new Promise((resolve) => setTimeout(resolve, 150));
+    await new Promise((resolve) => setTimeout(resolve, 750));
     expect(await store.takeOver([call.id])).toHaveLength(1);
     await store.release(aGivenUp(call.id));
   });

@@ -1,10 +1,10 @@
 /** The audit finds broken multistep escrows: for every rule a row is broken by hand, and exactly that must be told. */
 import { createMultistepStore } from '../../activities/multistep/store.ts';
 import { parseAmount } from '../../domain/money.ts';
-import { auditBooks } from '../../ledger/audit.ts';
 import { createMetrics } from '../../platform/metrics.ts';
 import { newId } from '../../platform/random.ts';
 import { aDeposit, aRegistry, anAgent } from '../support/builders.ts';
+import { createDamage } from '../support/damage.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 
 let db: TestDatabase;
@@ -30,24 +30,7 @@ beforeAll(async () => {
 }, 30_000);
 afterAll(async () => db.close());
 
-/** Breaks the books in a transaction that never ends well, with triggers and the constraints in the way switched off. */
-async function findingsAfter(damage: string, overdueMs?: number): Promise<{ invariant: string; detail: string }[]> {
-  const client = await db.pool.connect();
-  try {
-    await client.query('BEGIN');
-    await client.query('SET LOCAL session_replication_role = replica');
-    const { rows } = await client.query<{ name: string }>(`SELECT conname AS name FROM pg_constraint WHERE conrelid = 'multistep_escrow'::regclass AND contype = 'c'`);
-    for (const { name } of rows) await client.query(`ALTER TABLE multistep_escrow DROP CONSTRAINT ${name}`);
-    for (const statement of damage.split(';')) await client.query(statement.replace(/:(open|completed|aborted)\b/g, (_all, name: keyof typeof ids) => `'${ids[name]}'`));
-    // The audit brings its own transaction; here it must look into ours.
-    const inside = { connect: () => Promise.resolve({ query: (text: string) => (/^(BEGIN|COMMIT|ROLLBACK|SET)/.test(text) ? { rows: [] } : client.query(text)), release: () => undefined }) };
-    const { findings } = await auditBooks(inside as never, overdueMs === undefined ? {} : { overdueMs });
-    return findings.map(({ invariant, detail }) => ({ invariant, detail }));
-  } finally {
-    await client.query('ROLLBACK');
-    client.release();
-  }
-}
+const findingsAfter = createDamage({ db: () => db, ids, unchecked: ['multistep_escrow'] });
 
 test('escrows that were kept by the rules have no finding', async () => {
   expect(await findingsAfter('SELECT 1', 60_000)).toEqual([]);

@@ -10,7 +10,7 @@ import { anOpenMultistep, moneyIn, read } from '../support/multistep.ts';
 import { createPlatformSuite, eventually } from '../support/platform-suite.ts';
 import { testServers } from '../support/servers.ts';
 
-const { platform, seller } = createPlatformSuite();
+const { platform, seller } = createPlatformSuite({ WORKER_QUEUES: 'gateway,multistep' });
 const root = fileURLToPath(new URL('../..', import.meta.url));
 const page = readFileSync(path.join(root, 'docs/multistep.md'), 'utf8');
 const readme = readFileSync(path.join(root, 'README.md'), 'utf8');

@@ -2,7 +2,7 @@
 import { anOpenMultistep, aPlan, confirm, create, moneyIn, refund } from '../support/multistep.ts';
 import { createPlatformSuite } from '../support/platform-suite.ts';
 
-const { platform } = createPlatformSuite();
+const { platform } = createPlatformSuite({ WORKER_QUEUES: 'multistep' });
 
 test('an agent finds the escrows it buys in and sells in, newest first and page by page', async () => {
   const { buyer, sellers, amounts } = await aPlan(platform(), ['0.10', '0.10', '0.10']);

@@ -4,7 +4,7 @@ import { anOpenMultistep, confirm, moneyIn, read, refund, type OpenMultistep } f
 import { createPlatformSuite } from '../support/platform-suite.ts';
 
 // The books are proved after each test.
-const { platform } = createPlatformSuite();
+const { platform } = createPlatformSuite({ WORKER_QUEUES: 'multistep' });
 const TRIES = 20;
 
 const codes = (replies: readonly Reply[]): string[] => replies.map(({ status, body }) => (status === 200 ? 'ok' : `${status} ${body.error as string}`)).sort();

@@ -2,7 +2,7 @@
 import { anOpenMultistep, aPlan, confirm, create, moneyIn, planBody, read, refund, type OpenMultistep } from '../support/multistep.ts';
 import { createPlatformSuite } from '../support/platform-suite.ts';
 
-const { platform } = createPlatformSuite();
+const { platform } = createPlatformSuite({ WORKER_QUEUES: 'multistep' });
 const money = (owner: { address: string }): Promise<{ available: number; escrowed: number }> => moneyIn(platform().db.pool, owner);
 
 test('a plan is held at once, each step is paid when it is confirmed, in any order, and the last one completes it', async () => {

@@ -4,7 +4,7 @@ import type { KeptPaymentReport, PaymentView } from '../../workflows/contracts/k
 import { anOpenMultistep, confirm, moneyIn, read, refund, type OpenMultistep } from '../support/multistep.ts';
 import { createPlatformSuite, eventually } from '../support/platform-suite.ts';
 
-const { platform } = createPlatformSuite();
+const { platform, story } = createPlatformSuite({ WORKER_QUEUES: 'multistep' });
 const handleOf = ({ workflowId }: OpenMultistep): WorkflowHandle => platform().temporal.client.workflow.getHandle(workflowId);
 const viewOf = (escrow: OpenMultistep): Promise<KeptPaymentReport> => handleOf(escrow).query<KeptPaymentReport>('surety-view');
 const money = ({ address }: { address: string }): Promise<{ available: number; escrowed: number }> => moneyIn(platform().db.pool, { address });
@@ -54,7 +54,7 @@ test('the workflow hears of steps taken over HTTP and ends with the escrow', asy
   await allTold(escrow);
 });
 
-test('at the deadline the rest goes back, and what was paid stays paid', async () => {
+story('at the deadline the rest goes back, and what was paid stays paid', async () => {
   const escrow = await anOpenMultistep(platform(), undefined, { expiresIn: '5s' });
   expect((await confirm(platform(), escrow, 0)).status).toBe(200);
   expect(await handleOf(escrow).result()).toMatchObject({ state: 'aborted', ended: true });
@@ -64,7 +64,7 @@ test('at the deadline the rest goes back, and what was paid stays paid', async (
   await allTold(escrow);
 });
 
-test('an escrow whose workflow was lost is ended by the sweeper', async () => {
+story('an escrow whose workflow was lost is ended by the sweeper', async () => {
   const escrow = await anOpenMultistep(platform());
   await handleOf(escrow).terminate('lost');
   await platform().db.pool.query(`UPDATE multistep_escrow SET deadline = clock_timestamp() - interval '11 seconds' WHERE id = $1`, [escrow.id]);
@@ -152,7 +152,7 @@ test('a seller that was deleted after the plan was made is paid all the same: th
   expect((await money(gone)).available).toBe(100_000);
 });
 
-test('a hundred steps one after the other leave a short history', async () => {
+story('a hundred steps one after the other leave a short history', async () => {
   const escrow = await anOpenMultistep(platform(), Array.from({ length: 100 }, () => '0.001'));
   for (let n = 0; n < 100; n += 1) await update(escrow, 'surety-confirm-step', { stepIndex: n });
   expect(await handleOf(escrow).result()).toMatchObject({ state: 'completed', version: 101 });

@@ -4,7 +4,7 @@ import { usdc } from '../support/market.ts';
 import { aLine, pipelineNow, runPipeline, type StepBody } from '../support/pipelines.ts';
 import { createPlatformSuite } from '../support/platform-suite.ts';
 
-const { platform, seller } = createPlatformSuite();
+const { platform, seller } = createPlatformSuite({ WORKER_QUEUES: 'gateway,pipeline' });
 
 async function aMarket(count = 2, price = '0.10') {
   const sellers = await Promise.all(Array.from({ length: count }, (_, step) => seller(`Seller ${step}`)));

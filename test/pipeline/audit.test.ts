@@ -1,9 +1,9 @@
 /** The audit finds what is wrong with a pipeline: for every rule a row is broken by hand, and exactly that must be told. */
-import { auditBooks } from '../../ledger/audit.ts';
 import { createPipelineStore, type NewPipeline } from '../../activities/pipeline/store.ts';
 import { newId } from '../../platform/random.ts';
 import { anAddress, platformAddress } from '../support/builders.ts';
 import { aCandidate, aDelivery, aGivenUp, anOpenSession, aStore } from '../support/builders-gateway.ts';
+import { createDamage } from '../support/damage.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 
 let db: TestDatabase;
@@ -34,21 +34,7 @@ beforeAll(async () => {
 }, 30_000);
 afterAll(async () => db.close());
 
-/** Breaks the books in a transaction that never ends well. */
-async function findingsAfter(damage: string, overdueMs?: number): Promise<{ invariant: string; detail: string }[]> {
-  const client = await db.pool.connect();
-  try {
-    await client.query('BEGIN');
-    await client.query('ALTER TABLE pipeline DROP CONSTRAINT pipeline_check');
-    for (const statement of damage.split(';')) await client.query(statement.replace(/:(\w+)/g, (_all, name: keyof typeof ids) => `'${ids[name]}'`));
-    // The audit brings its own transaction; here it must look into ours.
-    const inside = { connect: () => Promise.resolve({ query: (text: string) => (/^(BEGIN|COMMIT|ROLLBACK|SET)/.test(text) ? { rows: [] } : client.query(text)), release: () => undefined }) };
-    return [...(await auditBooks(inside as never, overdueMs === undefined ? {} : { overdueMs })).findings];
-  } finally {
-    await client.query('ROLLBACK');
-    client.release();
-  }
-}
+const findingsAfter = createDamage({ db: () => db, ids, unchecked: ['pipeline'] });
 
 test('pipelines that were kept by the rules have no finding', async () => {
   expect(await findingsAfter('SELECT 1', 60_000)).toEqual([]);

@@ -4,7 +4,7 @@ import { usdc } from '../support/market.ts';
 import { aLine, pipelineNow, runPipeline, workflowResult } from '../support/pipelines.ts';
 import { createPlatformSuite, eventually } from '../support/platform-suite.ts';
 
-const { platform, seller } = createPlatformSuite();
+const { platform, seller } = createPlatformSuite({ WORKER_QUEUES: 'gateway,pipeline' });
 
 async function sellers(count: number) {
   return Promise.all(Array.from({ length: count }, (_, step) => seller(`Seller ${step}`)));

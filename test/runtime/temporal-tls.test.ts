@@ -28,7 +28,7 @@ function openssl(...args: string[]): void {
 beforeAll(() => {
   const key = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes'];
   for (const ca of ['ca', 'foreign']) openssl('req', '-x509', ...key, '-keyout', `${ca}.key`, '-out', `${ca}.pem`, '-days', '2', '-subj', `/CN=${ca}`);
-  writeFileSync(file('names'), 'subjectAltName=DNS:localhost,IP:127.0.0.1');
+  writeFileSync(file('names'), 'subjectAltName=DNS:localhost');
   for (const name of ['server', 'client']) {
     openssl('req', ...key, '-keyout', `${name}.key`, '-out', `${name}.csr`, '-subj', `/CN=${name}`);
     openssl('x509', '-req', '-in', `${name}.csr`, '-CA', 'ca.pem', '-CAkey', 'ca.key', '-CAcreateserial', '-days', '2', '-extfile', 'names', '-out', `${name}.pem`);
@@ -56,7 +56,7 @@ async function behindTls(options: TlsOptions = {}): Promise<string> {
   server.on('connection', (socket: Socket) => sockets.add(socket));
   listeners.push(server);
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  return `127.0.0.1:${(server.address() as AddressInfo).port}`;
+  return `localhost:${(server.address() as AddressInfo).port}`;
 }
 
 const securityOf = (address: string, settings: Record<string, string>): Promise<TemporalSecurity> => readTemporalSecurity(readEnv({ TEMPORAL_ADDRESS: address, ...settings }));
@@ -100,7 +100,7 @@ test('an API key goes with every request, as Temporal Cloud wants it', async () 
   server.on('connection', (socket: Socket) => sockets.add(socket));
   listeners.push(server);
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const address = `127.0.0.1:${(server.address() as AddressInfo).port}`;
+  const address = `localhost:${(server.address() as AddressInfo).port}`;
   const security = await securityOf(address, { TEMPORAL_API_KEY: API_KEY, TEMPORAL_TLS_CA_FILE: file('ca.pem') });
   const refused = await ask({ address, namespace: 'default', security }).catch((error: unknown) => error);
   expect(String(refused)).not.toContain(API_KEY);

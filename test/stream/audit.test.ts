@@ -1,11 +1,11 @@
 /** The audit of streams finds what it says it finds: for every rule a row is broken by hand, and exactly that must be told. */
-import type pg from 'pg';
 import { createStreamStore, type StreamStore } from '../../activities/stream/store.ts';
 import { parseAmount } from '../../domain/money.ts';
 import { auditBooks } from '../../ledger/audit.ts';
 import { createMetrics } from '../../platform/metrics.ts';
 import { newId } from '../../platform/random.ts';
 import { aDeposit, anAddress } from '../support/builders.ts';
+import { createDamage } from '../support/damage.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 
 let db: TestDatabase;
@@ -35,26 +35,7 @@ beforeAll(async () => {
 }, 30_000);
 afterAll(async () => db.close());
 
-/** Breaks the books in a transaction that never ends well, without triggers and without the constraints that would refuse. */
-async function findingsAfter(damage: string, overdueMs?: number): Promise<{ invariant: string; detail: string }[]> {
-  const client = await db.pool.connect();
-  try {
-    await client.query('BEGIN');
-    await client.query('SET LOCAL session_replication_role = replica');
-    await client.query('ALTER TABLE stream DROP CONSTRAINT stream_check, DROP CONSTRAINT stream_check1');
-    for (const statement of damage.split(';')) await client.query(statement.replace(/:(live|closed|unused|stale)/g, (_all, name: keyof typeof ids) => `'${ids[name]}'`));
-    return (await auditBooks(insideOf(client), overdueMs === undefined ? {} : { overdueMs })).findings.map(({ invariant, detail }) => ({ invariant, detail }));
-  } finally {
-    await client.query('ROLLBACK');
-    client.release();
-  }
-}
-
-/** The audit brings its own transaction; here it must look into ours. */
-function insideOf(client: pg.PoolClient): pg.Pool {
-  const query = (text: string) => (/^(BEGIN|COMMIT|ROLLBACK|SET)/.test(text) ? { rows: [] } : client.query(text));
-  return { connect: () => Promise.resolve({ query, release: () => undefined }) } as never;
-}
+const findingsAfter = createDamage({ db: () => db, ids, unchecked: ['stream'] });
 
 test('streams that were kept by the rules have no finding', async () => {
   const { rows } = await db.pool.query(`SELECT status FROM stream ORDER BY created_at`);

@@ -3,7 +3,7 @@ import { usdc } from '../support/market.ts';
 import { createPlatformSuite, eventually } from '../support/platform-suite.ts';
 import { aStream, seqsOf, step, streamNow, upTo, type OpenedStream } from '../support/streams.ts';
 
-const { platform } = createPlatformSuite();
+const { platform } = createPlatformSuite({ WORKER_QUEUES: 'stream' });
 
 async function eventsOf({ id }: OpenedStream): Promise<string[]> {
   const { rows } = await platform().db.pool.query<{ topic: string }>(`SELECT topic FROM outbox WHERE ref = $1 AND topic NOT LIKE 'call.%' ORDER BY id`, [id]);

@@ -8,7 +8,7 @@ import { createPlatformSuite, eventually } from '../support/platform-suite.ts';
 import { testServers } from '../support/servers.ts';
 import { aStream, step, streamNow } from '../support/streams.ts';
 
-const { platform } = createPlatformSuite();
+const { platform } = createPlatformSuite({ WORKER_QUEUES: 'stream' });
 const root = path.join(import.meta.dirname, '../..');
 
 function blocks(page: string): string[] {

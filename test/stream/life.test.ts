@@ -3,7 +3,7 @@ import { usdc } from '../support/market.ts';
 import { createPlatformSuite, eventually } from '../support/platform-suite.ts';
 import { aStream, seqsOf, step, streamNow, upTo } from '../support/streams.ts';
 
-const { platform } = createPlatformSuite();
+const { platform } = createPlatformSuite({ WORKER_QUEUES: 'stream' });
 
 test('a stream holds its deposit, counts ticks of both parties, and its close pays what was ticked and returns the rest', async () => {
   const buyer = await platform().aTrader('3.00');

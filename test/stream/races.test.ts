@@ -4,7 +4,7 @@ import { usdc } from '../support/market.ts';
 import { createPlatformSuite } from '../support/platform-suite.ts';
 import { aStream, seqsOf, step, streamNow, upTo } from '../support/streams.ts';
 
-const { platform } = createPlatformSuite();
+const { platform } = createPlatformSuite({ WORKER_QUEUES: 'stream' });
 const adminSecret = 'a-secret-for-tests';
 
 test('of two ticks with one number, one is counted and the other is told', async () => {

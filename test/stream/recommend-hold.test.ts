@@ -4,7 +4,7 @@ import { normalQuantile, poissonQuantile, recommendHold } from '../../domain/rec
 import { createPlatformSuite } from '../support/platform-suite.ts';
 import type { Trader } from '../support/market.ts';
 
-const { platform } = createPlatformSuite();
+const { platform } = createPlatformSuite({ WORKER_QUEUES: 'stream' });
 let asker: Trader;
 beforeAll(async () => {
   asker = await platform().aTrader();

@@ -5,7 +5,7 @@ import { usdc } from '../support/market.ts';
 import { createPlatformSuite } from '../support/platform-suite.ts';
 import { aStream, seqsOf, step, streamNow, upTo, type OpenedStream } from '../support/streams.ts';
 
-const { platform } = createPlatformSuite();
+const { platform } = createPlatformSuite({ WORKER_QUEUES: 'stream' });
 
 let buyer: Trader;
 let seller: Trader;

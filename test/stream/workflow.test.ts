@@ -11,7 +11,7 @@ import { usdc } from '../support/market.ts';
 import { createPlatformSuite, eventually } from '../support/platform-suite.ts';
 import { aStream, seqsOf, step, streamNow, upTo, type OpenedStream } from '../support/streams.ts';
 
-const { platform } = createPlatformSuite();
+const { platform, story } = createPlatformSuite({ WORKER_QUEUES: 'stream' });
 /** The sweeper waits for ten seconds before it does the work of a workflow. */
 const BEFORE_THE_SWEEPER_MS = 9_000;
 
@@ -29,7 +29,7 @@ async function eventTypes(handle: WorkflowHandle): Promise<number[]> {
 }
 const TIMER_FIRED = 18;
 
-test('a stream that falls silent is ended by the timer of its workflow, and what was ticked is paid', async () => {
+story('a stream that falls silent is ended by the timer of its workflow, and what was ticked is paid', async () => {
   const stream = await aStream(platform(), { staleTimeoutSecs: 1 });
   await step(platform(), stream, 'tick');
   await ended(stream, 'stale_closed', BEFORE_THE_SWEEPER_MS);
@@ -38,9 +38,9 @@ test('a stream that falls silent is ended by the timer of its workflow, and what
   expect((await platform().moneyOf(stream.seller)).available).toBe(usdc('0.10'));
   expect(await workflowOf(stream).result()).toMatchObject({ state: 'stale_closed', ended: true });
   expect(await eventTypes(workflowOf(stream))).toContain(TIMER_FIRED);
-});
+}, 40_000);
 
-test('a stream that ticks outlives its stale timeout many times, a paused one does not', async () => {
+story('a stream that ticks outlives its stale timeout many times, a paused one does not', async () => {
   const [live, paused] = await Promise.all([aStream(platform(), { staleTimeoutSecs: 2, holdAmount: '10.00' }), aStream(platform(), { staleTimeoutSecs: 2 })]);
   await step(platform(), paused, 'tick', { amount: '1.00' });
   for (let n = 0; n < 20; n += 1) {
@@ -53,7 +53,7 @@ test('a stream that ticks outlives its stale timeout many times, a paused one do
   expect(await streamNow(platform(), live)).toMatchObject({ tickCount: 20 });
 }, 40_000);
 
-test('the sweeper ends a stream whose workflow is lost, and a lost workflow of a living stream comes back', async () => {
+story('the sweeper ends a stream whose workflow is lost, and a lost workflow of a living stream comes back', async () => {
   const [silent, living] = await Promise.all([aStream(platform()), aStream(platform())]);
   await Promise.all([silent, living].map((stream) => workflowOf(stream).terminate('lost')));
   await step(platform(), silent, 'tick');
@@ -65,6 +65,37 @@ test('the sweeper ends a stream whose workflow is lost, and a lost workflow of a
   expect(await workflowOf(living).result()).toMatchObject({ state: 'closed' });
 }, 40_000);
 
+story('a hundred thousand ticks leave no trace in the history, and looks at a stream that lives on make new runs, each of them short', async () => {
+  const eventsMax = 40;
+  const stream = await aStream(platform(), { holdAmount: '101.00', pricePerTick: '0.001', staleTimeoutSecs: 3_600 });
+  await workflowOf(stream).terminate('to be started with a shorter limit');
+  const { rows: [row] } = await platform().db.pool.query<{ created_at: Date }>(`UPDATE stream SET stale_timeout_ms = 600 WHERE id = $1 RETURNING created_at`, [stream.id]);
+  const input: StreamInput = { id: stream.id, view: { version: 1, state: 'open', ended: false, deadlineMs: (row?.created_at.getTime() ?? 0) + 600 }, eventsMax };
+  const first = await platform().temporal.client.workflow.start('stream', {
+    workflowId: stream.workflowId, taskQueue: taskQueues.stream + platform().queueSuffix, args: [input], searchAttributes: { Buyer: [stream.buyer.address] },
+  });
+  const until = Date.now() + 8_000;
+  for (let fromSeq = 1; fromSeq <= 100_000 || Date.now() < until; ) {
+    const count = fromSeq <= 100_000 ? 1_000 : 1;
+    expect((await step(platform(), stream, 'ticks', { fromSeq, count })).status).toBe(200);
+    fromSeq += count;
+    if (count === 1) await sleep(100);
+  }
+  await ended(stream, 'stale_closed', BEFORE_THE_SWEEPER_MS);
+  const { tickCount } = await streamNow(platform(), stream);
+  expect(tickCount).toBeGreaterThanOrEqual(100_000);
+  expect((await platform().moneyOf(stream.seller)).available).toBe(BigInt(tickCount) * usdc('0.001'));
+  expect(await seqsOf(platform(), stream)).toEqual(upTo(tickCount));
+
+  const runs = await runsFrom(stream, first.firstExecutionRunId);
+  expect(runs.length).toBeGreaterThanOrEqual(2);
+  // One task beyond the limit at most: a look, or a few messages.
+  for (const { events } of runs) expect(events).toBeLessThan(eventsMax + 20);
+  expect((await workflowOf(stream).describe()).searchAttributes).toMatchObject({ Buyer: [stream.buyer.address], PaymentState: ['stale_closed'] });
+  expect(await workflowOf(stream).result()).toMatchObject({ state: 'stale_closed', ended: true });
+}, 90_000);
+
+// After the stories, whose streams it would end too.
 test('the admin ends what is stale at once, and says how many', async () => {
   const [one, two, living] = await Promise.all([aStream(platform()), aStream(platform()), aStream(platform())]);
   await Promise.all([one, two].map((stream) => workflowOf(stream).terminate('lost')));
@@ -111,36 +142,6 @@ test('a signal without input closes the stream; a refused one is kept for whoeve
   expect(await workflowOf(stream).result()).toMatchObject({ state: 'closed', ended: true });
   expect(await platform().moneyOf(stream.buyer)).toEqual({ available: usdc('1.00'), pending: 0n });
 });
-
-test('a hundred thousand ticks leave no trace in the history, and looks at a stream that lives on make new runs, each of them short', async () => {
-  const eventsMax = 40;
-  const stream = await aStream(platform(), { holdAmount: '101.00', pricePerTick: '0.001', staleTimeoutSecs: 3_600 });
-  await workflowOf(stream).terminate('to be started with a shorter limit');
-  const { rows: [row] } = await platform().db.pool.query<{ created_at: Date }>(`UPDATE stream SET stale_timeout_ms = 600 WHERE id = $1 RETURNING created_at`, [stream.id]);
-  const input: StreamInput = { id: stream.id, view: { version: 1, state: 'open', ended: false, deadlineMs: (row?.created_at.getTime() ?? 0) + 600 }, eventsMax };
-  const first = await platform().temporal.client.workflow.start('stream', {
-    workflowId: stream.workflowId, taskQueue: taskQueues.stream + platform().queueSuffix, args: [input], searchAttributes: { Buyer: [stream.buyer.address] },
-  });
-  const until = Date.now() + 8_000;
-  for (let fromSeq = 1; fromSeq <= 100_000 || Date.now() < until; ) {
-    const count = fromSeq <= 100_000 ? 1_000 : 1;
-    expect((await step(platform(), stream, 'ticks', { fromSeq, count })).status).toBe(200);
-    fromSeq += count;
-    if (count === 1) await sleep(100);
-  }
-  await ended(stream, 'stale_closed', BEFORE_THE_SWEEPER_MS);
-  const { tickCount } = await streamNow(platform(), stream);
-  expect(tickCount).toBeGreaterThanOrEqual(100_000);
-  expect((await platform().moneyOf(stream.seller)).available).toBe(BigInt(tickCount) * usdc('0.001'));
-  expect(await seqsOf(platform(), stream)).toEqual(upTo(tickCount));
-
-  const runs = await runsFrom(stream, first.firstExecutionRunId);
-  expect(runs.length).toBeGreaterThanOrEqual(2);
-  // One task beyond the limit at most: a look, or a few messages.
-  for (const { events } of runs) expect(events).toBeLessThan(eventsMax + 20);
-  expect((await workflowOf(stream).describe()).searchAttributes).toMatchObject({ Buyer: [stream.buyer.address], PaymentState: ['stale_closed'] });
-  expect(await workflowOf(stream).result()).toMatchObject({ state: 'stale_closed', ended: true });
-}, 90_000);
 
 /** Every run of a workflow that went on in new ones. */
 async function runsFrom(stream: OpenedStream, firstRunId: string): Promise<{ events: number }[]> {

@@ -34,6 +34,18 @@ export async function pipelineNow(market: Pick<Market, 'ask'>, { buyer }: Pick<O
   return reply.body.pipeline;
 }
 
+/**
+ * A pipeline that has ended, with every compensation called. The answer to whoever ran it promises only that the money is where it stays:
+ * it waits a moment for those who undo, and on a slow machine in vain.
+ */
+export function undone(market: Pick<Market, 'ask'>, session: Pick<OpenSession, 'buyer'>, id: string): Promise<Reply['body']> {
+  return eventually(async () => {
+    const pipeline = await pipelineNow(market, session, id);
+    if (!['failed', 'cancelled'].includes(pipeline.status)) throw new Error(`The pipeline is ${pipeline.status}.`);
+    return pipeline;
+  }, { withinMs: 30_000 });
+}
+
 /** How the workflow of a pipeline ended. It is started a moment after the pipeline, so that a quick answer may come before it. */
 export async function workflowResult({ temporal }: Pick<TestPlatform, 'temporal'>, workflowId: string): Promise<unknown> {
   const handle = temporal.client.workflow.getHandle(workflowId);

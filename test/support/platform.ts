@@ -5,7 +5,6 @@ import { createMetrics } from '../../platform/metrics.ts';
 import { createOutbound } from '../../platform/outbound.ts';
 import { createSellerSigner, generateSellerKey } from '../../platform/seller-signature.ts';
 import type { Registry } from '../../registry/registry.ts';
-import { installTemporalRuntime } from '../../temporal/connection.ts';
 import { createRuntime, type Runtime } from '../../workers/runtime.ts';
 import { startApp, type TestApp } from './app.ts';
 import { aRegistry, silent } from './builders.ts';
@@ -24,16 +23,11 @@ export interface TestPlatform extends Market {
   close(): Promise<void>;
 }
 
-/** Once for a process, before its first connection: the SDK must not write to the output of the tests. */
-let quiet = false;
-
 /**
  * Starts everything; close it in `afterAll`.
  * @param settings over demo mode, local endpoints and generous limits.
  */
 export async function startPlatform(settings: Readonly<Record<string, string>> = {}): Promise<TestPlatform> {
-  if (!quiet) installTemporalRuntime(silent);
-  quiet = true;
   const text = { DEMO_MODE: 'true', ALLOW_LOCAL_ENDPOINTS: 'true', RATE_LIMIT_RPM: '100000000', RATE_LIMIT_BURST: '1000000', ADMIN_SECRET: 'a-secret-for-tests', ...settings };
   const env = readEnv(text);
   const db = await createTestDatabase(env.POSTGRES_MAX_OPEN_CONNS);

@@ -6,6 +6,7 @@ import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { envSchema } from '../../platform/env.ts';
 import { isAlive, pidsRunning } from '../../platform/processes.ts';
+import { builtFile } from './built.ts';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
 
@@ -22,8 +23,17 @@ export interface Program {
 
 /** Starts a script under tsx with the given settings only: neither the shell's nor those of a developer's `.env`, which loses to variables that are set. */
 export function startProgram(script: string, settings: Readonly<Record<string, string>>, args: readonly string[] = []): Program {
+  return start(['--import', 'tsx', path.join(root, script), ...args], settings);
+}
+
+/** The same for a program of the product, from its compiled form: for tests that start many. */
+export function startBuilt(script: string, settings: Readonly<Record<string, string>>): Program {
+  return start([builtFile(script)], settings);
+}
+
+function start(command: readonly string[], settings: Readonly<Record<string, string>>): Program {
   const unset = Object.fromEntries(Object.keys(envSchema.shape).filter((name) => name !== 'TEMPORAL_CLI' && name !== 'CACHE_DIR').map((name) => [name, '']));
-  const child = spawn(process.execPath, ['--import', 'tsx', path.join(root, script), ...args], {
+  const child = spawn(process.execPath, command, {
     cwd: root, env: { ...process.env, NODE_OPTIONS: '', ...unset, ...settings }, stdio: ['ignore', 'pipe', 'pipe'], detached: true,
   });
   let output = '';

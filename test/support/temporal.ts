@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto';
-import { connectWorker, type WorkerTemporal } from '../../temporal/connection.ts';
+import { connectWorker, installTemporalRuntime, type WorkerTemporal } from '../../temporal/connection.ts';
+import { silent } from './builders.ts';
 import { testServers } from './servers.ts';
 
 /** The suite's Temporal. Workflow ids and task queues must be unique to a test: the server is shared by all of them. */
@@ -8,8 +9,13 @@ export interface TestTemporal extends WorkerTemporal {
   taskQueue(name: string): string;
 }
 
+/** Once for a process, before its first connection: the SDK must not write to the output of the tests. */
+let quiet = false;
+
 /** Connects to the suite's Temporal: `nativeConnection` for a worker, `client` on the same connection. Close it in `afterAll`. */
 export async function connectTestTemporal(): Promise<TestTemporal> {
+  if (!quiet) installTemporalRuntime(silent);
+  quiet = true;
   const temporal = await connectWorker({ address: testServers().temporalAddress, namespace: 'default' });
   return { ...temporal, taskQueue: (name) => `${name}-${randomBytes(4).toString('hex')}` };
 }

@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { createPlatformSuite, eventually } from '../support/platform-suite.ts';
 
-const { platform } = createPlatformSuite();
+const { platform } = createPlatformSuite({ WORKER_QUEUES: 'gateway' });
 
 /** Ids of the workflows a query finds. */
 async function found(query: string): Promise<string[]> {
