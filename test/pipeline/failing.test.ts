@@ -2,7 +2,7 @@
 import { pipelineRecordOut } from '../../api/pipeline-shapes.ts';
 import { usdc } from '../support/market.ts';
 import { aLine, pipelineNow, runPipeline, undone, workflowResult } from '../support/pipelines.ts';
-import { createPlatformSuite } from '../support/platform-suite.ts';
+import { createPlatformSuite, eventually } from '../support/platform-suite.ts';
 import type { Behaviour, Seller } from '../support/sellers.ts';
 
 const { platform, seller } = createPlatformSuite({ WORKER_QUEUES: 'gateway,pipeline' });
