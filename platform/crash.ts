@@ -11,7 +11,7 @@ export type CrashPoint = (typeof crashPoints)[number];
 export const escrowCrashPoints = ['escrow-created', 'escrow-moved', 'escrow-looked'] as const;
 export type EscrowCrashPoint = (typeof escrowCrashPoints)[number];
 
-/** Those of multistep escrow. */
+/** Those of multistep escrow. begun: its workflow runs, or under load will in a moment. */
 export const multistepCrashPoints = [
   'multistep-held', 'multistep-begun', 'multistep-before-step', 'multistep-step-paid', 'multistep-before-refund', 'multistep-refunded',
   'multistep-message', 'multistep-message-taken', 'multistep-due', 'multistep-looked',
@@ -22,8 +22,8 @@ export type MultistepCrashPoint = (typeof multistepCrashPoints)[number];
 export const streamCrashPoints = ['stream-opened', 'stream-ticked', 'stream-closed'] as const;
 export type StreamCrashPoint = (typeof streamCrashPoints)[number];
 
-/** Those of a pipeline, beside the ones that the calls behind its steps pass. */
-export const pipelineCrashPoints = ['pipeline-opened', 'pipeline-started', 'step-started', 'step-ended', 'before-finish', 'pipeline-finished', 'compensating', 'compensated'] as const;
+/** Those of a pipeline, beside the ones that the calls behind its steps pass. scheduled: its workflow will start in a moment. */
+export const pipelineCrashPoints = ['pipeline-opened', 'pipeline-scheduled', 'step-started', 'step-ended', 'before-finish', 'pipeline-finished', 'compensating', 'compensated'] as const;
 export type PipelineCrashPoint = (typeof pipelineCrashPoints)[number];
 
 type AnyCrashPoint = CrashPoint | EscrowCrashPoint | MultistepCrashPoint | StreamCrashPoint | PipelineCrashPoint;

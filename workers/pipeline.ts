@@ -57,7 +57,7 @@ export function createPipelines(deps: PipelineDeps): PipelinePort {
   /** Drives it in this process without waiting for Temporal; the workflow is started beside it. */
   async function headStart(pipeline: NewPipeline): Promise<PipelineRow | null> {
     deps.crash.at('pipeline-opened');
-    void deps.keeper.beginSoon(keptRow(pipeline)).then(() => deps.crash.at('pipeline-started'));
+    void deps.keeper.beginSoon(keptRow(pipeline)).then(() => deps.crash.at('pipeline-scheduled'));
     const { id, sessionId, buyer } = pipeline;
     const calls = pipeline.steps.map(({ callId, serviceType, paramsJson, candidates }): OpenCall =>
       ({ id: callId, sessionId, buyer, serviceType, paramsJson, candidates, attempt: 0, takenOver: false }));
