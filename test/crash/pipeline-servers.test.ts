@@ -1,50 +1,28 @@
 /** Temporal dies, with and without its memory: pipelines are bought all the same, and what has to be undone is undone. */
-import { rmSync } from 'node:fs';
-import path from 'node:path';
-import pg from 'pg';
-import { startStack, type Stack } from '../../temporal/stack.ts';
 import type { OpenSession } from '../support/market.ts';
-import { nodesOn, type Nodes, type PlatformNode } from '../support/nodes.ts';
+import type { PlatformNode } from '../support/nodes.ts';
+import { startOwnServers, type OwnServers } from '../support/own-servers.ts';
 import { aLine, pipelineNow, runPipeline } from '../support/pipelines.ts';
 import { eventually } from '../support/platform-suite.ts';
-import { scratchDataDir } from '../support/programs.ts';
 import { startSeller, type Behaviour, type Seller } from '../support/sellers.ts';
 
-const scratch = scratchDataDir();
-let stack: Stack;
-let nodes: Nodes;
+let servers: OwnServers;
 let node: PlatformNode;
-let pool: pg.Pool;
 const sellers: Seller[] = [];
 
 beforeAll(async () => {
-  stack = await startStack({ env: { DATA_DIR: scratch.dir, TEMPORAL_NAMESPACE: 'default', TEMPORAL_CLI: process.env['TEMPORAL_CLI'], CACHE_DIR: process.env['CACHE_DIR'] }, notice: () => undefined });
-  pool = new pg.Pool({ connectionString: stack.databaseUrl, max: 4 });
-  nodes = nodesOn({ databaseUrl: stack.databaseUrl, temporalAddress: stack.temporalAddress, namespace: 'default' }, pool, { SELLER_TIMEOUT: '10s', REQUEST_TIMEOUT: '20s', WORKER_QUEUES: 'gateway,pipeline' });
-  node = await nodes.start();
+  servers = await startOwnServers({ SELLER_TIMEOUT: '10s', REQUEST_TIMEOUT: '20s', WORKER_QUEUES: 'gateway,pipeline' });
+  node = servers.node;
 }, 120_000);
 afterAll(async () => {
   await Promise.all(sellers.map((seller) => seller.close()));
-  await nodes.close();
-  await pool.end();
-  await stack.stop();
-  scratch.remove();
+  await servers.close();
 }, 60_000);
 
 async function aSeller(name: string, behaviour: Behaviour = { kind: 'ok' }): Promise<Seller> {
   const seller = await startSeller(name, behaviour);
   sellers.push(seller);
   return seller;
-}
-
-/** Ends the server; without its files it remembers nothing when it is started again. */
-async function killTemporal({ andForget }: { andForget: boolean }): Promise<void> {
-  await eventually(async () => {
-    const pid = stack.pids()[1];
-    if (pid === undefined) throw new Error('The server is not running yet.');
-    process.kill(pid, 'SIGKILL');
-  }, { withinMs: 20_000 });
-  if (andForget) for (const ending of ['', '-wal', '-shm']) rmSync(path.join(scratch.dir, `temporal.db${ending}`), { force: true });
 }
 
 const endsAs = (session: OpenSession, id: string, expected: object): Promise<void> =>
@@ -55,7 +33,7 @@ test('without Temporal a pipeline is bought like any other, and another one that
   const { types } = await aLine(node, [first, second, broken], { prefix: 'away' });
   const session = await node.aSession({ maxTotal: '2.00' });
   const steps = types.map((serviceType) => ({ serviceType, compensation: { endpoint: undo.endpoint } }));
-  await killTemporal({ andForget: false });
+  await servers.killTemporal({ andForget: false });
   const [good, bad] = await Promise.all([runPipeline(node, session, { steps: steps.slice(0, 2) }), runPipeline(node, session, { steps })]);
   expect([good.status, good.body.status, good.body.totalPaid]).toEqual([200, 'completed', '0.200000']);
   expect([bad.status, bad.body.code, bad.body.partialResult.totalPaid]).toEqual([502, 'pipeline_failed', '0.200000']);
@@ -70,7 +48,7 @@ test('a pipeline whose workflow is lost in the middle of a step completes', asyn
   const session = await node.aSession();
   const reply = runPipeline(node, session, { steps: types.map((serviceType) => ({ serviceType })) });
   await eventually(() => Promise.resolve(expect(slow.requests).toHaveLength(1)));
-  await killTemporal({ andForget: true });
+  await servers.killTemporal({ andForget: true });
   expect((await reply).body).toMatchObject({ status: 'completed', totalPaid: '0.200000' });
   await node.booksAreRight({ overdueMs: 60_000 });
 }, 120_000);
@@ -81,7 +59,7 @@ test('compensations under way when Temporal loses its memory are called to their
   const session = await node.aSession();
   const { body } = await runPipeline(node, session, { steps: types.map((serviceType) => ({ serviceType, compensation: { endpoint: undo.endpoint } })) });
   expect(body).toMatchObject({ code: 'pipeline_failed', status: 'undoing' });
-  await killTemporal({ andForget: true });
+  await servers.killTemporal({ andForget: true });
   undo.behave({ kind: 'ok' });
   await endsAs(session, body.pipelineId, { status: 'failed', compensations: [{ status: 'done' }, { status: 'not_needed' }] });
   await node.booksAreRight({ overdueMs: 60_000 });

@@ -68,10 +68,10 @@ test('three workers, one killed, one drained, one added, and an API process kill
   third.send('SIGTERM');
   expect(await third.ended).toBe(0);
   await paidMore();
-  await servesAlone(added);
 
   await Promise.all(running.map((load) => load.stop()));
   await Promise.all(running.map((load) => load.check()));
+  await servesAlone(added);
   await eventually(async () => expect((await nodes.pool.query(`SELECT id, state FROM gateway_call WHERE state = 'accepted'`)).rows).toEqual([]), { withinMs: 20_000 });
   expect((await nodes.pool.query(`SELECT id FROM gateway_call WHERE state NOT IN ('settled', 'released')`)).rows).toEqual([]);
   await eventually(async () => expect((await nodes.pool.query('SELECT kind, payment_id FROM workflow_notice')).rows).toEqual([]), { withinMs: 20_000 });

@@ -1,44 +1,29 @@
 /** The servers themselves die under load: Postgres with kill -9, Temporal with its file. Afterwards nothing is lost, doubled or stuck. */
-import { rmSync } from 'node:fs';
-import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import pg from 'pg';
 import { connectClient } from '../../temporal/connection.ts';
-import { startStack, type Stack } from '../../temporal/stack.ts';
 import type { Reply } from '../support/app.ts';
 import { usdc, type OpenSession, type Purchase } from '../support/market.ts';
-import { nodesOn, type Nodes, type PlatformNode } from '../support/nodes.ts';
+import type { PlatformNode } from '../support/nodes.ts';
+import { startOwnServers, type OwnServers } from '../support/own-servers.ts';
 import { eventually } from '../support/platform-suite.ts';
-import { scratchDataDir } from '../support/programs.ts';
 import { startSeller, type Behaviour, type Seller } from '../support/sellers.ts';
 
-const scratch = scratchDataDir();
-let stack: Stack;
-let nodes: Nodes;
+let servers: OwnServers;
 let node: PlatformNode;
-let pool: pg.Pool;
 const sellers: Seller[] = [];
 
 beforeAll(async () => {
-  stack = await startStack({ env: { DATA_DIR: scratch.dir, TEMPORAL_NAMESPACE: 'default', TEMPORAL_CLI: process.env['TEMPORAL_CLI'], CACHE_DIR: process.env['CACHE_DIR'] }, notice: () => undefined });
-  pool = new pg.Pool({ connectionString: stack.databaseUrl, max: 4 });
-  // Its connections are killed with the server.
-  pool.on('error', () => undefined);
-  nodes = nodesOn({ databaseUrl: stack.databaseUrl, temporalAddress: stack.temporalAddress, namespace: 'default' }, pool, { SELLER_TIMEOUT: '10s', REQUEST_TIMEOUT: '20s', WORKER_QUEUES: 'gateway' });
-  node = await nodes.start();
+  servers = await startOwnServers({ SELLER_TIMEOUT: '10s', REQUEST_TIMEOUT: '20s', WORKER_QUEUES: 'gateway' });
+  node = servers.node;
 }, 120_000);
-
 afterAll(async () => {
   await Promise.all(sellers.map((seller) => seller.close()));
-  await nodes.close();
-  await pool.end();
-  await stack.stop();
-  scratch.remove();
+  await servers.close();
 }, 60_000);
 
 // A test leaves the platform as its last kill has left it; the next one begins when it is well again.
 beforeEach(() => eventually(async () => {
-  await pool.query('SELECT 1');
+  await servers.pool.query('SELECT 1');
   const { status, text } = await node.ask('GET', '/health/ready');
   if (status !== 200) throw new Error(text);
 }, { withinMs: 30_000 }), 40_000);
@@ -58,24 +43,7 @@ async function insist(session: OpenSession, purchase: Purchase): Promise<Reply> 
   }, { withinMs: 40_000, everyMs: 100 });
 }
 
-/** Kills a server of the stack as soon as there is one: after an earlier kill it may not have been started again yet. */
-async function killServer(index: 0 | 1): Promise<void> {
-  await eventually(async () => {
-    const pid = stack.pids()[index];
-    if (pid === undefined) throw new Error('The server is not running yet.');
-    process.kill(pid, 'SIGKILL');
-  }, { withinMs: 20_000 });
-}
-
-const killPostgres = (): Promise<void> => killServer(0);
-
-/** Ends the server and takes away all it knew, before it can be started again. */
-async function killTemporal(): Promise<void> {
-  await killServer(1);
-  for (const ending of ['', '-wal', '-shm']) rmSync(path.join(scratch.dir, `temporal.db${ending}`), { force: true });
-}
-
-const databaseIsBack = (): Promise<unknown> => eventually(() => pool.query('SELECT 1'), { withinMs: 30_000 });
+const databaseIsBack = (): Promise<unknown> => eventually(() => servers.pool.query('SELECT 1'), { withinMs: 30_000 });
 
 test('Postgres killed twice under load: every client that insists is served once and charged once', async () => {
   const good = await aSeller({ kind: 'slow', ms: 30 });
@@ -90,15 +58,15 @@ test('Postgres killed twice under load: every client that insists is served once
     return got;
   }));
   await sleep(300);
-  await killPostgres();
+  await servers.killPostgres();
   await sleep(1_500);
   await databaseIsBack();
-  await killPostgres();
+  await servers.killPostgres();
   const replies = (await Promise.all(clients)).flat();
   expect(replies.map(({ status, text }) => (status === 200 ? 200 : text))).toEqual(Array(240).fill(200));
   expect(new Set(replies.map(({ body }) => body.callId)).size).toBe(240);
   // A call that was accepted while its answer was lost is given back; it may cost a moment, never money.
-  await eventually(async () => expect((await pool.query(`SELECT id FROM gateway_call WHERE state = 'accepted'`)).rows).toEqual([]), { withinMs: 20_000 });
+  await eventually(async () => expect((await servers.pool.query(`SELECT id FROM gateway_call WHERE state = 'accepted'`)).rows).toEqual([]), { withinMs: 20_000 });
   expect((await node.moneyOf(owner)).available).toBe(usdc('2.40'));
   for (const session of sessions) expect((await node.closeSession(session)).body).toMatchObject({ totalSpent: '0.600000', totalRefunded: '4.400000', stillReserved: '0.000000' });
   await node.booksAreRight({ overdueMs: 60_000 });
@@ -110,7 +78,7 @@ test('a seller that answers while Postgres is dead is paid when it is back, in t
   const session = await node.aSession();
   const reply = node.buy(session, { serviceType: 'unlucky' });
   await eventually(async () => expect(slow.requests).toHaveLength(1), { everyMs: 10 });
-  await killPostgres();
+  await servers.killPostgres();
   expect(await reply).toMatchObject({ status: 200, body: { amountPaid: '0.100000', requestCount: 1 } });
   expect(slow.requests).toHaveLength(1);
   expect((await node.moneyOf(owner)).available).toBe(usdc('0.10'));
@@ -123,7 +91,7 @@ test('connections that Postgres ends while it goes on living cost no call', asyn
   const session = await node.aSession();
   const reply = node.buy(session, { serviceType: 'cut-off' });
   await eventually(async () => expect(slow.requests).toHaveLength(1), { everyMs: 10 });
-  await pool.query('SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND datname = current_database()');
+  await servers.pool.query('SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND datname = current_database()');
   expect(await reply).toMatchObject({ status: 200, body: { amountPaid: '0.100000' } });
   expect((await node.moneyOf(owner)).available).toBe(usdc('0.10'));
   await node.booksAreRight({ overdueMs: 60_000 });
@@ -133,7 +101,7 @@ test('while Postgres is away a request is told so, with where the money is', asy
   const good = await aSeller({ kind: 'ok' });
   await node.offers(good, { serviceType: 'away', price: '0.10' });
   const session = await node.aSession();
-  await killPostgres();
+  await servers.killPostgres();
   const reply = await node.buy(session, { serviceType: 'away', key: 'away' });
   // Held: the connection broke while the call was being written, and nobody knows yet whether it was. Never that it was paid.
   if (reply.status !== 200) expect(reply).toMatchObject({ status: 503, body: { error: 'unavailable', funds_status: expect.stringMatching(/^(no_change|held_pending|unknown)$/), recovery: expect.any(String) } });
@@ -149,7 +117,7 @@ test('Temporal killed and its file deleted: calls under way are paid, lost sessi
   if (closing === undefined || expiring === undefined || duringOutage === undefined) throw new Error('Three sessions were opened.');
   const underWay = Promise.all([node.buy(closing, { serviceType: 'forgotten' }), node.buy(closing, { serviceType: 'crawling' })]);
   await eventually(async () => expect([slow.requests.length, crawling.requests.length]).toEqual([1, 1]), { everyMs: 10 });
-  await killTemporal();
+  await servers.killTemporal({ andForget: true });
 
   // At once, while nothing answers: money does not wait for Temporal.
   const closedAt = Date.now();
@@ -159,13 +127,13 @@ test('Temporal killed and its file deleted: calls under way are paid, lost sessi
   expect((await node.buy(closing, { serviceType: 'forgotten' })).status).toBe(200);
 
   // Back, and it knows nothing: its namespace is empty.
-  const temporal = await eventually(() => connectClient({ address: stack.temporalAddress, namespace: 'default' }), { withinMs: 30_000 });
+  const temporal = await eventually(() => connectClient({ address: servers.temporalAddress, namespace: 'default' }), { withinMs: 30_000 });
   try {
     await eventually(async () => {
       await expect(temporal.client.workflow.getHandle(`gateway-session-${closing.token}`).describe()).rejects.toThrow(/not found/i);
     }, { withinMs: 20_000 });
     expect((await node.closeSession(closing)).body).toMatchObject({ totalSpent: '0.300000', totalRefunded: '0.700000', session: { status: 'closed' } });
-    await pool.query(`UPDATE gateway_session SET expires_at = now() - interval '11 seconds' WHERE id = $1`, [expiring.token]);
+    await servers.pool.query(`UPDATE gateway_session SET expires_at = now() - interval '11 seconds' WHERE id = $1`, [expiring.token]);
     await eventually(async () => expect((await node.sessionNow(expiring))['status']).toBe('expired'), { withinMs: 10_000 });
     expect(await node.moneyOf(expiring.buyer)).toEqual({ available: usdc('1.00'), pending: 0n });
 
