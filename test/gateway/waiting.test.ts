@@ -66,7 +66,7 @@ test('an operator who cancels the workflow of a slow call gives the money back, 
 });
 
 test('money that calls under way have reserved cannot be spent by others', async () => {
-  const slow = await seller('Slow', { kind: 'slow', ms: 700 });
+  const slow = await seller('Slow', { kind: 'slow', ms: 900 });
   await platform().offers(slow, { price: '0.40' });
   const session = await platform().aSession({ maxTotal: '1.00' });
   const underWay = [platform().buy(session), platform().buy(session)];

@@ -1,5 +1,5 @@
 /** The embedded servers as a user meets them: real processes, killed and started again. */
-import { afterAll, afterEach, beforeAll, describe, expect, jest, test } from '@jest/globals';
+import { afterAll, beforeAll, describe, expect, jest, test } from '@jest/globals';
 import { readFileSync, statSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -8,6 +8,7 @@ import { takeLock } from '../../platform/lock.ts';
 import { isAlive, pidsWorkingIn } from '../../platform/processes.ts';
 import { connectClient } from '../../temporal/connection.ts';
 import { killAll, processesOf, scratchDataDir, startProgram, type Program } from '../support/programs.ts';
+import { createStories } from '../support/stories.ts';
 
 jest.setTimeout(60_000);
 
@@ -17,8 +18,10 @@ interface Ready {
   pids: number[];
 }
 
+/** Two at once: each starts servers, and waits for them. */
+const { story } = createStories(2);
 const cleanups: (() => void)[] = [];
-afterEach(() => {
+afterAll(() => {
   for (const clean of cleanups.splice(0).reverse()) clean();
 });
 
@@ -61,7 +64,7 @@ async function workflowStatus(address: string): Promise<string> {
   return status.name;
 }
 
-test('after kill -9 of everything the next start has all rows and all workflows', async () => {
+story('after kill -9 of everything the next start has all rows and all workflows', async () => {
   const dir = newDir();
   const first = start(dir);
   const before = await ready(first);
@@ -76,7 +79,7 @@ test('after kill -9 of everything the next start has all rows and all workflows'
   expect(await workflowStatus(second.temporalAddress)).toBe('RUNNING');
 });
 
-test('servers that outlived a killed platform are stopped by the next start', async () => {
+story('servers that outlived a killed platform are stopped by the next start', async () => {
   const dir = newDir();
   const first = start(dir);
   const before = await ready(first);
@@ -93,7 +96,7 @@ test('servers that outlived a killed platform are stopped by the next start', as
   expect(program.output()).toContain('A Postgres of an earlier start is still running');
 });
 
-test('two platforms live side by side, and a second one on the same DATA_DIR is refused with the pid of the first', async () => {
+story('two platforms live side by side, and a second one on the same DATA_DIR is refused with the pid of the first', async () => {
   const [dirA, dirB] = [newDir(), newDir()];
   const [a, b] = [start(dirA), start(dirB)];
   const [readyA, readyB] = await Promise.all([ready(a), ready(b)]);
@@ -107,7 +110,7 @@ test('two platforms live side by side, and a second one on the same DATA_DIR is 
   expect(readyA.pids.every(isAlive)).toBe(true);
 });
 
-test('a second Ctrl-C ends a stop that hangs, and still leaves no process behind', async () => {
+story('a second Ctrl-C ends a stop that hangs, and still leaves no process behind', async () => {
   const dir = newDir();
   const program = start(dir, ['--hang']);
   await ready(program);
