@@ -8,7 +8,7 @@ COPY prisma ./prisma
 RUN npm ci --omit=dev
 
 FROM node:20-bookworm-slim
-ENV NODE_ENV=production ENV=production HOST=0.0.0.0 PORT=8080 DATA_DIR=/data CACHE_DIR=/data/cache
+ENV NODE_ENV=production ENV=production HOST=0.0.0.0 PORT=8080 DATA_DIR=/data CACHE_DIR=/data/cache MALLOC_ARENA_MAX=2
 WORKDIR /app
 COPY --from=packages /app/node_modules ./node_modules
 COPY . .

@@ -70,10 +70,12 @@ export async function openHouse(options: HouseOptions): Promise<House> {
   return createHouse(options, directory, stack, await freePort(options.port));
 }
 
-/** The flags `npm start` gives to node, so that what is shown and measured here is what people run. */
-function startFlags(): string[] {
+/** What `npm start` gives to node, flags and environment, so that what is shown and measured here is what people run. */
+function startCommand(): { readonly flags: readonly string[]; readonly environment: Readonly<Record<string, string>> } {
   const { scripts } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as { scripts: { start: string } };
-  return scripts.start.split(' ').filter((word) => word.startsWith('--') && word !== '--import');
+  const words = scripts.start.split(' ');
+  const before = words.slice(0, words.indexOf('node')).map((word) => word.split('=') as [string, string]);
+  return { flags: words.filter((word) => word.startsWith('--') && word !== '--import'), environment: Object.fromEntries(before) };
 }
 
 function createHouse(options: HouseOptions, directory: string, stack: Stack, port: number): House {
@@ -85,8 +87,9 @@ function createHouse(options: HouseOptions, directory: string, stack: Stack, por
   let closing: Promise<void> | undefined;
   const file = (name: string) => join(directory, name);
   const [postgresPid = 0, temporalPid = 0] = stack.pids();
+  const { flags, environment } = startCommand();
   const env = {
-    PORT: String(port), HOST, DATA_DIR: directory, DATABASE_URL: stack.databaseUrl, TEMPORAL_ADDRESS: stack.temporalAddress, TEMPORAL_NAMESPACE: NAMESPACE,
+    ...environment, PORT: String(port), HOST, DATA_DIR: directory, DATABASE_URL: stack.databaseUrl, TEMPORAL_ADDRESS: stack.temporalAddress, TEMPORAL_NAMESPACE: NAMESPACE,
     ...(stack.temporalUiUrl === undefined ? {} : { TEMPORAL_UI_URL: stack.temporalUiUrl }),
     ADMIN_SECRET: adminSecret, DEMO_MODE: 'true', ALLOW_LOCAL_ENDPOINTS: 'true', RATE_LIMIT_RPM: '100000000', RATE_LIMIT_BURST: '1000000', LOG_LEVEL: 'info',
     ...options.settings,
@@ -111,7 +114,7 @@ function createHouse(options: HouseOptions, directory: string, stack: Stack, por
     workflowUrl: (id) => `${stack.temporalUiUrl ?? ''}/namespaces/${NAMESPACE}/workflows/${encodeURIComponent(id)}`,
     async startNode() {
       nodes += 1;
-      node = await start({ name: `Surety process ${nodes}`, script: 'api/main.ts', nodeArgs: [...startFlags(), ...(options.nodeArgs ?? [])], env, logFile: file(`surety-${nodes}.log`), ready: /Surety is ready/ });
+      node = await start({ name: `Surety process ${nodes}`, script: 'api/main.ts', nodeArgs: [...flags, ...(options.nodeArgs ?? [])], env, logFile: file(`surety-${nodes}.log`), ready: /Surety is ready/ });
       return node;
     },
     node() {
