@@ -74,7 +74,7 @@ export async function openHouse(options: HouseOptions): Promise<House> {
 function startCommand(): { readonly flags: readonly string[]; readonly environment: Readonly<Record<string, string>> } {
   const { scripts } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as { scripts: { start: string } };
   const words = scripts.start.split(' ');
-  const before = words.slice(0, words.indexOf('node')).map((word) => word.split('=') as [string, string]);
+  const before = words.slice(0, words.indexOf('node')).filter((word) => word.includes('=')).map((word) => word.split('=') as [string, string]);
   return { flags: words.filter((word) => word.startsWith('--') && word !== '--import'), environment: Object.fromEntries(before) };
 }
 
