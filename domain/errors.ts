@@ -28,6 +28,7 @@ export const errorRules = {
   invalid_address: { status: 400, recovery: 'Send an address of the form 0x followed by 40 hexadecimal digits.' },
   invalid_endpoint: { status: 400, recovery: 'Give a public http or https address that Surety may reach.' },
   invalid_cursor: { status: 400, recovery: 'Use the cursor exactly as the previous page returned it, or leave it out.' },
+  missing_agent: { status: 400, recovery: 'Name the agent in `agent`.' },
   invalid_timestamp: { status: 400, recovery: 'Send the time as RFC 3339, for example 2026-01-31T12:00:00Z.' },
   invalid_signature: { status: 400, recovery: 'Sign the exact message with the key of the address (EIP-191 personal_sign).' },
   self_trade: { status: 400, recovery: 'Buyer and seller must be different agents.' },
@@ -84,6 +85,7 @@ export const errorRules = {
   call_pending: { status: 504, recovery: 'The call goes on; ask again with the same Idempotency-Key, or read GET /v1/gateway/calls/:id.', retryable: true },
   draining: { status: 503, recovery: later, retryable: true },
   unavailable: { status: 503, recovery: later, retryable: true },
+  withdrawals_disabled: { status: 503, recovery: 'The money stays available in the account; this platform does not send money out yet.' },
   not_configured: { status: 501, recovery: 'The operator of this platform has not switched this on.' },
 } as const satisfies Record<string, ErrorRule>;
 

@@ -6,7 +6,7 @@ import { auditBooks } from '../../ledger/audit.ts';
 import { replayAccounts } from '../../ledger/replay.ts';
 import type { RouteDeps } from '../deps.ts';
 import { route, type Route } from '../route.ts';
-import { amountOut, limit, queryFlag, timeOut } from '../schemas.ts';
+import { address, amountOut, limit, queryFlag, timeOut } from '../schemas.ts';
 
 const replayOut = z.object({
   agentAddr: z.string(), match: z.boolean(), replayAvailable: amountOut, replayPending: amountOut, replayEscrowed: amountOut,
@@ -57,8 +57,9 @@ export function bookRoutes({ pool }: RouteDeps): Route[] {
     route({
       method: 'get', path: '/v1/admin/audit', aliases: ['/v1/admin/ledger/audit'], access: 'admin', tag: 'Admin',
       summary: 'The log of who changed which account. Not kept yet; the postings themselves are.',
-      answerStatus: 501, errors: ['not_configured'],
-      handler: () => {
+      query: z.looseObject({ agent: address.optional() }), answerStatus: 501, errors: ['missing_agent', 'not_configured'],
+      handler: ({ query }) => {
+        if (query.agent === undefined) throw new SuretyError('missing_agent', 'The log is read agent by agent; name one in `agent`.');
         throw new SuretyError('not_configured', 'No audit log is kept beside the ledger; read the ledger of the agent.');
       },
     }),

@@ -21,7 +21,6 @@ const moment = z.string().optional()
   .transform((text) => (text === undefined || text === '' ? null : readTime(text)))
   .meta({ type: 'string', format: 'date-time', description: 'The balance as it was then, replayed from the postings.' });
 
-const notYet = (what: string): SuretyError => new SuretyError('not_configured', `${what} Nothing was held or moved.`);
 
 export function walletRoutes(deps: RouteDeps): Route[] {
   return [...bookRoutes(deps), ...transactionRoutes(deps), ...creditRoutes(deps), ...payoutRoutes()];
@@ -77,7 +76,7 @@ function transactionRoutes({ pool }: RouteDeps): Route[] {
       handler: ({ body, caller }) => {
         if (body.from !== caller.address) throw new SuretyError('forbidden', 'You can only speak of payments that you made.');
         if (body.from === body.to) throw new SuretyError('self_trade', 'An agent cannot pay itself.');
-        throw notYet('This platform counts only payments it settled itself; claims about others are not recorded.');
+        throw new SuretyError('not_configured', 'This platform counts only payments it settled itself; claims about others are not recorded.');
       },
     }),
   ];
@@ -98,9 +97,10 @@ function creditRoutes({ pool }: RouteDeps): Route[] {
     route({
       method: 'post', path: '/v1/agents/:address/credit/apply', access: 'owner', tag: 'Wallet',
       summary: 'Asks for a credit line. Not offered yet.',
-      params: addressParams, body: z.looseObject({}), answerStatus: 501, errors: ['not_configured'],
+      params: addressParams, body: z.looseObject({}), answerStatus: 503, errors: ['not_configured'],
       handler: () => {
-        throw notYet('Credit is not offered yet.');
+        // Clients of the first system know this one by 503.
+        throw new SuretyError('not_configured', 'Credit is not offered yet.', { status: 503 });
       },
     }),
   ];
@@ -112,17 +112,17 @@ function payoutRoutes(): Route[] {
     route({
       method: 'post', path: '/v1/agents/:address/withdraw', access: 'owner', tag: 'Wallet',
       summary: 'Asks for money to be sent out. Not offered yet.',
-      params: addressParams, body: z.object({ amount }), answerStatus: 501, errors: ['invalid_amount', 'not_configured'],
+      params: addressParams, body: z.object({ amount }), answerStatus: 503, errors: ['invalid_amount', 'withdrawals_disabled'],
       handler: () => {
-        throw notYet('Withdrawals are not offered yet.');
+        throw new SuretyError('withdrawals_disabled', 'Withdrawals are not offered yet; nothing was held.');
       },
     }),
     route({
       method: 'post', path: '/v1/agents/:address/payouts', access: 'owner', tag: 'Wallet',
       summary: 'Sends money to an address on the chain. Not offered yet.',
-      params: addressParams, body: z.object({ to: address, amount, clientRef: line(200) }), answerStatus: 501, errors: ['invalid_amount', 'invalid_address', 'not_configured'],
+      params: addressParams, body: z.object({ to: address, amount, clientRef: line(200) }), answerStatus: 503, errors: ['invalid_amount', 'invalid_address', 'withdrawals_disabled'],
       handler: () => {
-        throw notYet('Payouts are not offered yet.');
+        throw new SuretyError('withdrawals_disabled', 'Payouts are not offered yet; nothing was sent or held.');
       },
     }),
   ];

@@ -77,14 +77,20 @@ describe('The wallet over HTTP', () => {
   test('money that could not be sent on is not held', async () => {
     await aDeposit(db.pool, ada.address, '9');
     const before = (await asAda('GET /v1/agents/:ada/balance')).body;
-    expect(await asAda('POST /v1/agents/:ada/withdraw', { amount: '5' })).toMatchObject({ status: 501, body: { code: 'not_configured' } });
-    expect(await asAda('POST /v1/agents/:ada/payouts', { to: bob.address, amount: '5', clientRef: 'a' })).toMatchObject({ status: 501 });
+    expect(await asAda('POST /v1/agents/:ada/withdraw', { amount: '5' })).toMatchObject({ status: 503, body: { code: 'withdrawals_disabled', funds_status: 'no_change' } });
+    expect(await asAda('POST /v1/agents/:ada/payouts', { to: bob.address, amount: '5', clientRef: 'a' })).toMatchObject({ status: 503, body: { code: 'withdrawals_disabled', funds_status: 'no_change' } });
+    expect(await asAda('POST /v1/agents/:ada/credit/apply', {})).toMatchObject({ status: 503, body: { code: 'not_configured' } });
     expect(await asAda('POST /v1/agents/:ada/withdraw', { amount: '0' })).toMatchObject({ status: 400, body: { code: 'invalid_amount' } });
     expect((await asAda('GET /v1/agents/:ada/balance')).body).toEqual(before);
   });
 });
 
 describe('The admin', () => {
+  test('is told which agent is missing where the log of changes is asked for, and that none is kept', async () => {
+    expect(await asAdmin('GET /v1/admin/audit')).toMatchObject({ status: 400, body: { code: 'missing_agent' } });
+    expect(await asAdmin(`GET /v1/admin/audit?agent=${ada.address}&operation=spend`)).toMatchObject({ status: 501, body: { code: 'not_configured' } });
+  });
+
   const hash = (): string => `${anAddress()}feed`;
   test('credits a deposit once, to an address that need not be registered', async () => {
     const body = { agentAddress: anAddress(), amount: '10.00', txHash: hash() };
