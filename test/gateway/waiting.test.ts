@@ -72,5 +72,7 @@ test('money that calls under way have reserved cannot be spent by others', async
   const underWay = [platform().buy(session), platform().buy(session)];
   await eventually(async () => expect((await platform().sessionNow(session))['reserved']).toBe('0.800000'), { everyMs: 10 });
   expect((await platform().buy(session)).body).toMatchObject({ error: 'budget_exceeded', remaining: '0.200000' });
-  expect((await Promise.all(underWay)).map(({ status }) => status)).toEqual([200, 200]);
+  // On a slow machine the answer comes before the seller's does; the calls go on all the same.
+  for (const { status, body } of await Promise.all(underWay)) expect(status === 200 ? 'paid' : body.code).toMatch(/^(paid|call_pending)$/);
+  await eventually(async () => expect(await platform().sessionNow(session)).toMatchObject({ totalSpent: '0.800000', reserved: '0.000000' }));
 });

@@ -9,8 +9,8 @@ import { aLine, runPipeline } from '../support/pipelines.ts';
 import { createPlatformSuite, eventually } from '../support/platform-suite.ts';
 import { aStream, step } from '../support/streams.ts';
 
-// A request for a pipeline waits for one second.
-const { platform, seller } = createPlatformSuite({ REQUEST_TIMEOUT: '1500ms' });
+// A request for a pipeline waits for three and a half seconds.
+const { platform, seller } = createPlatformSuite({ REQUEST_TIMEOUT: '4s' });
 
 const before = new Map<string, number>();
 async function figures(): Promise<Map<string, number>> {
@@ -74,7 +74,7 @@ test('pipelines: by what their request was answered', async () => {
   await runPipeline(platform(), session, { steps: [{ serviceType: 'nobody-sells-this' }] });
   sellers[1]?.behave({ kind: 'status', status: 500 });
   await runPipeline(platform(), session, { steps });
-  sellers[1]?.behave({ kind: 'slow', ms: 2_000 });
+  sellers[1]?.behave({ kind: 'slow', ms: 6_000 });
   const { body } = await runPipeline(platform(), session, { steps });
   expect(body.error).toBe('pipeline_pending');
   await becomes(Object.fromEntries(['completed', 'replayed', 'refused', 'failed', 'pending'].map((outcome) => [`pipelines_total{outcome="${outcome}"}`, 1])));
