@@ -83,6 +83,7 @@ export const errorRules = {
   pipeline_failed: { status: 502, recovery: 'See `partialResult` for what was paid, and run the remaining steps again.' },
   pipeline_pending: { status: 504, recovery: 'The pipeline goes on; ask again with the same Idempotency-Key, or read GET /v1/gateway/pipelines/:id.', retryable: true },
   call_pending: { status: 504, recovery: 'The call goes on; ask again with the same Idempotency-Key, or read GET /v1/gateway/calls/:id.', retryable: true },
+  busy: { status: 503, recovery: later, retryable: true },
   draining: { status: 503, recovery: later, retryable: true },
   unavailable: { status: 503, recovery: later, retryable: true },
   withdrawals_disabled: { status: 503, recovery: 'The money stays available in the account; this platform does not send money out yet.' },

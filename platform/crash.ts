@@ -7,9 +7,12 @@ export const crashPoints = [
 ] as const;
 export type CrashPoint = (typeof crashPoints)[number];
 
-/** Those of an escrow: its row is written, a step was taken, the clock's step was taken; nobody has been told of it yet. */
-export const escrowCrashPoints = ['escrow-created', 'escrow-moved', 'escrow-looked'] as const;
-export type EscrowCrashPoint = (typeof escrowCrashPoints)[number];
+/**
+ * Those of payments on the engine. opening: the workflow runs and nothing is held yet; committed: a step is in the books and nobody knows;
+ * answered: the request knows, Temporal does not; expired: the clock's step is in the books; direct: a step was taken without the workflow.
+ */
+export const paymentCrashPoints = ['payment-opening', 'payment-committed', 'payment-answered', 'payment-expired', 'payment-direct'] as const;
+export type PaymentCrashPoint = (typeof paymentCrashPoints)[number];
 
 /** Those of multistep escrow. begun: its workflow runs, or under load will in a moment. */
 export const multistepCrashPoints = [
@@ -26,7 +29,7 @@ export type StreamCrashPoint = (typeof streamCrashPoints)[number];
 export const pipelineCrashPoints = ['pipeline-opened', 'pipeline-scheduled', 'step-started', 'step-ended', 'before-finish', 'pipeline-finished', 'compensating', 'compensated'] as const;
 export type PipelineCrashPoint = (typeof pipelineCrashPoints)[number];
 
-type AnyCrashPoint = CrashPoint | EscrowCrashPoint | MultistepCrashPoint | StreamCrashPoint | PipelineCrashPoint;
+type AnyCrashPoint = CrashPoint | PaymentCrashPoint | MultistepCrashPoint | StreamCrashPoint | PipelineCrashPoint;
 
 export interface Crash {
   /** Dies here, if this is the point. */

@@ -1,21 +1,20 @@
-/** One escrow: it takes the steps of its parties, keeps the deadline of each state, and sees that the money goes where it belongs. */
-import { proxyLocalActivities } from '@temporalio/workflow';
-import type { EscrowActivities } from '../activities/escrow/activities.ts';
-import { escrowSteps } from '../domain/escrow.ts';
-import { escrowMessages } from './contracts/escrow.ts';
-import type { KeptPaymentInput, PaymentView } from './contracts/kept-payment.ts';
-import { keepPayment } from './keep.ts';
+/** One escrow: its first activity holds the money; then it takes the steps of its parties and keeps the time, until the money is where it belongs. */
+import { proxyActivities, proxyLocalActivities } from '@temporalio/workflow';
+import type { PaymentActivities } from '../activities/payment/activities.ts';
+import { escrowRules, escrowSteps, type EscrowStep } from '../domain/escrow.ts';
+import type { PaymentInput, PaymentResult } from '../domain/payment-messages.ts';
+import { followPayment, patiently, quickly } from './payment.ts';
 
-// Local: each is one quick statement, safe to repeat, and the history stays short. The clock's step is tried until it works.
-const { lookAtEscrow } = proxyLocalActivities<EscrowActivities>({ startToCloseTimeout: '10s', retry: { initialInterval: '200ms', maximumInterval: '30s' } });
-// Somebody may be waiting for the answer, so this gives up when the database stays away.
-const { takeEscrowStep } = proxyLocalActivities<EscrowActivities>({ startToCloseTimeout: '10s', retry: { initialInterval: '200ms', maximumInterval: '2s', maximumAttempts: 8 } });
+const quick = proxyLocalActivities<PaymentActivities<EscrowStep>>(quickly);
+const patient = proxyActivities<PaymentActivities<EscrowStep>>(patiently);
 
-export async function escrow({ id, view }: KeptPaymentInput): Promise<PaymentView> {
-  const payment = keepPayment(view);
-  for (const step of escrowSteps) payment.takes(escrowMessages(step), (input) => takeEscrowStep({ id, step, input }));
+export async function escrow(input: PaymentInput): Promise<PaymentResult> {
+  const payment = followPayment(escrowRules, input, { quick, patient });
+  for (const step of escrowSteps) payment.takes(step);
 
-  while (!(await payment.endedOrDue())) payment.learn(await lookAtEscrow({ id }));
-  await payment.answered();
-  return payment.view();
+  await payment.open();
+  while (!payment.hasEnded()) {
+    if ((await payment.nextEvent()) === 'deadline') await payment.expire();
+  }
+  return payment.result();
 }

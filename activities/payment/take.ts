@@ -1,0 +1,122 @@
+/**
+ * Takes steps of payments: reads the row and the database's clock together, lets the rules decide, and has the decision applied. Activities
+ * and requests that do not wait for Temporal call this same function; whichever comes second with one attempt gets what the first one got.
+ */
+import { SuretyError } from '../../domain/errors.ts';
+import type { IdempotencyClaim } from '../../domain/gateway.ts';
+import { decide, decideByClock, decideOpening, type Actor, type AnyRules, type Opening, type Payment, type Refusal, type Verdict } from '../../domain/payment.ts';
+import type { Applied, ApplyItem, PaymentStore } from '../../ledger/payment-store.ts';
+
+/** What every attempt carries, whichever way it goes. */
+export interface Attempt {
+  /** Its name; that of the update that carries it. Null for the clock, whose step can only be taken once anyhow. */
+  readonly attempt: string | null;
+  /** After this, by the database's clock in milliseconds since 1970, nothing happens any more. */
+  readonly notAfterMs: number | null;
+  /** The client's idempotency key, with whose it is. */
+  readonly claim: (IdempotencyClaim & { readonly owner: string }) | null;
+  /** A message of this attempt was sent to Temporal, so a refusal must hold for it as well. */
+  readonly messageSent: boolean;
+}
+
+export interface StepWish extends Attempt {
+  readonly id: string;
+  readonly step: string;
+  readonly actor: Actor;
+  /** As it was sent; the kind's rules read it. */
+  readonly input: unknown;
+}
+
+export interface OpenWish extends Attempt {
+  readonly opening: Opening;
+  /** When it was asked for, by the database's clock in milliseconds since 1970: its first deadline counts from there. */
+  readonly askedAtMs: number;
+  /** A start of the workflow was sent. */
+  readonly workflowStarted: boolean;
+}
+
+/** What became of an attempt. */
+export type Taken =
+  /** `replayed`: an earlier request with the same idempotency key did it; `again`: this very attempt did it before. */
+  | { readonly kind: 'done'; readonly payment: Payment; readonly replayed: boolean; readonly again: boolean }
+  /** `payment`: where it stands; null where there is none. `ended`: the clock has ended it with this. */
+  | { readonly kind: 'refused'; readonly refusal: Refusal; readonly payment: Payment | null };
+
+export interface Taker {
+  open(rules: AnyRules, wish: OpenWish): Promise<Taken>;
+  /** Errors: not_found, validation_error and the like (nothing was written), busy, unavailable. */
+  step(rules: AnyRules, wish: StepWish): Promise<Taken>;
+  /** Does what the clock demands, if it is due by the database's clock. Null: nothing was due. Errors: not_found, busy, unavailable. */
+  clock(rules: AnyRules, id: string): Promise<Taken | null>;
+}
+
+export interface TakerDeps {
+  readonly store: PaymentStore;
+  /** Hears of each decision that this process has applied. */
+  readonly onApplied: (rules: AnyRules, payment: Payment) => void;
+}
+
+/** A payment that others move at the same moment is read and decided on anew so many times. */
+const TRIES = 5;
+
+const nobody: Attempt = { attempt: null, notAfterMs: null, claim: null, messageSent: false };
+
+export function createTaker({ store, onApplied }: TakerDeps): Taker {
+  async function apply(rules: AnyRules, attempt: Attempt, item: Pick<ApplyItem, 'id' | 'expect' | 'decision' | 'opening' | 'refusal' | 'workflowStarted'>): Promise<Applied> {
+    const { messageSent: recordsRefusal, notAfterMs, claim } = attempt;
+    const applied = await store.apply({ ...item, recordsRefusal, attempt: attempt.attempt, notAfterMs, claim });
+    if (applied.outcome === 'done' && applied.payment !== null) onApplied(rules, applied.payment);
+    return applied;
+  }
+
+  /** Has it decided and applied until it meets the payment where it was decided on. */
+  async function tryTo(rules: AnyRules, id: string, attempt: Attempt, judge: (payment: Payment, nowMs: number) => Verdict): Promise<Taken> {
+    for (let tries = 0; tries < TRIES; tries += 1) {
+      const found = await store.read(id);
+      if (found === null) throw new SuretyError('not_found', `There is no such ${rules.noun}.`);
+      const verdict = judge(found.payment, found.nowMs);
+      // Nothing to write and nobody who could have been here before with the same name.
+      if (verdict.kind === 'refuse' && attempt.attempt === null && attempt.claim === null) return { ...verdict, kind: 'refused', payment: found.payment };
+      const decision = verdict.kind === 'apply' ? verdict.decision : null;
+      const taken = takenOf(await apply(rules, attempt, { id, expect: found.payment.version, decision, opening: null, refusal: verdict.refusal, workflowStarted: false }));
+      if (taken !== null) return taken;
+    }
+    throw new SuretyError('busy', `Too many others act on this ${rules.noun} at the same moment; nothing was changed by this request.`);
+  }
+
+  return {
+    async open(rules, wish) {
+      const { opening, askedAtMs, workflowStarted } = wish;
+      for (let tries = 0; tries < TRIES; tries += 1) {
+        const decision = decideOpening(rules, opening, askedAtMs);
+        const whole = { ...opening, kind: rules.kind, bucket: rules.bucket };
+        const taken = takenOf(await apply(rules, wish, { id: opening.id, expect: 0, decision, opening: whole, refusal: null, workflowStarted }));
+        if (taken !== null) return taken;
+      }
+      throw new SuretyError('busy', `Too many requests with this key came at the same moment; this one opened no ${rules.noun}.`);
+    },
+
+    step(rules, wish) {
+      const input: unknown = rules.read(wish.step, wish.input);
+      return tryTo(rules, wish.id, wish, (payment, nowMs) => decide(rules, payment, { step: wish.step, actor: wish.actor, input }, nowMs));
+    },
+
+    async clock(rules, id) {
+      const taken = await tryTo(rules, id, nobody, (payment, nowMs) => decideByClock(rules, payment, nowMs));
+      // Applied, it carries the refusal for those who come too late; not applied, it was not due.
+      return taken.kind === 'refused' && taken.payment?.deadlineMs !== null ? null : taken;
+    },
+  };
+}
+
+/** Null: the payment has moved on since it was decided on. */
+function takenOf({ outcome, refusal, payment }: Applied): Taken | null {
+  switch (outcome) {
+    case 'conflict': return null;
+    case 'mismatch': return { kind: 'refused', payment, refusal: { code: 'idempotency_mismatch', message: 'This Idempotency-Key was used before with a different request.' } };
+    default:
+      if (refusal !== null) return { kind: 'refused', refusal, payment };
+      if (payment === null) return null;
+      return { kind: 'done', payment, replayed: outcome === 'replay', again: outcome === 'again' };
+  }
+}

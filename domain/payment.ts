@@ -1,0 +1,322 @@
+/**
+ * What every kind of payment has in common, and how its rules are read. A kind is a table (`Rules`): for each state, who may take which
+ * step, where it leads, what money it moves, how long the state lasts and what the clock decides then. `decide` reads the table; it
+ * knows no clock, no database and no Temporal, so it runs in an activity, in a request, in a test, and in a workflow's validator.
+ */
+import type { ErrorCode, FundsStatus } from './errors.ts';
+import { formatMicros, type Micros } from './money.ts';
+
+export const roles = ['buyer', 'seller', 'arbiter', 'platform', 'clock'] as const;
+/** In which capacity somebody acts. `clock`: nobody did, and the time was up. */
+export type Role = (typeof roles)[number];
+
+/** Who takes a step. */
+export interface Actor {
+  /** The agent behind the API key; null for an operator without one. */
+  readonly address: string | null;
+  /** The role in which an operator acts. Null: the one that the address has. A named arbiter is that before anything else. */
+  readonly as: Role | null;
+}
+
+/** A payment as its row has it. Amounts in micros of `asset`, times in milliseconds since 1970 by the database's clock. */
+export interface Payment<Terms = unknown, Details = unknown> {
+  readonly id: string;
+  readonly kind: string;
+  readonly state: string;
+  /** Grows by one with every decision that was applied; the event of that number tells which. */
+  readonly version: number;
+  /** When the clock decides the state it is in. Null: it has ended. */
+  readonly deadlineMs: number | null;
+  readonly buyer: string;
+  /** Null where the payee is not known yet. */
+  readonly seller: string | null;
+  /** Named when the payment was opened. Null: the platform rules where there is something to rule. */
+  readonly arbiter: string | null;
+  readonly tenantId: string | null;
+  readonly asset: string;
+  readonly heldMicros: Micros;
+  readonly paidMicros: Micros;
+  readonly returnedMicros: Micros;
+  /** Why it ended as it did; null while it has not. */
+  readonly resolution: string | null;
+  /** What was agreed on; never changes. */
+  readonly terms: Terms;
+  /** What else the kind remembers of what has happened. */
+  readonly details: Details;
+  readonly workflowId: string;
+  /** A start of its workflow was sent. What ends before that needs none. */
+  readonly workflowStarted: boolean;
+  readonly createdAtMs: number;
+  readonly updatedAtMs: number;
+  readonly endedAtMs: number | null;
+}
+
+/** A movement of the payment's money. `rest`: all that is still held. */
+export type Move =
+  | { readonly move: 'hold'; readonly amountMicros: Micros }
+  | { readonly move: 'pay'; readonly to: string; readonly amountMicros: Micros | 'rest' }
+  | { readonly move: 'giveBack'; readonly amountMicros: Micros | 'rest' };
+
+/** Why a step is not taken. JSON; the sentence is for whoever asked. */
+export interface Refusal {
+  readonly code: ErrorCode;
+  readonly message: string;
+}
+
+/** What is to become of a payment. `payment_apply` makes it so in one transaction, or says that the payment has moved on meanwhile. */
+export interface Decision {
+  /** `open`, a step of the kind, or `clock`. */
+  readonly step: string;
+  readonly role: Role;
+  /** The address behind the role; `platform` or `clock` where there is none. */
+  readonly by: string;
+  readonly to: string;
+  readonly deadlineMs: number | null;
+  /** What it assumes of the deadline of the state it leaves: passed, not passed, or (null) either. */
+  readonly isDue: boolean | null;
+  readonly moves: readonly Move[];
+  readonly resolution: string | null;
+  readonly details: unknown;
+  /** What the actor said, for the record. */
+  readonly note: string | null;
+  /** The payee, where this step is what makes it known. */
+  readonly seller: string | null;
+}
+
+/** Take this decision, and tell whoever asked about `refusal` if the decision is not what was asked for. Or only refuse. */
+export type Verdict =
+  | { readonly kind: 'apply'; readonly decision: Decision; readonly refusal: Refusal | null }
+  | { readonly kind: 'refuse'; readonly refusal: Refusal };
+
+/** What a rule may look at. */
+export interface Context<Terms, Details, Input> {
+  readonly payment: Payment<Terms, Details>;
+  readonly role: Role;
+  readonly by: string;
+  readonly input: Input;
+  readonly nowMs: number;
+}
+
+/** Where a transition leads and what it moves, when only the input can say it. */
+export interface Choice<State extends string> {
+  readonly to: State;
+  readonly moves: readonly Move[];
+  readonly resolution: string | null;
+}
+
+/** One line of the table: what a step does in a state, or what the clock does at its end. */
+export interface Transition<Terms, Details, Input, State extends string> {
+  /** Several: `choose` says which of them. */
+  readonly to: State | readonly State[];
+  readonly choose?: (context: Context<Terms, Details, Input>) => Choice<State> | Refusal;
+  /** All that is still held goes there. Left out: no money moves, or `choose` says it. */
+  readonly moves?: 'paySeller' | 'giveBack';
+  readonly resolution?: string;
+  readonly unless?: (context: Context<Terms, Details, Input>) => Refusal | null;
+  /** What it adds to the payment's details; `deadlineMs` is that of the state it leads to. */
+  readonly details?: (context: Context<Terms, Details, Input>, deadlineMs: number | null) => Partial<Details>;
+  /** The payee, where this is what makes it known. */
+  readonly seller?: (context: Context<Terms, Details, Input>) => string | null;
+}
+
+/** A state: how long it lasts and what may be done in it, or that it is an end. */
+export type StateRule<Terms, Details, Input, State extends string, Step extends string> =
+  | {
+    readonly funds: FundsStatus;
+    /** When its time is up, in milliseconds since 1970. */
+    readonly until: (payment: Pick<Payment<Terms, Details>, 'terms' | 'details'>, nowMs: number) => number;
+    /** What ends with it, for a timer's line in Temporal: "review". */
+    readonly time: string;
+    readonly clock: Transition<Terms, Details, undefined, State>;
+    readonly on: Partial<Record<Step, Transition<Terms, Details, Input, State>>>;
+  }
+  | { readonly funds: FundsStatus; readonly end: true };
+
+/** What holds of a step in every state. */
+export interface StepRule<Terms, Details, Input> {
+  readonly by: readonly Role[] | ((payment: Payment<Terms, Details>) => readonly Role[]);
+  /** Refusal of anybody else. */
+  readonly only: string | ((payment: Payment<Terms, Details>) => string);
+  /** As whom an operator acts who does not say it; null: it must be said. */
+  readonly operator: Role | null;
+  /** For "… and then it is not possible to …"; the name of the step when left out. */
+  readonly verb?: string;
+  /** Refusals that do not depend on state or time, such as terms that do not allow it at all. */
+  readonly unless?: (context: Context<Terms, Details, Input>) => Refusal | null;
+  /** What the actor said, for the record. */
+  readonly note?: (input: Input) => string | null;
+  /**
+   * When the deadline has passed and nobody has acted on it yet: the clock decides first and this step is refused (the default), this
+   * step is refused and the clock waits for its workflow, or the step is still allowed.
+   */
+  readonly afterDeadline?: 'clockFirst' | 'refused' | 'allowed';
+}
+
+/** A kind of payment as a table. */
+export interface Rules<Terms, Details, Input, State extends string, Step extends string> {
+  readonly kind: string;
+  /** For sentences: "The escrow is pending". */
+  readonly noun: string;
+  /** Where held money waits in the account. */
+  readonly bucket: 'escrowed' | 'pending';
+  /** Its first state, and what it remembers from the beginning. */
+  readonly opens: { readonly to: State; readonly details?: (deadlineMs: number | null) => Partial<Details> };
+  readonly steps: Readonly<Record<Step, StepRule<Terms, Details, Input>>>;
+  readonly states: Readonly<Record<State, StateRule<Terms, Details, Input, State, Step>>>;
+  /** Reads what was sent with a step, the same fields by HTTP and by message. @throws SuretyError validation_error and the like. */
+  readonly read: (step: Step, raw: unknown) => Input;
+  /** The role of an address, where it is not simply buyer, seller or arbiter. */
+  readonly roleOf?: (payment: Payment<Terms, Details>, address: string) => Role | null;
+}
+
+// eslint-disable-next-line @typescript-eslint/no-explicit-any -- the engine handles kinds without knowing their terms; each kind is typed where it is written
+export type AnyRules = Rules<any, any, any, any, any>;
+
+/** What is asked for when a payment is opened. JSON but for the amount. */
+export interface Opening {
+  readonly id: string;
+  readonly buyer: string;
+  readonly seller: string | null;
+  readonly arbiter: string | null;
+  readonly tenantId: string | null;
+  readonly asset: string;
+  readonly amountMicros: Micros;
+  readonly terms: unknown;
+  readonly workflowId: string;
+  /** Keyed hash of a secret by which its holder finds the payment; null for most kinds. */
+  readonly lookup: string | null;
+}
+
+/** Has this state of the kind nothing after it? */
+export function isEnd(rules: AnyRules, state: string): boolean {
+  const rule = rules.states[state];
+  return rule !== undefined && 'end' in rule;
+}
+
+/** Where the money of a payment in this state is. */
+export function fundsOf(rules: AnyRules, state: string): FundsStatus {
+  return rules.states[state]?.funds ?? 'no_change';
+}
+
+/** Opens a payment: its money is held and its first state begins. */
+export function decideOpening(rules: AnyRules, { amountMicros, terms, buyer }: Opening, nowMs: number): Decision {
+  const { to, details } = rules.opens;
+  const deadlineMs = deadlineOf(rules, to, { terms, details: {} }, nowMs);
+  return {
+    step: 'open', role: 'buyer', by: buyer, to, deadlineMs, isDue: null, moves: [{ move: 'hold', amountMicros }], resolution: null,
+    details: details?.(deadlineMs) ?? {}, note: null, seller: null,
+  };
+}
+
+/** What becomes of a payment when somebody wants to take a step now. Roles come first, then the clock, then the state. */
+export function decide(rules: AnyRules, payment: Payment, wish: { readonly step: string; readonly actor: Actor; readonly input: unknown }, nowMs: number): Verdict {
+  const { step, actor, input } = wish;
+  const rule = rules.steps[step];
+  if (rule === undefined) return refuse('invalid_request', `A payment of the kind ${rules.kind} knows no step ${step}.`);
+  const role = roleOf(rules, payment, actor);
+  const allowed: readonly Role[] = typeof rule.by === 'function' ? rule.by(payment) : rule.by;
+  if (role === null) return refuse('unauthorized', `You are no party of this ${rules.noun}.`);
+  if (!allowed.includes(role)) return refuse('unauthorized', typeof rule.only === 'function' ? rule.only(payment) : rule.only);
+  const by = addressOf(payment, role, actor);
+  const context = { payment, role, by, input, nowMs };
+  const never = rule.unless?.(context) ?? null;
+  if (never !== null) return { kind: 'refuse', refusal: never };
+
+  const after = rule.afterDeadline ?? 'clockFirst';
+  const overdue = isOverdue(payment, nowMs);
+  if (overdue && after === 'clockFirst') return decideByClock(rules, payment, nowMs);
+  const refusal = stateRefusal(rules, payment.state, step);
+  if (refusal !== null) return { kind: 'refuse', refusal };
+  if (overdue && after === 'refused') return refuse('invalid_state', `The time of this ${rules.noun} is up, and then it is not possible to ${rule.verb ?? step}.`);
+  const verdict = transit(rules, transitionOf(rules, payment.state, step), context, { step, note: rule.note?.(input) ?? null });
+  return verdict.kind === 'apply' && after === 'allowed' ? { ...verdict, decision: { ...verdict.decision, isDue: null } } : verdict;
+}
+
+/** What the clock decides. Refused while it is not due; otherwise the refusal is for whoever came too late with a step. */
+export function decideByClock(rules: AnyRules, payment: Payment, nowMs: number): Verdict {
+  const state = rules.states[payment.state];
+  if (!isOverdue(payment, nowMs) || state === undefined || 'end' in state) return refuse('invalid_state', `The time of this ${rules.noun} is not up.`);
+  const verdict = transit(rules, state.clock, { payment, role: 'clock', by: 'clock', input: undefined, nowMs }, { step: 'clock', note: null });
+  if (verdict.kind === 'refuse') return verdict;
+  return { ...verdict, decision: { ...verdict.decision, isDue: true }, refusal: lateRefusal(payment, verdict.decision) };
+}
+
+/** Why a step is impossible in this state whoever takes it; null when it is not. What a workflow's validator asks. */
+export function stateRefusal(rules: AnyRules, state: string, step: string): Refusal | null {
+  if (transitionOf(rules, state, step) !== undefined) return null;
+  const verb = rules.steps[step]?.verb ?? step;
+  return { code: 'invalid_state', message: `The ${rules.noun} is ${state}, and then it is not possible to ${verb}.` };
+}
+
+/** What a step does in a state; undefined: nothing, it is not possible there. */
+function transitionOf(rules: AnyRules, state: string, step: string): AnyTransition | undefined {
+  const rule = rules.states[state];
+  return rule === undefined || 'end' in rule ? undefined : rule.on[step];
+}
+
+// eslint-disable-next-line @typescript-eslint/no-explicit-any -- as AnyRules
+type AnyTransition = Transition<any, any, any, string>;
+
+function transit(
+  rules: AnyRules, transition: AnyTransition | undefined, context: Context<unknown, unknown, unknown>, { step, note }: { step: string; note: string | null },
+): Verdict {
+  if (transition === undefined) throw new Error('A step is decided on that the state does not have.');
+  const { payment, role, by, nowMs } = context;
+  const known = context as Context<unknown, object, unknown>;
+  const refusal = transition.unless?.(known) ?? null;
+  if (refusal !== null) return { kind: 'refuse', refusal };
+  const choice = transition.choose?.(known) ?? plainChoice(transition, known);
+  if ('code' in choice) return { kind: 'refuse', refusal: choice };
+  const { to, moves, resolution } = choice;
+  // A step that stays where it is, such as evidence, leaves the time as it is.
+  const deadlineMs = to === payment.state ? payment.deadlineMs : deadlineOf(rules, to, payment, nowMs);
+  const details = { ...known.payment.details, ...transition.details?.(known, deadlineMs) };
+  const seller = transition.seller?.(known) ?? null;
+  return { kind: 'apply', decision: { step, role, by, to, deadlineMs, isDue: false, moves, resolution, details, note, seller }, refusal: null };
+}
+
+function plainChoice({ to, moves, resolution }: AnyTransition, { payment }: Context<unknown, object, unknown>): Choice<string> {
+  if (typeof to !== 'string') throw new Error('A rule with several targets does not say which.');
+  const money: Readonly<Record<'paySeller' | 'giveBack', () => Move>> = {
+    paySeller: () => ({ move: 'pay', to: payment.seller ?? '', amountMicros: 'rest' }),
+    giveBack: () => ({ move: 'giveBack', amountMicros: 'rest' }),
+  };
+  return { to, moves: moves === undefined ? [] : [money[moves]()], resolution: resolution ?? null };
+}
+
+function deadlineOf(rules: AnyRules, state: string, payment: Pick<Payment, 'terms' | 'details'>, nowMs: number): number | null {
+  const rule = rules.states[state];
+  return rule === undefined || 'end' in rule ? null : rule.until(payment, nowMs);
+}
+
+function isOverdue({ deadlineMs }: Payment, nowMs: number): boolean {
+  return deadlineMs !== null && deadlineMs <= nowMs;
+}
+
+function roleOf(rules: AnyRules, payment: Payment, { address, as }: Actor): Role | null {
+  if (address !== null && address === payment.arbiter) return 'arbiter';
+  if (as !== null) return as;
+  if (address === payment.buyer) return 'buyer';
+  if (address !== null && address === payment.seller) return 'seller';
+  return address === null ? null : (rules.roleOf?.(payment, address) ?? null);
+}
+
+function addressOf(payment: Payment, role: Role, { address }: Actor): string {
+  switch (role) {
+    case 'buyer': return payment.buyer;
+    case 'seller': return payment.seller ?? address ?? 'platform';
+    case 'arbiter': return payment.arbiter ?? 'platform';
+    default: return role;
+  }
+}
+
+function refuse(code: ErrorCode, message: string): Verdict {
+  return { kind: 'refuse', refusal: { code, message } };
+}
+
+/** For whoever came with a step when the time was up: what the clock has decided instead, and where the money went. */
+function lateRefusal({ heldMicros, paidMicros, returnedMicros, asset }: Payment, { resolution, moves }: Decision): Refusal {
+  const rest = formatMicros(heldMicros - paidMicros - returnedMicros);
+  const went = moves.some(({ move }) => move === 'pay') ? 'paid to the seller' : 'returned to the buyer';
+  return { code: 'invalid_state', message: `The time for this was up, so the clock has decided (${resolution}): ${rest} ${asset} were ${went}.` };
+}

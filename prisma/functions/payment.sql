@@ -1,0 +1,198 @@
+-- How a decision becomes true. These functions know no kind of payment and no rule: whoever calls has decided by the rules of domain/.
+
+-- Applies decisions, each all or nothing, all in this one transaction. An item has:
+--   pos           its number; answers come back with it
+--   id, expect    the payment, and the version it was decided on; 0 opens it
+--   due           what was assumed of its deadline (passed, not passed; NULL: either), checked by the clock of the database
+--   attempt       names the attempt of a request, so that the same one comes to the same end however often and on whichever way it comes
+--   not_after_ms  after this nothing happens any more
+--   claim_*       the client's idempotency key: whose, which, and the hash of the request
+--   step … note   the decision; without `step` there is only `refusal`, which is kept where `record` is true
+-- Outcomes: done; again (this very attempt was applied before); replay (an earlier request with the same key; `p` is what that was about);
+-- refused (`refusal` says why); mismatch (the key came with another request); conflict (the payment or its clock has moved on: decide again).
+-- Locks in this order, in groups rank by rank: openings by id, payments by id, idempotency keys, holds, accounts.
+CREATE OR REPLACE FUNCTION payment_apply(p_items jsonb) RETURNS TABLE (pos integer, outcome text, refusal jsonb, p payment) LANGUAGE plpgsql AS $$
+DECLARE i record; v_claims text[]; v_moved payment_event; v_resource text; v_hash text; v_now timestamptz;
+BEGIN
+  PERFORM pg_advisory_xact_lock(hashtextextended(o.id, 0))
+     FROM (SELECT DISTINCT x.id FROM jsonb_to_recordset(p_items) AS x(id text, expect integer) WHERE x.expect = 0 ORDER BY x.id) o;
+  PERFORM 1 FROM payment y WHERE y.id IN (SELECT x ->> 'id' FROM jsonb_array_elements(p_items) x) ORDER BY y.id FOR NO KEY UPDATE;
+  v_claims := payment_take_claims(p_items);
+  PERFORM payment_lock_money(p_items);
+
+  FOR i IN SELECT * FROM jsonb_to_recordset(p_items) AS x(
+      pos integer, id text, expect integer, due boolean, attempt text, not_after_ms bigint, claim_owner text, claim_key text, claim_hash text,
+      step text, refusal jsonb, record boolean, opening jsonb, role text, actor text, state text, deadline_ms bigint, moves jsonb, resolution text,
+      details jsonb, note text, seller text, workflow_started boolean) ORDER BY x.id, x.pos LOOP
+    pos := i.pos; outcome := NULL; refusal := NULL;
+    -- Read after the row is ours: whoever had to wait for the lock is judged by the time at which the wait was over.
+    v_now := clock_timestamp();
+    SELECT * INTO p FROM payment y WHERE y.id = i.id;
+
+    IF i.attempt IS NOT NULL THEN
+      SELECT r.refusal INTO refusal FROM payment_refusal r WHERE r.attempt = i.attempt;
+      outcome := CASE WHEN refusal IS NOT NULL THEN 'refused'
+                      WHEN EXISTS (SELECT FROM payment_event e WHERE e.payment_id = i.id AND e.attempt = i.attempt) THEN 'again' END;
+    END IF;
+    IF outcome IS NULL AND i.claim_key IS NOT NULL AND NOT coalesce(i.claim_owner || ' ' || i.claim_key = ANY (v_claims), false) THEN
+      SELECT y.request_hash, y.resource_id INTO v_hash, v_resource FROM idempotency y WHERE y.agent_address = i.claim_owner AND y.key = i.claim_key;
+      -- Nobody has used it: for a refusal none was taken, and a twin in this group may just have given it back.
+      IF v_hash IS NULL THEN outcome := CASE WHEN i.step IS NULL THEN NULL ELSE 'conflict' END;
+      ELSIF v_hash <> i.claim_hash THEN outcome := 'mismatch';
+      ELSE
+        outcome := 'replay';
+        SELECT * INTO p FROM payment y WHERE y.id = v_resource;
+      END IF;
+    END IF;
+    IF outcome IS NULL AND i.step IS NULL THEN
+      outcome := 'refused'; refusal := i.refusal;
+    ELSIF outcome IS NULL AND i.not_after_ms < extract(epoch FROM v_now) * 1000 THEN
+      outcome := 'refused'; refusal := '{"code":"unavailable","message":"The request came too late to be carried out; nothing was changed."}';
+    ELSIF outcome IS NULL AND (i.expect <> coalesce(p.version, 0) OR i.due <> (p.deadline <= v_now)) THEN
+      outcome := 'conflict';
+    END IF;
+
+    IF outcome IS NULL THEN
+      v_moved := payment_move_money(i.id, i.opening ->> 'buyer', i.opening ->> 'asset', i.opening ->> 'bucket', i.moves, i.deadline_ms IS NULL);
+      IF v_moved IS NULL THEN
+        outcome := 'refused'; refusal := '{"code":"insufficient_balance","message":"There is not enough available money for this."}';
+      ELSE
+        p := payment_write(i.id, p, i.opening, jsonb_build_object('state', i.state, 'deadline_ms', i.deadline_ms, 'resolution', i.resolution, 'details', i.details,
+                           'seller', i.seller, 'workflow_started', i.workflow_started), v_moved, v_now);
+        PERFORM payment_note(p, v_moved, i.step, i.role, i.actor, i.note, i.attempt, v_now);
+        outcome := 'done';
+        -- The clock has decided in the place of the step that was asked for: that one is refused.
+        refusal := i.refusal;
+      END IF;
+    END IF;
+
+    -- A key is never remembered for what was not done.
+    IF i.claim_key IS NOT NULL AND i.claim_owner || ' ' || i.claim_key = ANY (v_claims) THEN
+      IF outcome <> 'done' OR refusal IS NOT NULL THEN DELETE FROM idempotency y WHERE y.agent_address = i.claim_owner AND y.key = i.claim_key; END IF;
+      v_claims := array_remove(v_claims, i.claim_owner || ' ' || i.claim_key);
+    END IF;
+    IF i.record AND i.attempt IS NOT NULL AND refusal IS NOT NULL THEN
+      INSERT INTO payment_refusal (attempt, payment_id, refusal) VALUES (i.attempt, i.id, payment_apply.refusal) ON CONFLICT DO NOTHING;
+    END IF;
+    RETURN NEXT;
+  END LOOP;
+END $$;
+
+-- Takes the idempotency keys of all decisions at once, in one order. Waits while another transaction holds one of them. Returns which are ours now.
+CREATE OR REPLACE FUNCTION payment_take_claims(p_items jsonb) RETURNS text[] LANGUAGE sql AS $$
+  WITH taken AS (
+    INSERT INTO idempotency (agent_address, key, request_hash, resource_id)
+    SELECT DISTINCT ON (x.claim_owner, x.claim_key) x.claim_owner, x.claim_key, x.claim_hash, x.id
+      FROM jsonb_to_recordset(p_items) AS x(id text, pos integer, step text, claim_owner text, claim_key text, claim_hash text)
+     WHERE x.claim_key IS NOT NULL AND x.step IS NOT NULL ORDER BY x.claim_owner, x.claim_key, x.id, x.pos
+    ON CONFLICT DO NOTHING RETURNING agent_address || ' ' || key AS claim)
+  SELECT array_agg(claim) FROM taken;
+$$;
+
+-- Locks every hold and account that the decisions may touch, and gives payees who have none an account.
+CREATE OR REPLACE FUNCTION payment_lock_money(p_items jsonb) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE v_owners text[]; v_assets text[]; v_payees boolean[];
+BEGIN
+  PERFORM 1 FROM hold h WHERE h.id IN (SELECT x ->> 'id' FROM jsonb_array_elements(p_items) x) ORDER BY h.id FOR NO KEY UPDATE;
+  WITH item AS (SELECT x ->> 'id' AS id, x -> 'opening' ->> 'buyer' AS buyer, x -> 'opening' ->> 'asset' AS asset, x -> 'moves' AS moves FROM jsonb_array_elements(p_items) x
+                 WHERE jsonb_array_length(coalesce(nullif(x -> 'moves', 'null'), '[]')) > 0),
+       side AS (SELECT coalesce(i.buyer, y.buyer) AS owner, coalesce(i.asset, y.asset) AS asset, false AS is_payee FROM item i LEFT JOIN payment y ON y.id = i.id
+                UNION SELECT m ->> 'to', coalesce(i.asset, y.asset), true FROM item i LEFT JOIN payment y ON y.id = i.id, jsonb_array_elements(i.moves) m)
+  SELECT array_agg(owner), array_agg(asset), array_agg(is_payee) INTO v_owners, v_assets, v_payees FROM side WHERE owner IS NOT NULL AND asset IS NOT NULL;
+  IF v_owners IS NULL THEN RETURN; END IF;
+  INSERT INTO account (owner, asset)
+  SELECT DISTINCT s.owner, s.asset FROM unnest(v_owners, v_assets, v_payees) AS s(owner, asset, is_payee)
+   WHERE s.is_payee AND NOT EXISTS (SELECT FROM account a WHERE a.owner = s.owner AND a.asset = s.asset) ORDER BY 1, 2 ON CONFLICT (owner, asset) DO NOTHING;
+  PERFORM 1 FROM account a WHERE a.id IN (SELECT b.id FROM unnest(v_owners, v_assets) AS s(owner, asset) JOIN account b ON b.owner = s.owner AND b.asset = s.asset)
+    ORDER BY a.id FOR NO KEY UPDATE;
+END $$;
+
+-- Moves the money of one decision, in the order of its moves. An amount that is missing is all that is still held. Returns what was held, paid
+-- and returned, as an event has it; NULL when the buyer has not enough, and then nothing was moved.
+CREATE OR REPLACE FUNCTION payment_move_money(p_id text, p_buyer text, p_asset text, p_bucket text, p_moves jsonb, p_ends boolean) RETURNS payment_event LANGUAGE plpgsql AS $$
+DECLARE m record; h hold; e payment_event; v_amount bigint; v_payee bigint;
+BEGIN
+  e.held := 0; e.paid := 0; e.returned := 0;
+  FOR m IN SELECT * FROM ROWS FROM (jsonb_to_recordset(p_moves) AS (move text, amount bigint, "to" text)) WITH ORDINALITY AS x(move, amount, "to", n) ORDER BY x.n LOOP
+    IF m.move = 'hold' THEN
+      IF NOT EXISTS (SELECT FROM account a WHERE a.owner = p_buyer AND a.asset = p_asset AND a.available >= m.amount) THEN RETURN NULL; END IF;
+      PERFORM ledger_hold(p_id, p_buyer, p_asset, m.amount, p_bucket, NULL);
+      e.held := e.held + m.amount;
+    ELSE
+      SELECT * INTO h FROM hold x WHERE x.id = p_id AND x.closed_at IS NULL;
+      IF h.id IS NULL THEN PERFORM refuse('already_closed'); END IF;
+      v_amount := coalesce(m.amount, h.amount - h.captured - h.released);
+      IF v_amount < 0 OR v_amount > h.amount - h.captured - h.released THEN PERFORM refuse('invalid_amount'); END IF;
+      IF v_amount = 0 THEN CONTINUE; END IF;
+      IF m.move = 'pay' THEN
+        v_payee := ledger_account(m."to", h.asset);
+        e.payee := m."to"; e.paid := e.paid + v_amount;
+      ELSE
+        v_payee := h.account_id; e.returned := e.returned + v_amount;
+      END IF;
+      PERFORM ledger_move_held(h, p_id, m.move = 'pay', v_payee, v_amount);
+    END IF;
+  END LOOP;
+  IF p_ends THEN UPDATE hold x SET closed_at = clock_timestamp() WHERE x.id = p_id; END IF;
+  RETURN e;
+END $$;
+
+-- A part of a hold goes to the payee (a capture) or back to its owner (a release). The caller holds the locks. p_ref makes it unique.
+CREATE OR REPLACE FUNCTION ledger_move_held(h hold, p_ref text, p_is_capture boolean, p_account bigint, p_amount bigint) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+  UPDATE hold x SET captured = x.captured + CASE WHEN p_is_capture THEN p_amount ELSE 0 END,
+                    released = x.released + CASE WHEN p_is_capture THEN 0 ELSE p_amount END WHERE x.id = h.id;
+  INSERT INTO posting (ref, kind, asset, debit_account, debit_bucket, credit_account, credit_bucket, amount)
+  VALUES (p_ref, CASE WHEN p_is_capture THEN 'capture' ELSE 'release' END, h.asset, h.account_id, h.bucket, p_account, 'available', p_amount);
+  UPDATE account SET pending   = pending  - CASE h.bucket WHEN 'pending'  THEN p_amount ELSE 0 END,
+                     escrowed  = escrowed - CASE h.bucket WHEN 'escrowed' THEN p_amount ELSE 0 END,
+                     total_out = total_out + CASE WHEN p_is_capture THEN p_amount ELSE 0 END, updated_at = now() WHERE id = h.account_id;
+  UPDATE account SET available = available + p_amount, total_in = total_in + CASE WHEN p_is_capture THEN p_amount ELSE 0 END, updated_at = now() WHERE id = p_account;
+END $$;
+
+-- Writes the row of a payment: a new one from its opening, or what a decision has made of it. Returns it as it is now.
+CREATE OR REPLACE FUNCTION payment_write(p_id text, p_before payment, p_opening jsonb, d jsonb, m payment_event, p_now timestamptz) RETURNS payment LANGUAGE plpgsql AS $$
+DECLARE p payment; v_deadline timestamptz := timestamptz 'epoch' + (d ->> 'deadline_ms')::bigint * interval '1 millisecond';
+BEGIN
+  IF p_opening IS NOT NULL THEN
+    INSERT INTO payment (id, kind, state, version, deadline, buyer, seller, arbiter, tenant_id, asset, held, resolution, terms, details, lookup, workflow_id,
+                         workflow_started, created_at, updated_at)
+    VALUES (p_id, p_opening ->> 'kind', d ->> 'state', 1, v_deadline, p_opening ->> 'buyer', p_opening ->> 'seller', p_opening ->> 'arbiter', p_opening ->> 'tenant_id',
+            p_opening ->> 'asset', m.held, NULL, p_opening -> 'terms', d -> 'details', p_opening ->> 'lookup', p_opening ->> 'workflow_id',
+            (d ->> 'workflow_started')::boolean, p_now, p_now)
+    RETURNING * INTO p;
+    RETURN p;
+  END IF;
+  UPDATE payment x SET state = d ->> 'state', version = x.version + 1, deadline = v_deadline, seller = coalesce(d ->> 'seller', x.seller), held = x.held + m.held,
+         paid = x.paid + m.paid, returned = x.returned + m.returned, resolution = d ->> 'resolution', details = d -> 'details', updated_at = p_now,
+         ended_at = CASE WHEN v_deadline IS NULL THEN p_now END
+   WHERE x.id = p_id AND x.version = p_before.version RETURNING * INTO p;
+  RETURN p;
+END $$;
+
+-- Puts on record what was done, tells the outside by an event, and notes that the workflow must hear of it, unless none was ever needed.
+CREATE OR REPLACE FUNCTION payment_note(p payment, m payment_event, p_step text, p_role text, p_actor text, p_note text, p_attempt text, p_now timestamptz)
+RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+  INSERT INTO payment_event (payment_id, version, step, role, actor, state, deadline, held, paid, returned, payee, resolution, note, attempt, created_at)
+  VALUES (p.id, p.version, p_step, p_role, p_actor, p.state, p.deadline, m.held, m.paid, m.returned, m.payee, p.resolution, p_note, p_attempt, p_now);
+  INSERT INTO outbox (topic, ref, data) VALUES (p.kind || '.' || p_step, p.id, jsonb_build_object('version', p.version, 'state', p.state, 'by', p_actor));
+  IF p.ended AND NOT p.workflow_started THEN
+    DELETE FROM workflow_notice WHERE payment_id = p.id;
+  ELSE
+    INSERT INTO workflow_notice (payment_id, kind, version) VALUES (p.id, p.kind, p.version)
+    ON CONFLICT (payment_id) DO UPDATE SET version = excluded.version, noted_at = excluded.noted_at;
+  END IF;
+END $$;
+
+-- Claims payments whose deadline passed more than p_grace_ms ago: who gets one has p_lease_ms to see to it, and others leave it alone meanwhile.
+CREATE OR REPLACE FUNCTION payment_claim_overdue(p_kinds text[], p_grace_ms bigint, p_lease_ms bigint, p_limit integer) RETURNS TABLE (id text, kind text) LANGUAGE sql AS $$
+  UPDATE payment y SET claimed_until = clock_timestamp() + p_lease_ms * interval '1 millisecond'
+   WHERE y.id IN (SELECT x.id FROM payment x WHERE x.deadline < clock_timestamp() - p_grace_ms * interval '1 millisecond' AND x.kind = ANY (p_kinds)
+                     AND (x.claimed_until IS NULL OR x.claimed_until < clock_timestamp()) ORDER BY x.deadline LIMIT p_limit FOR NO KEY UPDATE SKIP LOCKED)
+  RETURNING y.id, y.kind;
+$$;
+
+CALL plan_once('payment_apply(jsonb)', 'payment_take_claims(jsonb)', 'payment_lock_money(jsonb)', 'payment_move_money(text, text, text, text, jsonb, boolean)',
+               'ledger_move_held(hold, text, boolean, bigint, bigint)', 'payment_write(text, payment, jsonb, jsonb, payment_event, timestamptz)',
+               'payment_note(payment, payment_event, text, text, text, text, text, timestamptz)', 'payment_claim_overdue(text[], bigint, bigint, integer)');

@@ -1,0 +1,93 @@
+-- Payments that live longer than a request, whatever their kind: one row each, moved by `payment_apply` alone. What may happen to one is
+-- decided by the rules of its kind (domain/<kind>.ts); nothing in here knows them.
+
+-- The states that the rules of each kind have. Written from the rules when a process starts (ledger/payment-states.ts).
+CREATE TABLE payment_state (
+  kind  text NOT NULL,
+  state text NOT NULL,
+  ended boolean NOT NULL,
+  PRIMARY KEY (kind, state),
+  UNIQUE (kind, state, ended)
+);
+
+CREATE TABLE payment (
+  -- Also the id of its hold, and the `ref` of its postings.
+  id               text PRIMARY KEY,
+  kind             text NOT NULL,
+  state            text NOT NULL,
+  -- Grows by one with each decision; `payment_event` has a row for each number.
+  version          integer NOT NULL CHECK (version > 0),
+  -- When the clock decides the state it is in. NULL: it has ended.
+  deadline         timestamptz,
+  ended            boolean NOT NULL GENERATED ALWAYS AS (deadline IS NULL) STORED,
+  buyer            text NOT NULL,
+  -- NULL while the payee is not known.
+  seller           text,
+  -- Named when it was opened, never later. NULL: the platform rules where there is something to rule.
+  arbiter          text,
+  tenant_id        text,
+  asset            text NOT NULL,
+  held             bigint NOT NULL CHECK (held > 0),
+  paid             bigint NOT NULL DEFAULT 0 CHECK (paid >= 0),
+  returned         bigint NOT NULL DEFAULT 0 CHECK (returned >= 0),
+  -- Why it ended as it did.
+  resolution       text,
+  -- What was agreed on; never changes.
+  terms            jsonb NOT NULL,
+  -- What the kind remembers beside; rewritten by decisions only.
+  details          jsonb NOT NULL,
+  -- Keyed hash of a secret by which its holder finds the payment, such as the number of a card.
+  lookup           text,
+  workflow_id      text NOT NULL,
+  -- A start of its workflow was sent. What ends before that needs none.
+  workflow_started boolean NOT NULL,
+  -- A process that works on its deadline has until then; others leave it alone.
+  claimed_until    timestamptz,
+  created_at       timestamptz NOT NULL,
+  updated_at       timestamptz NOT NULL,
+  ended_at         timestamptz,
+  -- A known state, and an end exactly where there is no deadline.
+  FOREIGN KEY (kind, state, ended) REFERENCES payment_state (kind, state, ended),
+  CONSTRAINT payment_terms_are_short CHECK (octet_length(terms::text) <= 4096),
+  CONSTRAINT payment_parties CHECK (buyer <> seller AND arbiter IS DISTINCT FROM buyer AND (arbiter IS NULL OR arbiter IS DISTINCT FROM seller)),
+  CONSTRAINT payment_ends_whole CHECK (CASE WHEN deadline IS NULL THEN paid + returned = held ELSE paid + returned <= held END),
+  CONSTRAINT payment_end_has_a_time CHECK ((deadline IS NULL) = (ended_at IS NOT NULL) AND (deadline IS NULL) = (resolution IS NOT NULL))
+) WITH (fillfactor = 60);
+CREATE INDEX payment_by_buyer ON payment (buyer, kind, created_at DESC, id DESC);
+CREATE INDEX payment_by_seller ON payment (seller, kind, created_at DESC, id DESC) WHERE seller IS NOT NULL;
+CREATE INDEX payment_by_arbiter ON payment (arbiter, kind, created_at DESC, id DESC) WHERE arbiter IS NOT NULL;
+CREATE UNIQUE INDEX payment_by_lookup ON payment (lookup) WHERE lookup IS NOT NULL;
+CREATE INDEX payment_due ON payment (deadline) WHERE deadline IS NOT NULL;
+
+-- What has happened to a payment: one row for each version, by whom, and what moved. Books: never deleted.
+CREATE TABLE payment_event (
+  payment_id text NOT NULL,
+  version    integer NOT NULL,
+  step       text NOT NULL,
+  role       text NOT NULL,
+  -- The address behind the role; `platform` or `clock` where there is none.
+  actor      text NOT NULL,
+  state      text NOT NULL,
+  deadline   timestamptz,
+  held       bigint NOT NULL DEFAULT 0,
+  paid       bigint NOT NULL DEFAULT 0,
+  returned   bigint NOT NULL DEFAULT 0,
+  -- Who was paid.
+  payee      text,
+  resolution text,
+  -- What the actor said: the reason of a dispute, a piece of evidence.
+  note       text CHECK (char_length(note) <= 10000),
+  -- Which attempt of a request it was: whoever comes second with it changes nothing.
+  attempt    text,
+  created_at timestamptz NOT NULL,
+  PRIMARY KEY (payment_id, version)
+);
+
+-- Refusals of attempts about which a message is on its way to a workflow: what arrives later is refused as well. Kept for an hour.
+CREATE TABLE payment_refusal (
+  attempt    text PRIMARY KEY,
+  payment_id text NOT NULL,
+  refusal    jsonb NOT NULL,
+  created_at timestamptz NOT NULL DEFAULT now()
+);
+CREATE INDEX payment_refusal_age ON payment_refusal (created_at);
