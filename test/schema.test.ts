@@ -33,7 +33,7 @@ function tablesOf(schema: string): Tables {
 async function tablesIn(pool: pg.Pool): Promise<Tables> {
   const { rows } = await pool.query<{ table_name: string; column_name: string; udt_name: string; is_nullable: string }>(
     `SELECT table_name, column_name, udt_name, is_nullable FROM information_schema.columns
-      WHERE table_schema = 'public' AND table_name <> '_prisma_migrations' AND is_generated = 'NEVER'`,
+      WHERE table_schema = 'public' AND table_name NOT IN ('_prisma_migrations', '_surety_functions') AND is_generated = 'NEVER'`,
   );
   const tables: Tables = {};
   for (const { table_name: table, column_name: column, udt_name: type, is_nullable: nullable } of rows) {

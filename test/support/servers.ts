@@ -17,7 +17,7 @@ export interface TestServers {
 }
 
 const VARIABLE = 'SURETY_TEST_SERVERS';
-const migrationsDir = fileURLToPath(new URL('../../prisma/migrations', import.meta.url));
+const prismaDir = fileURLToPath(new URL('../../prisma', import.meta.url));
 /** Written by `npm run test:servers`. */
 export const keptServersFile = fileURLToPath(new URL('../../.surety-test/servers.json', import.meta.url));
 
@@ -55,7 +55,7 @@ export async function startTestServers(notice: (sentence: string) => void): Prom
   }
 }
 
-/** Makes the migrated template unless there is one for exactly today's migrations. */
+/** Makes the migrated template unless there is one for exactly today's migrations and functions. */
 export async function makeTemplate(databaseUrl: string): Promise<string> {
   const template = `template_${migrationsHash()}`;
   const client = new pg.Client({ connectionString: databaseUrl });
@@ -85,9 +85,10 @@ export function withDatabase(databaseUrl: string, name: string): string {
 
 function migrationsHash(): string {
   const hash = createHash('sha256');
-  for (const name of readdirSync(migrationsDir).sort()) {
-    if (name.endsWith('.toml')) continue;
-    hash.update(name).update(readFileSync(path.join(migrationsDir, name, 'migration.sql')));
+  for (const folder of ['migrations', 'functions']) {
+    for (const name of readdirSync(path.join(prismaDir, folder), { recursive: true, encoding: 'utf8' }).filter((one) => one.endsWith('.sql')).sort()) {
+      hash.update(name).update(readFileSync(path.join(prismaDir, folder, name)));
+    }
   }
   return hash.digest('hex').slice(0, 12);
 }

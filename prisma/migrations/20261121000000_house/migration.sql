@@ -83,14 +83,3 @@ CREATE TABLE idempotency (
 );
 CREATE INDEX idempotency_resource ON idempotency (resource_id);
 CREATE INDEX idempotency_age ON idempotency (created_at);
-
--- The caches of every process hear of a change at once.
-CREATE FUNCTION notify_registry_change() RETURNS trigger LANGUAGE plpgsql AS $$
-BEGIN
-  PERFORM pg_notify('registry_changed', TG_TABLE_NAME);
-  RETURN NULL;
-END $$;
-CREATE TRIGGER service_changed AFTER INSERT OR UPDATE OR DELETE ON service FOR EACH STATEMENT EXECUTE FUNCTION notify_registry_change();
-CREATE TRIGGER agent_changed AFTER UPDATE OF name, deleted_at ON agent FOR EACH STATEMENT EXECUTE FUNCTION notify_registry_change();
-CREATE TRIGGER agent_stats_changed AFTER INSERT OR UPDATE ON agent_stats FOR EACH STATEMENT EXECUTE FUNCTION notify_registry_change();
-CREATE TRIGGER api_key_revoked AFTER UPDATE OF revoked_at ON api_key FOR EACH STATEMENT EXECUTE FUNCTION notify_registry_change();

@@ -1,5 +1,5 @@
 -- The ledger. It knows accounts, holds and postings, and nothing of what they are for. All amounts are micros of the asset.
--- Errors a caller should see are raised with ERRCODE 'SURTY' and the error code of domain/errors.ts as message.
+-- What happens in these tables is in prisma/functions/ledger.sql.
 
 CREATE TABLE account (
   id           bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -56,12 +56,6 @@ CREATE UNIQUE INDEX posting_once ON posting (ref, kind);
 CREATE INDEX posting_debit ON posting (debit_account, id);
 CREATE INDEX posting_credit ON posting (credit_account, id);
 
-CREATE FUNCTION posting_is_append_only() RETURNS trigger LANGUAGE plpgsql AS $$
-BEGIN
-  RAISE EXCEPTION 'A posting, once written, stays. Write another one the other way round.';
-END $$;
-CREATE TRIGGER posting_append_only BEFORE UPDATE OR DELETE ON posting FOR EACH ROW EXECUTE FUNCTION posting_is_append_only();
-
 -- Fees that are posted but not yet added to the platform's account row, so that this row is never hot. Folded by a job.
 CREATE TABLE unfolded_fee (
   ref        text PRIMARY KEY,
@@ -75,172 +69,9 @@ CREATE TABLE outbox (
   topic        text NOT NULL,
   ref          text NOT NULL,
   created_at   timestamptz NOT NULL DEFAULT now(),
-  delivered_at timestamptz
+  delivered_at timestamptz,
+  -- What the row does not keep, such as who acted.
+  data         jsonb
 );
-
-CREATE FUNCTION refuse(code text, detail text DEFAULT NULL) RETURNS void LANGUAGE plpgsql AS $$
-BEGIN
-  RAISE EXCEPTION USING ERRCODE = 'SURTY', MESSAGE = code, DETAIL = coalesce(detail, '');
-END $$;
-
-CREATE FUNCTION ledger_account(p_owner text, p_asset text) RETURNS bigint LANGUAGE plpgsql AS $$
-DECLARE v_id bigint;
-BEGIN
-  SELECT id INTO v_id FROM account WHERE owner = p_owner AND asset = p_asset;
-  IF v_id IS NULL THEN
-    INSERT INTO account (owner, asset) VALUES (p_owner, p_asset) ON CONFLICT (owner, asset) DO NOTHING;
-    SELECT id INTO v_id FROM account WHERE owner = p_owner AND asset = p_asset;
-  END IF;
-  RETURN v_id;
-END $$;
-
--- Credits money that arrived from outside. The transaction hash is the idempotency key. Raises duplicate_deposit.
-CREATE FUNCTION ledger_deposit(p_owner text, p_asset text, p_amount bigint, p_tx_hash text, p_note text) RETURNS bigint LANGUAGE plpgsql AS $$
-DECLARE v_account bigint := ledger_account(p_owner, p_asset); v_posting bigint;
-BEGIN
-  INSERT INTO posting (ref, kind, asset, credit_account, credit_bucket, amount, note)
-  VALUES (p_tx_hash, 'deposit', p_asset, v_account, 'available', p_amount, p_note)
-  ON CONFLICT (ref, kind) DO NOTHING RETURNING id INTO v_posting;
-  IF v_posting IS NULL THEN PERFORM refuse('duplicate_deposit'); END IF;
-  UPDATE account SET available = available + p_amount, total_in = total_in + p_amount, updated_at = now() WHERE id = v_account;
-  INSERT INTO outbox (topic, ref) VALUES ('deposit.credited', p_tx_hash);
-  RETURN v_posting;
-END $$;
-
--- Sets money aside: available → bucket. Raises insufficient_balance. Twice with one id is refused by the primary key.
-CREATE FUNCTION ledger_hold(p_id text, p_owner text, p_asset text, p_amount bigint, p_bucket text, p_expires_at timestamptz) RETURNS void LANGUAGE plpgsql AS $$
-DECLARE v_account bigint;
-BEGIN
-  UPDATE account SET available = available - p_amount,
-                     pending  = pending  + CASE p_bucket WHEN 'pending'  THEN p_amount ELSE 0 END,
-                     escrowed = escrowed + CASE p_bucket WHEN 'escrowed' THEN p_amount ELSE 0 END,
-                     updated_at = now()
-   WHERE owner = p_owner AND asset = p_asset AND available >= p_amount RETURNING id INTO v_account;
-  IF v_account IS NULL THEN PERFORM refuse('insufficient_balance'); END IF;
-  INSERT INTO hold (id, account_id, asset, bucket, amount, expires_at) VALUES (p_id, v_account, p_asset, p_bucket, p_amount, p_expires_at);
-  INSERT INTO posting (ref, kind, asset, debit_account, debit_bucket, credit_account, credit_bucket, amount)
-  VALUES (p_id, 'hold', p_asset, v_account, 'available', v_account, p_bucket, p_amount);
-END $$;
-
--- Pays out of holds, many at once; entry i moves amounts[i] of hold holds[i] to payees[i], less fees[i] for the platform.
--- refs[i] makes the payment unique. Rows are locked in id order (holds, then accounts), which prevents deadlocks. All or nothing.
-CREATE FUNCTION ledger_capture(p_holds text[], p_refs text[], p_payees text[], p_amounts bigint[], p_fees bigint[], p_fee_owner text) RETURNS void LANGUAGE plpgsql AS $$
-DECLARE
-  v_payers bigint[]; v_payee_ids bigint[]; v_buckets text[]; v_assets text[]; v_fee_account bigint;
-BEGIN
-  PERFORM 1 FROM hold WHERE id = ANY (p_holds) ORDER BY id FOR NO KEY UPDATE;
-  -- Accounts are looked up once; everything below works on arrays of the same order.
-  LOOP
-    SELECT array_agg(h.account_id ORDER BY x.n), array_agg(b.id ORDER BY x.n), array_agg(h.bucket ORDER BY x.n), array_agg(h.asset ORDER BY x.n)
-      INTO v_payers, v_payee_ids, v_buckets, v_assets
-      FROM unnest(p_holds, p_payees) WITH ORDINALITY AS x(hold_id, payee, n)
-      JOIN hold h ON h.id = x.hold_id LEFT JOIN account b ON b.owner = x.payee AND b.asset = h.asset;
-    EXIT WHEN array_position(v_payee_ids, NULL) IS NULL;
-    INSERT INTO account (owner, asset)
-    SELECT DISTINCT x.payee, x.asset FROM unnest(p_payees, v_assets, v_payee_ids) AS x(payee, asset, id) WHERE x.id IS NULL ORDER BY 1
-    ON CONFLICT (owner, asset) DO NOTHING;
-  END LOOP;
-  PERFORM 1 FROM account WHERE id = ANY (v_payers || v_payee_ids) ORDER BY id FOR NO KEY UPDATE;
-
-  UPDATE hold h SET captured = h.captured + x.amount
-    FROM (SELECT hold_id, sum(amount)::bigint AS amount FROM unnest(p_holds, p_amounts) AS u(hold_id, amount) GROUP BY hold_id) x
-   WHERE h.id = x.hold_id;
-  INSERT INTO posting (ref, kind, asset, debit_account, debit_bucket, credit_account, credit_bucket, amount)
-  SELECT ref, 'capture', asset, payer, bucket, payee, 'available', amount - fee
-    FROM unnest(p_refs, v_assets, v_payers, v_buckets, v_payee_ids, p_amounts, p_fees) AS x(ref, asset, payer, bucket, payee, amount, fee);
-  UPDATE account a SET available = a.available + d.gained, pending = a.pending - d.pending, escrowed = a.escrowed - d.escrowed,
-                       total_in = a.total_in + d.gained, total_out = a.total_out + d.spent, updated_at = now()
-    FROM (SELECT account_id, sum(pending)::bigint AS pending, sum(escrowed)::bigint AS escrowed, sum(gained)::bigint AS gained, sum(spent)::bigint AS spent
-            FROM (SELECT payer AS account_id, CASE bucket WHEN 'pending' THEN amount ELSE 0 END AS pending,
-                         CASE bucket WHEN 'escrowed' THEN amount ELSE 0 END AS escrowed, 0 AS gained, amount AS spent
-                    FROM unnest(v_payers, v_buckets, p_amounts) AS x(payer, bucket, amount)
-                  UNION ALL SELECT payee, 0, 0, amount - fee, 0 FROM unnest(v_payee_ids, p_amounts, p_fees) AS x(payee, amount, fee)) side
-           GROUP BY account_id) d
-   WHERE a.id = d.account_id;
-
-  IF 0 < ANY (p_fees) THEN
-    v_fee_account := ledger_account(p_fee_owner, 'USDC');
-    INSERT INTO posting (ref, kind, asset, debit_account, debit_bucket, credit_account, credit_bucket, amount)
-    SELECT x.ref, 'fee', x.asset, x.payer, x.bucket, v_fee_account, 'available', x.fee
-      FROM unnest(p_refs, v_assets, v_payers, v_buckets, p_fees) AS x(ref, asset, payer, bucket, fee) WHERE x.fee > 0;
-    INSERT INTO unfolded_fee (ref, account_id, amount)
-    SELECT x.ref, v_fee_account, x.fee FROM unnest(p_refs, p_fees) AS x(ref, fee) WHERE x.fee > 0;
-  END IF;
-END $$;
-
--- Gives held money back to its owner, many at once; refs[i] makes each unique. Entries of zero are skipped.
-CREATE FUNCTION ledger_release(p_holds text[], p_refs text[], p_amounts bigint[]) RETURNS void LANGUAGE plpgsql AS $$
-BEGIN
-  PERFORM 1 FROM hold WHERE id = ANY (p_holds) ORDER BY id FOR NO KEY UPDATE;
-  PERFORM 1 FROM account WHERE id IN (SELECT account_id FROM hold WHERE id = ANY (p_holds)) ORDER BY id FOR NO KEY UPDATE;
-  UPDATE hold h SET released = h.released + x.amount
-    FROM (SELECT hold_id, sum(amount)::bigint AS amount FROM unnest(p_holds, p_amounts) AS u(hold_id, amount) GROUP BY hold_id) x
-   WHERE h.id = x.hold_id AND x.amount > 0;
-  INSERT INTO posting (ref, kind, asset, debit_account, debit_bucket, credit_account, credit_bucket, amount)
-  SELECT x.ref, 'release', h.asset, h.account_id, h.bucket, h.account_id, 'available', x.amount
-    FROM unnest(p_holds, p_refs, p_amounts) AS x(hold_id, ref, amount) JOIN hold h ON h.id = x.hold_id WHERE x.amount > 0;
-  UPDATE account a SET available = a.available + d.pending + d.escrowed, pending = a.pending - d.pending, escrowed = a.escrowed - d.escrowed, updated_at = now()
-    FROM (SELECT h.account_id, sum(CASE h.bucket WHEN 'pending' THEN x.amount ELSE 0 END)::bigint AS pending,
-                 sum(CASE h.bucket WHEN 'escrowed' THEN x.amount ELSE 0 END)::bigint AS escrowed
-            FROM unnest(p_holds, p_amounts) AS x(hold_id, amount) JOIN hold h ON h.id = x.hold_id GROUP BY h.account_id) d
-   WHERE a.id = d.account_id;
-END $$;
-
--- Ends a hold: everything not captured, released or kept for captures under way goes back. Returns what went back now.
-CREATE FUNCTION ledger_close_hold(p_id text, p_keep bigint) RETURNS bigint LANGUAGE plpgsql AS $$
-DECLARE v_rest bigint;
-BEGIN
-  SELECT amount - captured - released - p_keep INTO v_rest FROM hold WHERE id = p_id AND closed_at IS NULL FOR NO KEY UPDATE;
-  IF v_rest IS NULL THEN RETURN 0; END IF;
-  UPDATE hold SET closed_at = now() WHERE id = p_id;
-  PERFORM ledger_release(ARRAY[p_id], ARRAY[p_id], ARRAY[v_rest]);
-  RETURN v_rest;
-END $$;
-
--- Adds posted fees to the platform's account, each exactly once. Returns how many were folded.
-CREATE FUNCTION ledger_fold_fees(p_limit integer) RETURNS bigint LANGUAGE sql AS $$
-  WITH taken AS (
-    DELETE FROM unfolded_fee WHERE ref IN (SELECT ref FROM unfolded_fee ORDER BY ref LIMIT p_limit FOR UPDATE SKIP LOCKED) RETURNING account_id, amount
-  ), added AS (
-    UPDATE account a SET available = a.available + t.amount, total_in = a.total_in + t.amount, updated_at = now()
-      FROM (SELECT account_id, sum(amount)::bigint AS amount FROM taken GROUP BY account_id) t WHERE a.id = t.account_id
-  )
-  SELECT count(*) FROM taken;
-$$;
-
--- Undoes a posting by another one the other way round, both sides together, so that money is never made. A deposit goes back
--- outside; a capture goes back from the payee's available money to the payer's. Raises entry_not_found, already_reversed,
--- not_reversible, insufficient_balance (the side that must give has spent it).
-CREATE FUNCTION ledger_reverse(p_posting bigint, p_note text) RETURNS bigint LANGUAGE plpgsql AS $$
-DECLARE o posting; v_new bigint;
-BEGIN
-  SELECT * INTO o FROM posting WHERE id = p_posting;
-  IF o.id IS NULL THEN PERFORM refuse('entry_not_found'); END IF;
-  IF o.kind NOT IN ('deposit', 'capture') THEN PERFORM refuse('not_reversible'); END IF;
-  INSERT INTO posting (ref, kind, asset, debit_account, debit_bucket, credit_account, credit_bucket, amount, note, reverses)
-  VALUES ('reversal:' || o.id, 'reversal', o.asset, o.credit_account, 'available', o.debit_account,
-          CASE WHEN o.debit_account IS NULL THEN NULL ELSE 'available' END, o.amount, p_note, o.id)
-  ON CONFLICT DO NOTHING RETURNING id INTO v_new;
-  IF v_new IS NULL THEN PERFORM refuse('already_reversed'); END IF;
-  PERFORM 1 FROM account WHERE id IN (o.credit_account, o.debit_account) ORDER BY id FOR NO KEY UPDATE;
-  UPDATE account SET available = available - o.amount, total_in = total_in - o.amount, updated_at = now() WHERE id = o.credit_account AND available >= o.amount;
-  IF NOT FOUND THEN PERFORM refuse('insufficient_balance'); END IF;
-  UPDATE account SET available = available + o.amount, total_out = total_out - o.amount, updated_at = now() WHERE id = o.debit_account;
-  INSERT INTO outbox (topic, ref) VALUES ('posting.reversed', v_new::text);
-  RETURN v_new;
-END $$;
-
--- Gives functions that run the same statements thousands of times a second, with arrays of one to 256 rows, their general plans. Left
--- alone, Postgres plans nearly every statement anew, because a plan for one row looks cheaper than the general one; that planning
--- cost more than the work (a settlement alone: 2.4 ms planned each time, 1.2 ms with the general plan). The general plan must not be
--- a scan, which it would be as long as the tables are empty.
-CREATE PROCEDURE plan_once(VARIADIC p_functions regprocedure[]) LANGUAGE plpgsql AS $$
-DECLARE f regprocedure;
-BEGIN
-  FOREACH f IN ARRAY p_functions LOOP
-    EXECUTE format('ALTER FUNCTION %s SET plan_cache_mode = force_generic_plan', f);
-    EXECUTE format('ALTER FUNCTION %s SET enable_seqscan = off', f);
-    EXECUTE format('ALTER FUNCTION %s SET enable_hashjoin = off', f);
-    EXECUTE format('ALTER FUNCTION %s SET enable_mergejoin = off', f);
-  END LOOP;
-END $$;
+-- For the timeline of one payment. Calls, of which there are thousands a second, keep their own times and do without.
+CREATE INDEX outbox_by_ref ON outbox (ref, id) WHERE topic NOT LIKE 'call.%';
