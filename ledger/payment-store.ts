@@ -5,7 +5,8 @@ import { micros } from '../domain/money.ts';
 import type { Decision, Move, Opening, Payment, Refusal } from '../domain/payment.ts';
 import type { Metrics } from '../platform/metrics.ts';
 import { createGroupCommit } from './group-commit.ts';
-import { isItemError, withSqlErrors } from './sql-errors.ts';
+import { query as runQuery } from './query.ts';
+import { isItemError } from './sql-errors.ts';
 
 /** One decision for `payment_apply` (prisma/functions/payment.sql), or a refusal that is to be kept for its attempt. */
 export interface ApplyItem {
@@ -75,10 +76,17 @@ const eventsSql = `
 SELECT version, step, role, actor, state, deadline, held, paid, returned, payee, resolution, note, created_at FROM payment_event
  WHERE payment_id = $1 AND version > $2 ORDER BY version LIMIT $3`;
 
+// One walk along each of the three indexes; a single OR would sort everything an agent ever did.
+const walkSql = (role: string): string => `
+  (SELECT id, created_at FROM payment WHERE ${role} = $2 AND kind = $1 AND ($3::text IS NULL OR (created_at, id) < (SELECT created_at, id FROM last))
+    ORDER BY created_at DESC, id DESC LIMIT $4)`;
+const idsOfSql = `
+WITH last AS (SELECT created_at, id FROM payment WHERE id = $3), mine AS (${['buyer', 'seller', 'arbiter'].map(walkSql).join(' UNION ')})
+SELECT id FROM mine ORDER BY created_at DESC, id DESC LIMIT $4`;
+
 /** Errors of each method: unavailable. */
 export function createPaymentStore({ pool, metrics }: { readonly pool: pg.Pool; readonly metrics: Metrics }) {
-  const query = <Row extends pg.QueryResultRow>(name: string, text: string, values: unknown[]): Promise<Row[]> =>
-    withSqlErrors(async () => (await pool.query<Row>({ name, text, values })).rows);
+  const query = <Row extends pg.QueryResultRow>(name: string, text: string, values: unknown[]): Promise<Row[]> => runQuery<Row>(pool, { name, text, values });
 
   const apply = createGroupCommit<ApplyItem, Applied>({
     itemsMax: GROUP_MAX, lanes: LANES, isItemError,
@@ -120,6 +128,17 @@ export function createPaymentStore({ pool, metrics }: { readonly pool: pg.Pool; 
     /** Ids whose deadline passed more than `graceMs` ago, claimed by this process for `leaseMs`. */
     async claimOverdue(kinds: readonly string[], { graceMs, leaseMs, limit }: { graceMs: number; leaseMs: number; limit: number }): Promise<{ id: string; kind: string }[]> {
       return query<{ id: string; kind: string }>('payment-claim-overdue', 'SELECT id, kind FROM payment_claim_overdue($1, $2, $3, $4)', [kinds, graceMs, leaseMs, limit]);
+    },
+
+    /** Ids of an agent's payments of a kind, as buyer, seller or arbiter, newest first; those after this one. */
+    async idsOf(kind: string, address: string, { after, limit }: { after: string | null; limit: number }): Promise<string[]> {
+      return (await query<{ id: string }>('payment-ids-of', idsOfSql, [kind, address, after, limit])).map(({ id }) => id);
+    },
+
+    /** The payment whose secret has this keyed hash. */
+    async idByLookup(kind: string, lookup: string): Promise<string | null> {
+      const [row] = await query<{ id: string }>('payment-by-lookup', 'SELECT id FROM payment WHERE lookup = $1 AND kind = $2', [lookup, kind]);
+      return row?.id ?? null;
     },
 
     /** A start of its workflow is about to be sent. */

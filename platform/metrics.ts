@@ -16,7 +16,7 @@ export type PipelineOutcome = (typeof pipelineOutcomes)[number];
 
 /** How payments end that live longer than a request, by their kind. */
 export const paymentOutcomes = {
-  escrow: ['released', 'refunded'], multistep_escrow: ['completed', 'aborted'], stream: ['closed', 'stale_closed'],
+  escrow: ['released', 'refunded'], card: ['used', 'expired', 'cancelled', 'blocked'], multistep_escrow: ['completed', 'aborted'], stream: ['closed', 'stale_closed'],
 } as const;
 export type LongPayment = keyof typeof paymentOutcomes;
 export type PaymentOutcome<Kind extends LongPayment> = (typeof paymentOutcomes)[Kind][number];
@@ -41,6 +41,10 @@ export interface Metrics {
   paymentBegun(kind: LongPayment): void;
   /** This process has ended the payment; whoever finds it ended does not say so again. */
   paymentEnded<Kind extends LongPayment>(kind: Kind, outcome: PaymentOutcome<Kind>): void;
+  /** A step of a payment was taken: by its workflow, or directly because that could not be waited for. */
+  paymentStep(kind: string, path: 'workflow' | 'direct'): void;
+  /** A payment on the engine has ended, with a workflow or, over in a moment, without. */
+  paymentLifeEnded(kind: string, life: 'started' | 'unstarted'): void;
   /** So many ticks of a stream were counted together. */
   ticksCounted(count: number): void;
   /** One group-committed statement; `size` is how many waited for it. `step` names the statement, such as `accept` or `settle`. */
@@ -110,12 +114,14 @@ export function createMetrics({ runtime = true }: { readonly runtime?: boolean }
 }
 
 /** What is more than one call. Every series is there from the beginning: an alert on an increase needs a zero to start from. */
-function createLongerMetrics(registry: Registry): Pick<Metrics, 'pipelineAnswered' | 'paymentBegun' | 'paymentEnded' | 'ticksCounted'> {
+function createLongerMetrics(registry: Registry): Pick<Metrics, 'pipelineAnswered' | 'paymentBegun' | 'paymentEnded' | 'paymentStep' | 'paymentLifeEnded' | 'ticksCounted'> {
   const registers = [registry];
   const pipelines = new Counter({ name: 'surety_pipelines_total', help: 'Pipelines by how they were answered.', labelNames: ['outcome'], registers });
-  const begun = new Counter({ name: 'surety_payments_begun_total', help: 'Escrows, multistep escrows and streams made.', labelNames: ['kind'], registers });
+  const begun = new Counter({ name: 'surety_payments_begun_total', help: 'Escrows, cards, multistep escrows and streams made.', labelNames: ['kind'], registers });
   const ended = new Counter({ name: 'surety_payments_ended_total', help: 'The same by how they ended.', labelNames: ['kind', 'outcome'], registers });
   const ticks = new Counter({ name: 'surety_stream_ticks_total', help: 'Ticks of streams counted.', registers });
+  const steps = new Counter({ name: 'surety_payment_steps_total', help: 'Steps of payments, openings included, by the path they took.', labelNames: ['kind', 'path'], registers });
+  const lives = new Counter({ name: 'surety_payment_lives_total', help: 'Ended payments by whether they ever had a workflow.', labelNames: ['kind', 'life'], registers });
   for (const outcome of pipelineOutcomes) pipelines.labels(outcome);
   for (const [kind, outcomes] of Object.entries(paymentOutcomes)) {
     begun.labels(kind);
@@ -125,6 +131,8 @@ function createLongerMetrics(registry: Registry): Pick<Metrics, 'pipelineAnswere
     pipelineAnswered: (outcome) => pipelines.labels(outcome).inc(),
     paymentBegun: (kind) => begun.labels(kind).inc(),
     paymentEnded: (kind, outcome) => ended.labels(kind, outcome).inc(),
+    paymentStep: (kind, path) => steps.labels(kind, path).inc(),
+    paymentLifeEnded: (kind, life) => lives.labels(kind, life).inc(),
     ticksCounted: (count) => ticks.inc(count),
   };
 }

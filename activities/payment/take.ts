@@ -25,6 +25,14 @@ export interface StepWish extends Attempt {
   readonly actor: Actor;
   /** As it was sent; the kind's rules read it. */
   readonly input: unknown;
+  /** Where it was a moment ago, for whoever has just read it. */
+  readonly seen?: Found;
+}
+
+/** A payment, and the database's time at that moment. */
+export interface Found {
+  readonly payment: Payment;
+  readonly nowMs: number;
 }
 
 export interface OpenWish extends Attempt {
@@ -70,9 +78,9 @@ export function createTaker({ store, onApplied }: TakerDeps): Taker {
   }
 
   /** Has it decided and applied until it meets the payment where it was decided on. */
-  async function tryTo(rules: AnyRules, id: string, attempt: Attempt, judge: (payment: Payment, nowMs: number) => Verdict): Promise<Taken> {
+  async function tryTo(rules: AnyRules, { id, seen, ...attempt }: Attempt & { id: string; seen?: Found }, judge: (payment: Payment, nowMs: number) => Verdict): Promise<Taken> {
     for (let tries = 0; tries < TRIES; tries += 1) {
-      const found = await store.read(id);
+      const found: Found | null = (tries === 0 ? seen : undefined) ?? (await store.read(id));
       if (found === null) throw new SuretyError('not_found', `There is no such ${rules.noun}.`);
       const verdict = judge(found.payment, found.nowMs);
       // Nothing to write and nobody who could have been here before with the same name.
@@ -98,11 +106,11 @@ export function createTaker({ store, onApplied }: TakerDeps): Taker {
 
     step(rules, wish) {
       const input: unknown = rules.read(wish.step, wish.input);
-      return tryTo(rules, wish.id, wish, (payment, nowMs) => decide(rules, payment, { step: wish.step, actor: wish.actor, input }, nowMs));
+      return tryTo(rules, wish, (payment, nowMs) => decide(rules, payment, { step: wish.step, actor: wish.actor, input }, nowMs));
     },
 
     async clock(rules, id) {
-      const taken = await tryTo(rules, id, nobody, (payment, nowMs) => decideByClock(rules, payment, nowMs));
+      const taken = await tryTo(rules, { ...nobody, id }, (payment, nowMs) => decideByClock(rules, payment, nowMs));
       // Applied, it carries the refusal for those who come too late; not applied, it was not due.
       return taken.kind === 'refused' && taken.payment?.deadlineMs !== null ? null : taken;
     },

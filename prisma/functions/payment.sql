@@ -11,7 +11,9 @@
 -- Outcomes: done; again (this very attempt was applied before); replay (an earlier request with the same key; `p` is what that was about);
 -- refused (`refusal` says why); mismatch (the key came with another request); conflict (the payment or its clock has moved on: decide again).
 -- Locks in this order, in groups rank by rank: openings by id, payments by id, idempotency keys, holds, accounts.
-CREATE OR REPLACE FUNCTION payment_apply(p_items jsonb) RETURNS TABLE (pos integer, outcome text, refusal jsonb, p payment) LANGUAGE plpgsql AS $$
+-- The planner settings hold for the functions that it calls as well.
+CREATE OR REPLACE FUNCTION payment_apply(p_items jsonb) RETURNS TABLE (pos integer, outcome text, refusal jsonb, p payment) LANGUAGE plpgsql
+SET plan_cache_mode = force_generic_plan SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
 DECLARE i record; v_claims text[]; v_moved payment_event; v_resource text; v_hash text; v_now timestamptz;
 BEGIN
   PERFORM pg_advisory_xact_lock(hashtextextended(o.id, 0))
@@ -186,13 +188,10 @@ BEGIN
 END $$;
 
 -- Claims payments whose deadline passed more than p_grace_ms ago: who gets one has p_lease_ms to see to it, and others leave it alone meanwhile.
+-- Without a lease nobody's claim counts: somebody wants it done now.
 CREATE OR REPLACE FUNCTION payment_claim_overdue(p_kinds text[], p_grace_ms bigint, p_lease_ms bigint, p_limit integer) RETURNS TABLE (id text, kind text) LANGUAGE sql AS $$
   UPDATE payment y SET claimed_until = clock_timestamp() + p_lease_ms * interval '1 millisecond'
    WHERE y.id IN (SELECT x.id FROM payment x WHERE x.deadline < clock_timestamp() - p_grace_ms * interval '1 millisecond' AND x.kind = ANY (p_kinds)
-                     AND (x.claimed_until IS NULL OR x.claimed_until < clock_timestamp()) ORDER BY x.deadline LIMIT p_limit FOR NO KEY UPDATE SKIP LOCKED)
+                     AND (p_lease_ms = 0 OR x.claimed_until IS NULL OR x.claimed_until < clock_timestamp()) ORDER BY x.deadline LIMIT p_limit FOR NO KEY UPDATE SKIP LOCKED)
   RETURNING y.id, y.kind;
 $$;
-
-CALL plan_once('payment_apply(jsonb)', 'payment_take_claims(jsonb)', 'payment_lock_money(jsonb)', 'payment_move_money(text, text, text, text, jsonb, boolean)',
-               'ledger_move_held(hold, text, boolean, bigint, bigint)', 'payment_write(text, payment, jsonb, jsonb, payment_event, timestamptz)',
-               'payment_note(payment, payment_event, text, text, text, text, text, timestamptz)', 'payment_claim_overdue(text[], bigint, bigint, integer)');

@@ -1,0 +1,39 @@
+/** Notices: workflows that have not heard yet what became of their payment. Written with the change itself, forgotten when Temporal has confirmed. */
+import type pg from 'pg';
+import { createGroupCommit } from './group-commit.ts';
+import { query } from './query.ts';
+
+/** A payment whose workflow has something to hear. */
+export interface Notice {
+  readonly id: string;
+  readonly version: number;
+}
+
+export interface Notices {
+  /** Temporal has confirmed that the workflow knows the payment up to this version. Many share a statement. Errors: unavailable. */
+  forget(notice: Notice): Promise<void>;
+  /** Notices that nobody has seen to for `ageMs`, claimed for `leaseMs`: other processes leave them alone meanwhile. Errors: unavailable. */
+  claim(kinds: readonly string[], options: { readonly ageMs: number; readonly leaseMs: number; readonly limit: number }): Promise<Notice[]>;
+}
+
+const FORGET_MAX = 256;
+
+export function createNotices(pool: pg.Pool): Notices {
+  const forget = createGroupCommit<Notice, void>({
+    itemsMax: FORGET_MAX, lanes: 1, isItemError: () => false,
+    run: async (items) => {
+      await query(pool, { name: 'workflow-told', text: 'SELECT workflow_told($1, $2)', values: [items.map(({ id }) => id), items.map(({ version }) => version)] });
+      return items.map(() => undefined);
+    },
+  });
+  return {
+    forget,
+    claim: (kinds, { ageMs, leaseMs, limit }) => query<Notice & pg.QueryResultRow>(pool, {
+      name: 'notices-claim', values: [kinds, ageMs, leaseMs, limit],
+      text: `UPDATE workflow_notice n SET claimed_until = clock_timestamp() + $3 * interval '1 millisecond'
+              WHERE n.payment_id IN (SELECT x.payment_id FROM workflow_notice x WHERE x.kind = ANY ($1) AND x.noted_at < clock_timestamp() - $2 * interval '1 millisecond'
+                                        AND (x.claimed_until IS NULL OR x.claimed_until < clock_timestamp()) ORDER BY x.noted_at LIMIT $4 FOR NO KEY UPDATE SKIP LOCKED)
+              RETURNING n.payment_id AS id, n.version`,
+    }),
+  };
+}

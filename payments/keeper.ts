@@ -1,0 +1,146 @@
+/**
+ * Sees to it that workflows hear what was done without them, and that payments which need a workflow get one. Requests never wait for it:
+ * a notice in Postgres remembers what a workflow has still to hear, and whichever process comes first tells it later.
+ */
+import type { Payment } from '../domain/payment.ts';
+import type { Notices } from '../ledger/notices.ts';
+import type { PaymentStore } from '../ledger/payment-store.ts';
+import { viewOf } from '../activities/payment/activities.ts';
+import type { Logger } from '../platform/log.ts';
+import type { Metrics } from '../platform/metrics.ts';
+import { newAttempt } from './attempts.ts';
+import type { Capacity } from './capacity.ts';
+import type { PaymentKind } from './kind.ts';
+import type { Messages } from './messages.ts';
+
+export interface KeeperDeps {
+  readonly store: PaymentStore;
+  readonly notices: Notices;
+  readonly messages: Messages;
+  readonly capacity: Capacity;
+  readonly kinds: readonly PaymentKind[];
+  readonly log: Logger;
+  readonly metrics: Metrics;
+}
+
+export interface PaymentKeeper {
+  /** Lets the workflow know in a moment, in which more may happen: what is over by then without a workflow needs none. */
+  soon(id: string): void;
+  /** Temporal has confirmed that the workflow knows this. Never rejects. */
+  confirmed(id: string, version: number): void;
+  /** One round over what a crash, or an absence of Temporal, has left behind. */
+  sweep(): Promise<void>;
+  /** Tells now what would be told in a moment, and waits so long at most. */
+  flush(timeoutMs: number): Promise<void>;
+}
+
+/** A payment that begins and ends within this time costs Temporal nothing. */
+const QUIET_MS = 500;
+/** While Temporal has no room, or does not answer. */
+const AGAIN_MS = 50;
+/** More than this are left to the sweep. */
+const WAITING_MAX = 2_000;
+/** Whoever wrote a notice is believed to be seeing to it for so long. */
+const NOTICE_AGE_MS = 3_000;
+const LEASE_MS = 15_000;
+const NOTICES_AT_ONCE = 50;
+/** The pause between rounds doubles up to this while Temporal does not answer. */
+const BACKOFF_MS_MAX = 30_000;
+
+export function createPaymentKeeper(deps: KeeperDeps): PaymentKeeper {
+  const { store, notices, messages, capacity, kinds, log, metrics } = deps;
+  const waiting = new Map<string, NodeJS.Timeout>();
+  const telling = new Set<Promise<unknown>>();
+  let failures = 0;
+  let pausedUntilMs = 0;
+
+  const failed = (error: unknown, id: string): void => {
+    log.warn({ err: error, paymentId: id }, 'A workflow could not hear of its payment; the sweep tries again.');
+    metrics.backgroundError('payment-keeper');
+  };
+
+  function confirmed(id: string, version: number): void {
+    const forgotten = notices.forget({ id, version }).catch((error: unknown) => failed(error, id)).finally(() => telling.delete(forgotten));
+    telling.add(forgotten);
+  }
+
+  /** The workflow of a payment that is there, started from its row. */
+  async function start(kind: PaymentKind, payment: Payment): Promise<void> {
+    // Before it is sent: a start whose answer is lost may have come through.
+    if (!payment.workflowStarted) await store.markStarted([payment.id]);
+    const { id, workflowId, state, version } = payment;
+    const began = await messages.start({ kind, workflowId, startId: newAttempt(), about: payment, state, open: null, view: viewOf(payment) });
+    // One that was there may know less than this.
+    if (began === 'was there') await messages.moved(workflowId, version);
+    await notices.forget({ id, version });
+  }
+
+  async function tell(id: string): Promise<void> {
+    const found = await store.read(id);
+    const kind = kinds.find(({ rules }) => rules.kind === found?.payment.kind);
+    if (found === null || kind === undefined) return;
+    const { payment } = found;
+    const ended = payment.deadlineMs === null;
+    if (!payment.workflowStarted) {
+      // Over, and nothing was ever promised to Temporal.
+      if (!ended) await start(kind, payment);
+      return;
+    }
+    if ((await messages.moved(payment.workflowId, payment.version)) === 'missing' && !ended) await start(kind, payment);
+    // A start that comes through late reads the row and finds the end.
+    else await notices.forget({ id, version: payment.version });
+  }
+
+  /** Takes a place among what Temporal is asked at once. @returns false when there was none. */
+  async function tellIfRoom(id: string): Promise<boolean> {
+    if (!capacity.take()) return false;
+    const told = tell(id).then(() => capacity.answered(), (error: unknown) => {
+      capacity.timedOut();
+      failed(error, id);
+      throw error;
+    }).finally(() => {
+      capacity.release();
+      telling.delete(told);
+    });
+    telling.add(told);
+    await told;
+    return true;
+  }
+
+  function wait(id: string, ms: number): void {
+    waiting.set(id, setTimeout(() => {
+      waiting.delete(id);
+      // What failed stays noted in Postgres.
+      tellIfRoom(id).then((had) => { if (!had && !capacity.isOpen()) wait(id, AGAIN_MS); }, () => undefined);
+    }, ms).unref());
+  }
+
+  return {
+    confirmed,
+    soon(id) {
+      if (!waiting.has(id) && waiting.size < WAITING_MAX) wait(id, QUIET_MS);
+    },
+    async sweep() {
+      if (Date.now() < pausedUntilMs) return;
+      const claimed = await notices.claim(kinds.map(({ rules }) => rules.kind), { ageMs: NOTICE_AGE_MS, leaseMs: LEASE_MS, limit: NOTICES_AT_ONCE });
+      let answered = claimed.length === 0;
+      for (const { id } of claimed) {
+        // One after the other: requests go first, and a Temporal that is slow is not asked by fifty at once.
+        const worked = await tellIfRoom(id).catch(() => false);
+        answered ||= worked;
+        if (!worked && capacity.isOpen()) break;
+      }
+      failures = answered ? 0 : failures + 1;
+      pausedUntilMs = answered ? 0 : Date.now() + Math.min(BACKOFF_MS_MAX, 1_000 * 2 ** failures);
+    },
+    async flush(timeoutMs) {
+      const ids = [...waiting.keys()];
+      for (const [id, timer] of waiting) {
+        clearTimeout(timer);
+        waiting.delete(id);
+      }
+      const all = Promise.allSettled([...ids.map((id) => tellIfRoom(id)), ...telling]);
+      await Promise.race([all, new Promise((resolve) => setTimeout(resolve, timeoutMs).unref())]);
+    },
+  };
+}

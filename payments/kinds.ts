@@ -1,0 +1,7 @@
+/** Every kind of payment on the engine. A new one is a table of rules, a workflow, routes, and a line here (docs/a-new-kind-of-payment.md). */
+import { escrowRules } from '../domain/escrow.ts';
+import type { PaymentKind } from './kind.ts';
+
+export const escrowKind: PaymentKind = { rules: escrowRules, workflow: 'escrow', queue: 'escrow', id: 'escrow' };
+
+export const paymentKinds: readonly PaymentKind[] = [escrowKind];

@@ -1,0 +1,119 @@
+/** The three things this process says to the workflow of a payment: begin, take a step, look what has happened. */
+import { WorkflowExecutionAlreadyStartedError, WorkflowNotFoundError, WorkflowUpdateFailedError, WorkflowUpdateRPCTimeoutOrCancelledError, type Client } from '@temporalio/client';
+import { ApplicationFailure } from '@temporalio/common';
+import { isErrorCode } from '../domain/errors.ts';
+import type { OpenRequest, PaymentInput, PaymentView, StepRequest } from '../domain/payment-messages.ts';
+import { formatMicros, toUnits } from '../domain/money.ts';
+import type { Payment, Refusal } from '../domain/payment.ts';
+import type { SearchAttributes } from '../temporal/search-attributes.ts';
+import { movedSignal, openedUpdate, stepMessages } from '../workflows/contracts/payment.ts';
+import { summaryOf, type PaymentKind } from './kind.ts';
+
+export interface MessagesDeps {
+  readonly client: Client;
+  readonly searchAttributes: SearchAttributes;
+  readonly taskQueue: (kind: PaymentKind) => string;
+}
+
+/** What came of a message that asks for something. `missing`: there is no such workflow, or it has ended. `lost`: nobody can say. */
+export type Answer =
+  | { readonly kind: 'answered'; readonly view: PaymentView }
+  | { readonly kind: 'refused'; readonly refusal: Refusal }
+  | { readonly kind: 'missing' }
+  | { readonly kind: 'busy' }
+  | { readonly kind: 'lost'; readonly error: unknown };
+
+/** Who starts a workflow and for what: a payment to be opened, or one that is there. */
+export interface Start {
+  readonly kind: PaymentKind;
+  readonly workflowId: string;
+  readonly startId: string;
+  readonly about: Pick<Payment, 'id' | 'heldMicros' | 'asset' | 'buyer' | 'seller' | 'tenantId'>;
+  readonly state: string;
+  readonly open: OpenRequest | null;
+  readonly view: PaymentView | null;
+}
+
+export interface Messages {
+  /** Starts the workflow, its first task in this very process where it serves the queue. Rejects as the client does. */
+  start(start: Start): Promise<'eager' | 'queued' | 'was there'>;
+  /** Resolves when the payment is open. Never rejects. */
+  opened(workflowId: string): Promise<Answer>;
+  /** Takes a step by an update whose id is the attempt. Never rejects. */
+  step(workflowId: string, step: string, message: { readonly attempt: string; readonly input: unknown; readonly request: StepRequest }): Promise<Answer>;
+  /** Lets the workflow know that there is something to read. */
+  moved(workflowId: string, version: number): Promise<'accepted' | 'missing'>;
+}
+
+/** Long after whoever asked has gone on without it; then the connection forgets it. */
+const ANSWER_PATIENCE_MS = 20_000;
+/** Temporal answers a start or a signal in milliseconds. */
+const SEND_PATIENCE_MS = 4_000;
+
+export function createMessages({ client, searchAttributes, taskQueue }: MessagesDeps): Messages {
+  const within = <Result>(ms: number, ask: () => Promise<Result>): Promise<Result> => client.withDeadline(Date.now() + ms, ask);
+  const ask = async (run: () => Promise<PaymentView>): Promise<Answer> => {
+    try {
+      return { kind: 'answered', view: await within(ANSWER_PATIENCE_MS, run) };
+    } catch (error) {
+      return answerOf(error);
+    }
+  };
+
+  return {
+    async start({ kind, workflowId, startId, about, state, open, view }) {
+      const { id, heldMicros, asset, buyer, seller, tenantId } = about;
+      const values = { Buyer: buyer, Seller: seller ?? undefined, Tenant: tenantId ?? undefined, PaymentState: state, AmountUsd: toUnits(heldMicros).toNumber() };
+      try {
+        const handle = await searchAttributes.starting(values, ({ typedSearchAttributes, names }) => {
+          const input: PaymentInput = { id, startId, amount: formatMicros(heldMicros), asset, buyer, open, view, searchAttributes: names };
+          return within(SEND_PATIENCE_MS, () => client.workflow.start(kind.workflow, {
+            workflowId, taskQueue: taskQueue(kind), args: [input], requestEagerStart: true, staticSummary: summaryOf(kind, about), typedSearchAttributes,
+          }));
+        });
+        return handle.eagerlyStarted ? 'eager' : 'queued';
+      } catch (error) {
+        if (error instanceof WorkflowExecutionAlreadyStartedError) return 'was there';
+        throw error;
+      }
+    },
+    opened: (workflowId) => ask(() => client.workflow.getHandle(workflowId).executeUpdate(openedUpdate)),
+    step: (workflowId, step, { attempt, input, request }) =>
+      ask(() => client.workflow.getHandle(workflowId).executeUpdate(stepMessages(step).update, { updateId: attempt, args: [input, request] })),
+    async moved(workflowId, version) {
+      try {
+        await within(SEND_PATIENCE_MS, () => client.workflow.getHandle(workflowId).signal(movedSignal, { version }));
+        return 'accepted';
+      } catch (error) {
+        if (error instanceof WorkflowNotFoundError) return 'missing';
+        throw error;
+      }
+    },
+  };
+}
+
+/** What an error of the client says about an update. */
+function answerOf(error: unknown): Answer {
+  if (error instanceof WorkflowNotFoundError) return { kind: 'missing' };
+  if (error instanceof WorkflowUpdateFailedError) {
+    const { cause } = error;
+    if (cause instanceof ApplicationFailure && typeof cause.type === 'string' && isErrorCode(cause.type)) {
+      return { kind: 'refused', refusal: { code: cause.type, message: cause.message } };
+    }
+  }
+  if (isExhausted(error)) return { kind: 'busy' };
+  return { kind: 'lost', error };
+}
+
+/** Did this take longer than the one who asked was ready to wait? */
+export function isTimeout(error: unknown): boolean {
+  return error instanceof WorkflowUpdateRPCTimeoutOrCancelledError || /DEADLINE_EXCEEDED|deadline exceeded|timed? ?out/i.test(textOf(error));
+}
+
+function isExhausted(error: unknown): boolean {
+  return /RESOURCE_EXHAUSTED|resource exhausted/i.test(textOf(error));
+}
+
+function textOf(error: unknown): string {
+  return error instanceof Error ? `${error.message} ${textOf(error.cause)}` : '';
+}

@@ -1,0 +1,112 @@
+/** Payments in this process: what the HTTP edge may ask, the activities of their workflows, and the work that stands behind them. */
+import type pg from 'pg';
+import { createPaymentActivities, type PaymentActivities } from '../activities/payment/activities.ts';
+import { createTaker } from '../activities/payment/take.ts';
+import { isEnd, type AnyRules, type Payment } from '../domain/payment.ts';
+import { createNotices } from '../ledger/notices.ts';
+import { writePaymentStates } from '../ledger/payment-states.ts';
+import { createPaymentStore, type PaymentEvent } from '../ledger/payment-store.ts';
+import type { Crash } from '../platform/crash.ts';
+import type { Logger } from '../platform/log.ts';
+import { paymentOutcomes, type LongPayment, type Metrics, type PaymentOutcome as EndState } from '../platform/metrics.ts';
+import type { WorkerTemporal } from '../temporal/connection.ts';
+import { createAttempts } from './attempts.ts';
+import { createCapacity } from './capacity.ts';
+import { createPaymentEngine, type PaymentEngine } from './engine.ts';
+import { createPaymentKeeper } from './keeper.ts';
+import type { PaymentKind } from './kind.ts';
+import { paymentKinds } from './kinds.ts';
+import { createMessages } from './messages.ts';
+import { createSweeper } from './sweeper.ts';
+
+/** What the HTTP edge may ask. Reads come from rows, so they answer long after Temporal has forgotten. Errors of reads: unavailable. */
+export interface Payments extends PaymentEngine {
+  read(id: string): Promise<Payment | null>;
+  /** Payments of a kind in which an agent takes part, newest first, after this one. `more`: there are others behind them. */
+  listOf(kind: PaymentKind, address: string, page: { readonly after: string | null; readonly limit: number }): Promise<{ readonly payments: readonly Payment[]; readonly more: boolean }>;
+  /** The payment whose secret has this keyed hash. */
+  idByLookup(kind: PaymentKind, lookup: string): Promise<string | null>;
+  /** What has happened to a payment, oldest first. */
+  eventsOf(id: string): Promise<readonly PaymentEvent[]>;
+  /** Ends every payment of the kind whose deadline has passed. @returns how many ended. */
+  closeExpired(kind: PaymentKind): Promise<number>;
+}
+
+/** A round of work in the background. */
+interface Round { readonly name: string; readonly everyMs: number; readonly run: () => Promise<void> }
+
+export interface PaymentsOfProcess {
+  readonly port: Payments;
+  activitiesOf(kind: PaymentKind): PaymentActivities<string>;
+  /** For processes that serve the queue of one of these kinds. */
+  jobsOf(kinds: readonly PaymentKind[]): readonly Round[];
+  /** Tells workflows now what they would be told in a moment. */
+  flush(timeoutMs: number): Promise<void>;
+}
+
+export interface PaymentsDeps {
+  readonly pool: pg.Pool;
+  readonly temporal: WorkerTemporal;
+  readonly metrics: Metrics;
+  readonly crash: Crash;
+  readonly log: Logger;
+  readonly taskQueue: (queue: PaymentKind['queue']) => string;
+}
+
+/** Updates, starts and signals under way at once; measured, see docs/performance.md. */
+const TEMPORAL_AT_ONCE = 8;
+const SWEEP_EVERY_MS = 2_000;
+/** The workflow's timer comes first. */
+const DEADLINE_GRACE_MS = 10_000;
+const LEASE_MS = 30_000;
+const FORGET_EVERY_MS = 60_000;
+/** Far longer than any message of an attempt can be on its way. */
+const REFUSALS_KEPT_MS = 3_600_000;
+const FORGET_AT_ONCE = 1_000;
+
+/** Rejects when Postgres does not answer. */
+export async function createPayments({ pool, temporal, metrics, crash, log, taskQueue }: PaymentsDeps): Promise<PaymentsOfProcess> {
+  await writePaymentStates(pool, paymentKinds.map(({ rules }) => rules));
+  const store = createPaymentStore({ pool, metrics });
+  const taker = createTaker({ store, onApplied: (rules, payment) => count(metrics, rules, payment) });
+  const attempts = createAttempts();
+  const capacity = createCapacity({ atOnceMax: TEMPORAL_AT_ONCE, timeoutsMax: 3, probeEveryMs: 1_000 });
+  const messages = createMessages({ client: temporal.client, searchAttributes: temporal.searchAttributes, taskQueue: ({ queue }) => taskQueue(queue) });
+  const keeper = createPaymentKeeper({ store, notices: createNotices(pool), messages, capacity, kinds: paymentKinds, log, metrics });
+  const engine = createPaymentEngine({ store, taker, messages, keeper, attempts, capacity, metrics, crash, log });
+  const sweep = createSweeper({
+    store, taker, keeper, failed: (error, id) => log.warn({ err: error, paymentId: id }, 'A payment whose time is up could not be ended; it is tried again.'),
+  });
+
+  const port: Payments = {
+    ...engine,
+    read: async (id) => (await store.read(id))?.payment ?? null,
+    async listOf({ rules }, address, { after, limit }) {
+      const ids = await store.idsOf(rules.kind, address, { after, limit: limit + 1 });
+      const byId = new Map((await store.byIds(ids.slice(0, limit))).map((payment) => [payment.id, payment]));
+      return { payments: ids.flatMap((id) => byId.get(id) ?? []), more: ids.length > limit };
+    },
+    idByLookup: ({ rules }, lookup) => store.idByLookup(rules.kind, lookup),
+    eventsOf: (id) => store.eventsAfter(id, 0),
+    closeExpired: (kind) => sweep([kind], { graceMs: 0, leaseMs: 0 }),
+  };
+  return {
+    port, flush: (timeoutMs) => keeper.flush(timeoutMs),
+    activitiesOf: ({ rules }) => createPaymentActivities({ rules, taker, store, attempts, crash }),
+    jobsOf: (kinds) => [
+      { name: 'payment-notices', everyMs: SWEEP_EVERY_MS, run: () => keeper.sweep() },
+      { name: 'payments', everyMs: SWEEP_EVERY_MS, run: async () => void (await sweep(kinds, { graceMs: DEADLINE_GRACE_MS, leaseMs: LEASE_MS })) },
+      { name: 'payment-refusals', everyMs: FORGET_EVERY_MS, run: async () => void (await store.forgetRefusals(REFUSALS_KEPT_MS, FORGET_AT_ONCE)) },
+    ],
+  };
+}
+
+/** Each beginning and each end once, by the process in which it happened. */
+function count(metrics: Metrics, rules: AnyRules, { version, state, workflowStarted }: Payment): void {
+  const kind = rules.kind as LongPayment;
+  if (!(kind in paymentOutcomes)) return;
+  if (version === 1) metrics.paymentBegun(kind);
+  if (!isEnd(rules, state)) return;
+  metrics.paymentEnded(kind, state as EndState<typeof kind>);
+  metrics.paymentLifeEnded(kind, workflowStarted ? 'started' : 'unstarted');
+}
