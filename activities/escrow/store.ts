@@ -4,7 +4,7 @@ import { SuretyError } from '../../domain/errors.ts';
 import { escrowStatuses, fundsOf, type Escrow, type EscrowAct, type EscrowActor, type EscrowStatus, type EscrowTerms } from '../../domain/escrow.ts';
 import type { IdempotencyClaim } from '../../domain/gateway.ts';
 import { formatMicros, micros } from '../../domain/money.ts';
-import { withSqlErrors } from '../../ledger/sql-errors.ts';
+import { query as run } from '../../ledger/query.ts';
 import type { Metrics } from '../../platform/metrics.ts';
 
 export interface NewEscrow {
@@ -27,7 +27,7 @@ export type EscrowStore = ReturnType<typeof createEscrowStore>;
 /** Errors of each method: those of its SQL function (see the migration), and unavailable. */
 export function createEscrowStore({ pool, metrics }: { readonly pool: pg.Pool; readonly metrics: Metrics }) {
   const query = <Row extends pg.QueryResultRow>(name: string, text: string, values: unknown[]): Promise<Row[]> =>
-    withSqlErrors(async () => (await pool.query<Row>({ name, text, values })).rows);
+    run<Row>(pool, { name, text, values });
   const countEnd = ({ status }: Escrow): void => {
     if (status === 'released' || status === 'refunded') metrics.paymentEnded('escrow', status);
   };
