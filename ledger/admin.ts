@@ -1,10 +1,6 @@
 /** The two movements an admin makes by hand. Each is one SQL function, guarded there. */
-import type pg from 'pg';
 import type { Micros } from '../domain/money.ts';
-import { withSqlErrors } from './sql-errors.ts';
-
-/** A pool, or the connection of a transaction. */
-type Queryable = Pick<pg.Pool, 'query'>;
+import { query, type Database } from './query.ts';
 
 export interface Deposit {
   /** Lower-case address; it need not be registered. */
@@ -16,9 +12,9 @@ export interface Deposit {
 }
 
 /** Credits money that arrived from outside. @returns the id of the posting, as digits. Errors: duplicate_deposit, unavailable. */
-export async function deposit(db: Queryable, { owner, amountMicros, txHash, note }: Deposit): Promise<string> {
+export async function deposit(db: Database, { owner, amountMicros, txHash, note }: Deposit): Promise<string> {
   const sql = { name: 'ledger-deposit', text: `SELECT ledger_deposit($1, 'USDC', $2, $3, $4) AS id`, values: [owner, amountMicros.toString(), txHash, note ?? null] };
-  const { rows } = await withSqlErrors(() => db.query<{ id: string }>(sql));
+  const rows = await query<{ id: string }>(db, sql);
   return rows[0]?.id ?? '';
 }
 
@@ -26,8 +22,8 @@ export async function deposit(db: Queryable, { owner, amountMicros, txHash, note
  * Takes a posting back on both sides. @returns the id of the new posting, as digits.
  * Errors: entry_not_found, already_reversed, not_reversible, insufficient_balance, unavailable.
  */
-export async function reverse(db: Queryable, postingId: bigint, note: string): Promise<string> {
+export async function reverse(db: Database, postingId: bigint, note: string): Promise<string> {
   const sql = { name: 'ledger-reverse', text: 'SELECT ledger_reverse($1, $2) AS id', values: [postingId.toString(), note] };
-  const { rows } = await withSqlErrors(() => db.query<{ id: string }>(sql));
+  const rows = await query<{ id: string }>(db, sql);
   return rows[0]?.id ?? '';
 }

@@ -1,7 +1,7 @@
 /** Settled payments between agents, as people ask for them: who paid whom how much for which service. Read from the postings. */
 import type pg from 'pg';
 import { micros, type Micros } from '../domain/money.ts';
-import { withSqlErrors } from './sql-errors.ts';
+import { query } from './query.ts';
 
 export interface Payment {
   /** The payment's own id: of the call, the escrow, the step. */
@@ -57,12 +57,12 @@ function toPayment(row: PaymentRow): Payment {
  * @param counterparty only those with this other agent, or null for all.
  */
 export async function readPayments(pool: pg.Pool, owner: string, { counterparty, limit }: { counterparty: string | null; limit: number }): Promise<Payment[]> {
-  const { rows } = await withSqlErrors(() => pool.query<PaymentRow>({ ...ofOwnerSql, values: [owner, counterparty, limit] }));
+  const rows = await query<PaymentRow>(pool, { ...ofOwnerSql, values: [owner, counterparty, limit] });
   return rows.map(toPayment);
 }
 
 /** The latest payments of everybody, newest first; for answers that do not say who paid. Errors: unavailable. */
 export async function readLatestPayments(pool: pg.Pool, limit: number): Promise<Payment[]> {
-  const { rows } = await withSqlErrors(() => pool.query<PaymentRow>({ ...latestSql, values: [limit] }));
+  const rows = await query<PaymentRow>(pool, { ...latestSql, values: [limit] });
   return rows.map(toPayment);
 }

@@ -5,7 +5,7 @@
 import type pg from 'pg';
 import type { Micros } from '../domain/money.ts';
 import { micros } from '../domain/money.ts';
-import { withSqlErrors } from './sql-errors.ts';
+import { query } from './query.ts';
 
 /** All amounts in micros of the asset. */
 export interface Balance {
@@ -132,7 +132,7 @@ const balanceSql = {
 
 /** The owner's balance now; zeros for an owner whom the books do not know. Errors: unavailable. */
 export async function readBalance(pool: pg.Pool, owner: string, asset = 'USDC'): Promise<Balance> {
-  const { rows } = await withSqlErrors(() => pool.query<BalanceRow>({ ...balanceSql, values: [owner, asset] }));
+  const rows = await query<BalanceRow>(pool, { ...balanceSql, values: [owner, asset] });
   return toBalance(owner, rows[0] ?? zeroRow);
 }
 
@@ -160,7 +160,7 @@ SELECT a.id, a.credit_limit, a.credit_used,
 
 /** The owner's balance as it was at a moment, replayed from the postings up to then. Errors: unavailable. */
 export async function readBalanceAt(pool: pg.Pool, owner: string, at: Date, asset = 'USDC'): Promise<Balance> {
-  const { rows } = await withSqlErrors(() => pool.query<BalanceRow>({ ...balanceAtSql, values: [owner, asset, at] }));
+  const rows = await query<BalanceRow>(pool, { ...balanceAtSql, values: [owner, asset, at] });
   return toBalance(owner, rows[0] ?? zeroRow);
 }
 
@@ -186,7 +186,7 @@ const newest = '9223372036854775807';
  */
 export async function readEntries(pool: pg.Pool, owner: string, { limit, before, asset = 'USDC' }: { limit: number; before: bigint | null; asset?: string }): Promise<{ entries: LedgerEntry[]; more: boolean }> {
   const values = [owner, asset, before?.toString() ?? newest, limit + 1];
-  const { rows } = await withSqlErrors(() => pool.query<PostingRow & { account_id: string }>({ ...entriesSql, values }));
+  const rows = await query<PostingRow & { account_id: string }>(pool, { ...entriesSql, values });
   return { entries: rows.slice(0, limit).map((row) => toEntry(row, row.account_id)), more: rows.length > limit };
 }
 

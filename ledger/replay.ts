@@ -1,6 +1,6 @@
 /** Each account beside what its postings add up to, for the admin who wants to see the books account by account. */
 import type pg from 'pg';
-import { withSqlErrors } from './sql-errors.ts';
+import { query } from './query.ts';
 
 /** Amounts in micros. `replay…` is the sum of the postings, `actual…` the account's row. */
 export interface AccountReplay {
@@ -38,7 +38,7 @@ SELECT *, (r_available, r_pending, r_escrowed) = (available, pending, escrowed) 
  * @param onlyMismatches leave out accounts that are right.
  */
 export async function replayAccounts(pool: pg.Pool, { onlyMismatches, limit }: { onlyMismatches: boolean; limit: number }): Promise<AccountReplay[]> {
-  const { rows } = await withSqlErrors(() => pool.query<ReplayRow>(replaySql, [onlyMismatches, limit]));
+  const rows = await query<ReplayRow>(pool, { text: replaySql, values: [onlyMismatches, limit] });
   return rows.map((row) => ({
     owner: row.owner, match: row.match, replayAvailable: BigInt(row.r_available), replayPending: BigInt(row.r_pending), replayEscrowed: BigInt(row.r_escrowed),
     actualAvailable: BigInt(row.available), actualPending: BigInt(row.pending), actualEscrowed: BigInt(row.escrowed),

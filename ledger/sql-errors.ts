@@ -4,7 +4,7 @@
  * have moved all the same.
  */
 import { isErrorCode, SuretyError, type ErrorCode } from '../domain/errors.ts';
-import { connectionLoss } from '../platform/connection-loss.ts';
+import { connectionLoss, isStatementTrouble } from '../platform/connection-loss.ts';
 
 /** What the SQL functions refuse, in a sentence for the caller. Codes that are missing here get the general sentence. */
 const sentences: Partial<Record<ErrorCode, string>> = {
@@ -32,6 +32,9 @@ export function translateSqlError(error: unknown): unknown {
     const said = typeof detail === 'string' && detail !== '' ? detail : undefined;
     return new SuretyError(message, said ?? sentences[message] ?? 'The ledger refused this.', { cause: error });
   }
+  if (isStatementTrouble(error)) {
+    return new SuretyError('unavailable', 'Something else was in the way of this for too long; nothing was changed.', { cause: error });
+  }
   const loss = connectionLoss(error);
   if (loss === 'not_done') return new SuretyError('unavailable', 'The database does not answer at the moment; nothing was changed.', { cause: error });
   if (loss === 'unknown') {
@@ -45,7 +48,15 @@ export function translateSqlError(error: unknown): unknown {
 }
 
 /**
- * Runs a ledger statement and translates what it throws.
+ * Is this failure of a group of statements perhaps that of one item, so that the others should be tried without it? Everything but an
+ * absent database: who is refused, or waits for a lock in vain, must not take two hundred others with him.
+ */
+export function isItemError(error: unknown): boolean {
+  return !(error instanceof SuretyError && error.code === 'unavailable') || isStatementTrouble(error.extras.cause);
+}
+
+/**
+ * Runs what is more than one statement and translates what it throws.
  * @throws SuretyError with the code that SQL raised, `unavailable` when the database cannot be reached; anything else as it was.
  */
 export async function withSqlErrors<T>(run: () => Promise<T>): Promise<T> {

@@ -1,6 +1,6 @@
 /** Calls and sessions as a timeline needs them: with whole microseconds, and the calls of a session page by page. */
 import type pg from 'pg';
-import { withSqlErrors } from './sql-errors.ts';
+import { query } from './query.ts';
 
 /** One attempt at a seller, as its driver wrote it down. */
 export interface CallAttempt {
@@ -91,7 +91,7 @@ export function toCall(row: CallRow): TimelineCall {
 
 /** One call, or null. Errors: unavailable. */
 export async function readTimelineCall(pool: pg.Pool, id: string): Promise<TimelineCall | null> {
-  const { rows: [row] } = await withSqlErrors(() => pool.query<CallRow>({ ...callSql, values: [id] }));
+  const [row] = await query<CallRow>(pool, { ...callSql, values: [id] });
   return row === undefined ? null : toCall(row);
 }
 
@@ -100,7 +100,7 @@ export async function readTimelineCall(pool: pg.Pool, id: string): Promise<Timel
  * @param after the last call of the page before; the id counts among calls of that very microsecond.
  */
 export async function readSessionCalls(pool: pg.Pool, sessionId: string, after: { readonly atMicros: bigint; readonly id: string }, limit: number): Promise<TimelineCall[]> {
-  const { rows } = await withSqlErrors(() => pool.query<CallRow>({ ...callsSql, values: [sessionId, after.atMicros.toString(), after.id, limit] }));
+  const rows = await query<CallRow>(pool, { ...callsSql, values: [sessionId, after.atMicros.toString(), after.id, limit] });
   return rows.map(toCall);
 }
 
@@ -111,7 +111,7 @@ interface SessionRow {
 
 /** One session, or null. Errors: unavailable. */
 export async function readTimelineSession(pool: pg.Pool, id: string): Promise<TimelineSession | null> {
-  const { rows: [row] } = await withSqlErrors(() => pool.query<SessionRow>({ ...sessionSql, values: [id] }));
+  const [row] = await query<SessionRow>(pool, { ...sessionSql, values: [id] });
   return row === undefined ? null : {
     id: row.id, buyer: row.agent_address, status: row.status, singleCall: row.single_call, maxTotalMicros: BigInt(row.max_total), spentMicros: BigInt(row.spent),
     reservedMicros: BigInt(row.reserved), requestCount: row.request_count, workflowId: row.workflow_id, createdAtMicros: BigInt(row.created),

@@ -1,7 +1,7 @@
 /** Payments that are kept in a row of their own (escrows, multistep escrows, streams, pipelines), as a timeline needs them. */
 import type pg from 'pg';
 import { callColumns, toCall, type CallRow, type TimelineCall } from './timeline-gateway.ts';
-import { withSqlErrors } from './sql-errors.ts';
+import { query } from './query.ts';
 
 /** The row of a payment, whatever its kind. Amounts in micros, by the name of their column. */
 export interface KeptPaymentRow {
@@ -53,7 +53,7 @@ export type KeptShape = keyof typeof rowSql;
 
 /** The payment with this id, or null. Errors: unavailable. */
 export async function readKeptPayment(pool: pg.Pool, shape: KeptShape, id: string): Promise<KeptPaymentRow | null> {
-  const { rows: [row] } = await withSqlErrors(() => pool.query<Row>({ name: `timeline-${shape}`, text: rowSql[shape], values: [id] }));
+  const [row] = await query<Row>(pool, { name: `timeline-${shape}`, text: rowSql[shape], values: [id] });
   if (row === undefined) return null;
   const { created_at: createdAt, ended_at: endedAt, workflow_id: workflowId, amounts, ...same } = row;
   return { ...same, workflowId, createdAt, endedAt, amounts: Object.fromEntries(Object.entries(amounts).map(([name, digits]) => [name, BigInt(digits)])) };
@@ -68,7 +68,7 @@ SELECT s.tick_count AS count, s.spent, (extract(epoch FROM f.created_at) * 10000
 
 /** What was ticked so far; null before the first tick. Errors: unavailable. */
 export async function readTickSummary(pool: pg.Pool, streamId: string): Promise<TickSummary | null> {
-  const { rows: [row] } = await withSqlErrors(() => pool.query<{ count: number; spent: string; first: string; last: string }>({ ...ticksSql, values: [streamId] }));
+  const [row] = await query<{ count: number; spent: string; first: string; last: string }>(pool, { ...ticksSql, values: [streamId] });
   return row === undefined ? null : { count: row.count, spentMicros: BigInt(row.spent), firstAtMicros: BigInt(row.first), lastAtMicros: BigInt(row.last) };
 }
 
@@ -79,6 +79,6 @@ const stepsSql = {
 
 /** The calls of a pipeline in the order of its steps, those that wait included. Errors: unavailable. */
 export async function readPipelineSteps(pool: pg.Pool, pipelineId: string): Promise<(TimelineCall & { readonly stepIndex: number })[]> {
-  const { rows } = await withSqlErrors(() => pool.query<CallRow & { step_index: number }>({ ...stepsSql, values: [pipelineId] }));
+  const rows = await query<CallRow & { step_index: number }>(pool, { ...stepsSql, values: [pipelineId] });
   return rows.map((row) => ({ ...toCall(row), stepIndex: row.step_index }));
 }

@@ -3,7 +3,7 @@
  * microseconds, as Postgres keeps them, so that two things of one millisecond stay in their order.
  */
 import type pg from 'pg';
-import { withSqlErrors } from './sql-errors.ts';
+import { query } from './query.ts';
 
 /** The page begins after this row; `id` is that of the row, and only counts among rows of that very microsecond. */
 export interface After {
@@ -57,7 +57,7 @@ SELECT p.id, (extract(epoch FROM p.created_at) * 1000000)::bigint AS at_micros, 
  */
 export async function readTimelinePostings(pool: pg.Pool, refs: readonly string[], { after = FIRST, limit }: { readonly after?: After; readonly limit: number }): Promise<TimelinePosting[]> {
   const values = [refs, after.atMicros.toString(), after.id.toString(), limit];
-  const { rows } = await withSqlErrors(() => pool.query<PostingRow>({ ...postingsSql, values }));
+  const rows = await query<PostingRow>(pool, { ...postingsSql, values });
   return rows.map((row) => ({
     id: BigInt(row.id), atMicros: BigInt(row.at_micros), ref: row.ref, part: row.part, kind: row.kind, asset: row.asset, amountMicros: BigInt(row.amount), from: row.payer, to: row.payee,
     note: row.note,
@@ -78,6 +78,6 @@ SELECT id, (extract(epoch FROM created_at) * 1000000)::bigint AS at_micros, topi
 /** Events of a payment; calls have none here, they keep their own times. Errors: unavailable. */
 export async function readTimelineEvents(pool: pg.Pool, ref: string, { after = FIRST, limit }: { readonly after?: After; readonly limit: number }): Promise<TimelineEvent[]> {
   const values = [ref, after.atMicros.toString(), after.id.toString(), limit];
-  const { rows } = await withSqlErrors(() => pool.query<EventRow>({ ...eventsSql, values }));
+  const rows = await query<EventRow>(pool, { ...eventsSql, values });
   return rows.map((row) => ({ id: BigInt(row.id), atMicros: BigInt(row.at_micros), topic: row.topic, data: row.data }));
 }

@@ -1,6 +1,6 @@
 /**
  * Tells "the database is not there" from "the database refused". The first is nobody's fault in the request: it becomes
- * `unavailable` (503), and whoever asked may ask again.
+ * `unavailable` (503), and whoever asked may ask again. Here is also what an error means for the connection it came over.
  */
 
 /** Node's codes for a connection that could not be made: the statement was never sent. */
@@ -9,6 +9,8 @@ const neverSent = new Set(['ECONNREFUSED', 'ENOTFOUND', 'EAI_AGAIN', 'EHOSTUNREA
 const perhapsSent = new Set(['ECONNRESET', 'EPIPE', 'ETIMEDOUT', 'P1008', 'P1017', 'P2028']);
 /** SQLSTATEs by which Postgres itself says "not now": nothing was changed. */
 const refusedForNow = /^(?:57P03|53[0-9]{3}|40001|40P01|55P03|57014|25P03)$/;
+/** Of these, the trouble of one statement: a deadlock, a wait that was too long, a statement that took too long. The database is there. */
+const troubleOfStatement = /^(?:40001|40P01|55P03|57014)$/;
 /** SQLSTATEs of a server that ends the connection: the answer to a COMMIT may be lost. */
 const cutOff = /^(?:08[0-9A-Z]{3}|57P01|57P02|57P05)$/;
 
@@ -28,6 +30,26 @@ export function connectionLoss(error: unknown): 'not_done' | 'unknown' | null {
   const inner: unknown = error instanceof AggregateError ? error.errors[0] : error.cause;
   if (inner === undefined || inner === error) return null;
   return connectionLoss(inner instanceof Error ? inner : ofDriverAdapter(inner));
+}
+
+/** Did only this statement fail, because of what others were doing at the moment, while the database is there for everybody else? */
+export function isStatementTrouble(error: unknown): boolean {
+  return error instanceof Error && troubleOfStatement.test(String((error as { code?: unknown }).code ?? ''));
+}
+
+/**
+ * Must the connection that this error came over be closed? Not when Postgres itself has answered and goes on listening: a refusal, a broken
+ * constraint, a deadlock.
+ */
+export function spoilsConnection(error: unknown): boolean {
+  if (!(error instanceof Error)) return true;
+  const { code, severity } = error as { code?: unknown; severity?: unknown };
+  // Only answers of the server have a severity; the codes of Node look like SQLSTATEs (EPIPE).
+  if (typeof code !== 'string' || typeof severity !== 'string') return true;
+  // 25P03: a transaction was idle for too long. Postgres has ended the session with it.
+  if (cutOff.test(code) || code === '25P03') return true;
+  // A prepared statement whose table has changed fails on this connection for ever, and works on a new one.
+  return code === '0A000' && error.message.includes('cached plan');
 }
 
 /** Prisma's adapter throws an error whose `cause` is a plain description of what the driver said. */

@@ -1,22 +1,41 @@
 import pg from 'pg';
 import type { Logger } from '../platform/log.ts';
 
-/** What a pool needs to know; times in milliseconds. */
+/**
+ * How long things may take that somebody else may have to wait for; in milliseconds. Set on every connection, because only an embedded
+ * server could be told once for all: a wait without end on a server of the operator's own would hold its locks without end.
+ */
+export interface ConnectionTimeouts {
+  readonly statementMs: number;
+  /** Of one wait for a lock; shorter than a statement, so that the error says which of the two it was. */
+  readonly lockMs: number;
+  /** Of a transaction in which nothing happens; then Postgres ends the connection. */
+  readonly idleInTransactionMs: number;
+}
+
+/** What a pool needs to know. */
 export interface PoolOptions {
   readonly databaseUrl: string;
   readonly connectionsMax: number;
-  readonly statementTimeoutMs: number;
+  readonly timeouts: ConnectionTimeouts;
   /** Shown by Postgres in pg_stat_activity. */
   readonly name: string;
   readonly log: Logger;
 }
 
+/** The timeouts as `pg` takes them. */
+export function timeoutSettings({ statementMs, lockMs, idleInTransactionMs }: ConnectionTimeouts): pg.ClientConfig {
+  return { statement_timeout: statementMs, lock_timeout: lockMs, idle_in_transaction_session_timeout: idleInTransactionMs };
+}
+
 /** The connections money moves through. One pool a process. */
-export function createPool({ databaseUrl, connectionsMax, statementTimeoutMs, name, log }: PoolOptions): pg.Pool {
+export function createPool({ databaseUrl, connectionsMax, timeouts, name, log }: PoolOptions): pg.Pool {
   const pool = new pg.Pool({
-    connectionString: databaseUrl, max: connectionsMax, statement_timeout: statementTimeoutMs, application_name: name, keepAlive: true, connectionTimeoutMillis: 10_000,
+    ...timeoutSettings(timeouts), connectionString: databaseUrl, max: connectionsMax, application_name: name, keepAlive: true, connectionTimeoutMillis: 10_000,
   });
   // A connection that breaks while nobody uses it is replaced at the next query; without a listener it would end the process.
   pool.on('error', (error) => log.warn({ err: error }, 'An idle database connection broke.'));
+  // The same for one that breaks while somebody uses it: the statement under way fails, which is all that its user needs to know.
+  pool.on('connect', (client) => client.on('error', () => undefined));
   return pool;
 }

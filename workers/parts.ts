@@ -8,7 +8,7 @@ import { createOutbound, type Outbound } from '../platform/outbound.ts';
 import { readSellerKey } from '../platform/seller-key.ts';
 import { createSellerSigner, type SellerSigner } from '../platform/seller-signature.ts';
 import { createPrisma, type Db } from '../prisma/client.ts';
-import { createPool } from '../prisma/pool.ts';
+import { createPool, type ConnectionTimeouts } from '../prisma/pool.ts';
 import { createRegistry, type Registry } from '../registry/registry.ts';
 import { connectWorker, installTemporalRuntime, type WorkerTemporal } from '../temporal/connection.ts';
 import { readTemporalSecurity } from '../temporal/security.ts';
@@ -43,9 +43,12 @@ export async function createParts({ env, databaseUrl, temporalAddress, name }: P
   const signer = createSellerSigner(await readSellerKey(env.SELLER_KEY_FILE ?? path.join(env.DATA_DIR, 'seller-key.pem')));
   const temporal = await connectWorker({ address: temporalAddress, namespace: env.TEMPORAL_NAMESPACE, security: await readTemporalSecurity(env) });
   const metrics = createMetrics();
-  const pool = createPool({ databaseUrl, connectionsMax: env.POSTGRES_MAX_OPEN_CONNS, statementTimeoutMs: env.POSTGRES_STATEMENT_TIMEOUT, name, log });
+  const timeouts: ConnectionTimeouts = {
+    statementMs: env.POSTGRES_STATEMENT_TIMEOUT, lockMs: env.POSTGRES_LOCK_TIMEOUT, idleInTransactionMs: env.POSTGRES_IDLE_IN_TRANSACTION_TIMEOUT,
+  };
+  const pool = createPool({ databaseUrl, connectionsMax: env.POSTGRES_MAX_OPEN_CONNS, timeouts, name, log });
   metrics.watchPool(() => ({ total: pool.totalCount, idle: pool.idleCount, waiting: pool.waitingCount }));
-  const prisma = createPrisma(databaseUrl);
+  const prisma = createPrisma(databaseUrl, timeouts);
   const outbound = createOutbound({ allowLocal: env.ALLOW_LOCAL_ENDPOINTS, log, metrics });
   const registry = createRegistry({
     db: prisma, pool, databaseUrl, log, checkEndpoint: (url) => outbound.checkUrl(url), demoMode: env.DEMO_MODE, platformAddress: env.PLATFORM_ADDRESS,

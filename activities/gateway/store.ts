@@ -4,7 +4,8 @@ import type { CallState, Session, SessionTerms, Strategy, SessionStatus, Idempot
 import { SuretyError } from '../../domain/errors.ts';
 import { micros } from '../../domain/money.ts';
 import { createGroupCommit } from '../../ledger/group-commit.ts';
-import { withSqlErrors } from '../../ledger/sql-errors.ts';
+import { query as run } from '../../ledger/query.ts';
+import { isItemError } from '../../ledger/sql-errors.ts';
 import type { Metrics } from '../../platform/metrics.ts';
 import type { Candidate, OpenCall } from './call.ts';
 
@@ -77,11 +78,8 @@ export interface StoreOptions {
   readonly metrics: Metrics;
 }
 
-/** One failing item shall not fail its group; an unreachable database fails all of it. */
-const isItemError = (error: unknown): boolean => !(error instanceof SuretyError && error.code === 'unavailable');
-
 export function createGatewayStore(options: StoreOptions) {
-  const query: Query = (name, text, values) => withSqlErrors(async () => (await options.pool.query({ name, text, values })).rows);
+  const query: Query = (name, text, values) => run(options.pool, { name, text, values });
   return { ...hotSteps(query, options), ...sessionSteps(query, options), ...drivingSteps(query, options), ...reads(query) };
 }
 

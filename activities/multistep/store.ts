@@ -4,7 +4,7 @@ import { SuretyError, type FundsStatus } from '../../domain/errors.ts';
 import type { IdempotencyClaim } from '../../domain/gateway.ts';
 import { micros } from '../../domain/money.ts';
 import type { MultistepAnswer, MultistepEscrow, MultistepPlan, MultistepResolution, MultistepStatus, StepClaim } from '../../domain/multistep.ts';
-import { withSqlErrors } from '../../ledger/sql-errors.ts';
+import { query as run } from '../../ledger/query.ts';
 import type { Metrics } from '../../platform/metrics.ts';
 
 export interface NewMultistep {
@@ -43,7 +43,7 @@ export interface MultistepStore {
 type Query = <Row extends pg.QueryResultRow>(name: string, text: string, values: unknown[]) => Promise<Row[]>;
 
 export function createMultistepStore({ pool, metrics }: { readonly pool: pg.Pool; readonly metrics: Metrics }): MultistepStore {
-  const query: Query = (name, text, values) => withSqlErrors(async () => (await pool.query({ name, text, values })).rows);
+  const query: Query = (name, text, values) => run(pool, { name, text, values });
 
   async function answered(name: string, text: string, values: unknown[]): Promise<MultistepAnswer> {
     const [row] = await query<{ answer: AnswerJson }>(name, text, values);

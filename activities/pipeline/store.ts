@@ -3,7 +3,7 @@ import type pg from 'pg';
 import { SuretyError } from '../../domain/errors.ts';
 import type { IdempotencyClaim } from '../../domain/gateway.ts';
 import type { Compensation, Pipeline } from '../../domain/pipeline.ts';
-import { withSqlErrors } from '../../ledger/sql-errors.ts';
+import { query as run } from '../../ledger/query.ts';
 import type { Candidate } from '../gateway/call.ts';
 import { deliveryJson, plain, toSettled, type Delivery, type Settled, type SettleRow } from '../gateway/store.ts';
 import { pipelineOf, writeCompensation, type BudgetRow, type PipelineRow, type StepRow } from './rows.ts';
@@ -68,7 +68,7 @@ export type PipelineStore = ReturnType<typeof createPipelineStore>;
 
 export function createPipelineStore({ pool, driver, leaseMs, feeOwner }: PipelineStoreOptions) {
   const query = <Row extends pg.QueryResultRow>(name: string, text: string, values: unknown[]): Promise<Row[]> =>
-    withSqlErrors(async () => (await pool.query<Row>({ name, text, values })).rows);
+    run<Row>(pool, { name, text, values });
   const one = async (name: string, text: string, values: unknown[]): Promise<PipelineRow> => {
     const [row] = await query<PipelineRow>(name, text, values);
     if (row === undefined) throw new SuretyError('not_found', 'There is no such pipeline.');

@@ -5,7 +5,8 @@ import type { IdempotencyClaim } from '../../domain/gateway.ts';
 import { AMOUNT_MICROS_MAX, micros, type Micros } from '../../domain/money.ts';
 import type { RecordedBatch, RecordedTick, Stream, StreamStatus, StreamStep, StreamTerms, TickBatchWish, TickWish } from '../../domain/stream.ts';
 import { createGroupCommit } from '../../ledger/group-commit.ts';
-import { withSqlErrors } from '../../ledger/sql-errors.ts';
+import { query as run } from '../../ledger/query.ts';
+import { isItemError } from '../../ledger/sql-errors.ts';
 import type { Metrics } from '../../platform/metrics.ts';
 import { batchRefusal, tickRefusal, toTick, type BatchOutcome, type TickOutcome } from './refusals.ts';
 
@@ -25,11 +26,8 @@ interface Moved {
   readonly moved: boolean;
 }
 
-/** One failing item shall not fail its group; an unreachable database fails all of it. */
-const isItemError = (error: unknown): boolean => !(error instanceof SuretyError && error.code === 'unavailable');
-
 export function createStreamStore({ pool, metrics }: { readonly pool: pg.Pool; readonly metrics: Metrics }) {
-  const query: Query = (name, text, values) => withSqlErrors(async () => (await pool.query({ name, text, values })).rows);
+  const query: Query = (name, text, values) => run(pool, { name, text, values });
   return { ...tickSteps(query, metrics), ...moneySteps(query, metrics), ...reads(query) };
 }
 
