@@ -14,8 +14,9 @@ export const layers = {
   activities: ['ledger', 'registry', 'policy', 'trust', 'events', 'prisma', 'platform', 'domain'],
   workflows: ['domain'],
   temporal: ['workflows', 'platform', 'domain'],
-  workers: ['temporal', 'workflows', 'activities', 'ledger', 'registry', 'policy', 'trust', 'events', 'prisma', 'platform', 'domain'],
-  api: ['temporal', 'registry', 'policy', 'trust', 'events', 'ledger', 'prisma', 'platform', 'domain'],
+  payments: ['temporal', 'workflows', 'activities', 'registry', 'policy', 'ledger', 'prisma', 'platform', 'domain'],
+  workers: ['payments', 'temporal', 'workflows', 'activities', 'ledger', 'registry', 'policy', 'trust', 'events', 'prisma', 'platform', 'domain'],
+  api: ['payments', 'temporal', 'registry', 'policy', 'trust', 'events', 'ledger', 'prisma', 'platform', 'domain'],
 };
 const folders = [...Object.keys(layers), 'demo', 'bench', 'test'];
 

@@ -1,11 +1,11 @@
 /** What the HTTP edge is given by whoever builds the process: `api/main.ts`, or a test. */
 import type { JsonWebKey } from 'node:crypto';
 import type pg from 'pg';
-import type { EscrowPort } from '../domain/escrow.ts';
 import type { GatewayPort } from '../domain/gateway.ts';
 import type { MultistepPort } from '../domain/multistep.ts';
 import type { StreamPort } from '../domain/stream.ts';
 import type { PipelinePort } from '../domain/pipeline.ts';
+import type { Payments } from '../payments/payments.ts';
 import type { Env } from '../platform/env.ts';
 import type { Logger } from '../platform/log.ts';
 import type { Metrics } from '../platform/metrics.ts';
@@ -37,7 +37,7 @@ export interface ApiDeps {
   readonly ownership: Ownership;
   readonly catalogue: Catalogue;
   readonly gateway: GatewayPort;
-  readonly escrow: EscrowPort;
+  readonly payments: Payments;
   readonly multistep: MultistepPort;
   readonly streams: StreamPort;
   readonly pipelines: PipelinePort;

@@ -1,9 +1,9 @@
 /** How escrows look on the wire (contract alancoin-payments 2.6), and what requests about them may hold. */
 import { z } from 'zod';
 import { formatDuration, parseDuration } from '../domain/duration.ts';
-import { escrowBounds, escrowStatuses, type Escrow } from '../domain/escrow.ts';
-import { formatMicros, micros } from '../domain/money.ts';
-import type { EscrowEvidenceModel, EscrowModel } from '../prisma/generated/models.ts';
+import { escrowBounds } from '../domain/escrow-input.ts';
+import { escrowStatuses, type EscrowPayment, type EscrowStatus } from '../domain/escrow.ts';
+import { formatMicros } from '../domain/money.ts';
 import { address, addressOut, amount, amountOut, emptyIsAbsent, line, paragraph, timeOut } from './schemas.ts';
 
 const evidenceOut = z.object({ submittedBy: z.string(), content: z.string(), submittedAt: timeOut });
@@ -20,31 +20,30 @@ export const escrowOut = z.object({
   reviewWindow: z.string(), rulingWindow: z.string(), buyerMayCancel: z.boolean(), tenantId: z.string().optional(), workflowId: z.string(), createdAt: timeOut, updatedAt: timeOut,
 });
 
-const time = (name: string, at: Date | null): Record<string, string> => (at === null ? {} : { [name]: at.toISOString() });
-const text = (name: string, value: string | null): Record<string, string> => (value === null ? {} : { [name]: value });
+const time = (name: string, atMs: number | null | undefined): Record<string, string> => (atMs === null || atMs === undefined ? {} : { [name]: new Date(atMs).toISOString() });
+const text = (name: string, value: string | null | undefined): Record<string, string> => (value === null || value === undefined ? {} : { [name]: value });
 
-/** @param evidence undefined where it was not read: lists leave it out. */
-export function showEscrow(escrow: Escrow, evidence?: readonly Pick<EscrowEvidenceModel, 'submittedBy' | 'content' | 'submittedAt'>[]): z.input<typeof escrowOut> {
-  const { id, status, releasedMicros, refundedMicros } = escrow;
-  const isSplit = releasedMicros > 0n && refundedMicros > 0n;
-  return {
-    id, buyerAddr: escrow.buyer, sellerAddr: escrow.seller, ...text('arbitratorAddr', escrow.arbiter), amount: formatMicros(escrow.amountMicros),
-    ...text('serviceId', escrow.serviceId), status, autoReleaseAt: escrow.deliveryDeadline.toISOString(), ...time('deliveredAt', escrow.deliveredAt),
-    ...time('disputeWindowUntil', escrow.reviewUntil), ...text('disputeReason', escrow.disputeReason),
-    ...(evidence === undefined ? {} : { disputeEvidence: evidence.map(({ submittedBy, content, submittedAt }) => ({ submittedBy, content, submittedAt: submittedAt.toISOString() })) }),
-    ...time('arbitrationDeadline', escrow.rulingUntil), ...time('deadline', escrow.deadline), ...text('resolution', escrow.resolution), ...time('resolvedAt', escrow.resolvedAt),
-    releasedAmount: formatMicros(releasedMicros), refundedAmount: formatMicros(refundedMicros),
-    ...(isSplit ? { partialReleaseAmount: formatMicros(releasedMicros), partialRefundAmount: formatMicros(refundedMicros) } : {}),
-    reviewWindow: formatDuration(escrow.reviewWindowMs), rulingWindow: formatDuration(escrow.rulingWindowMs), buyerMayCancel: escrow.buyerMayCancel,
-    ...text('tenantId', escrow.tenantId), workflowId: escrow.workflowId, createdAt: escrow.createdAt.toISOString(), updatedAt: escrow.updatedAt.toISOString(),
-  };
+/** What a party has said in a dispute. */
+export interface Evidence {
+  readonly submittedBy: string;
+  readonly content: string;
+  readonly submittedAtMs: number;
 }
 
-/** A stored escrow, as the port itself would give it. */
-export function escrowOf(row: EscrowModel): Escrow {
+/** @param evidence undefined where it was not read: lists leave it out. */
+export function showEscrow(escrow: EscrowPayment, evidence?: readonly Evidence[]): z.input<typeof escrowOut> {
+  const { id, state, terms, details, paidMicros, returnedMicros, endedAtMs } = escrow;
+  const isSplit = paidMicros > 0n && returnedMicros > 0n;
   return {
-    ...row, status: row.status as Escrow['status'], amountMicros: micros(row.amount), releasedMicros: micros(row.released), refundedMicros: micros(row.refunded),
-    reviewWindowMs: Number(row.reviewWindowMs), rulingWindowMs: Number(row.rulingWindowMs),
+    id, buyerAddr: escrow.buyer, sellerAddr: escrow.seller ?? '', ...text('arbitratorAddr', escrow.arbiter), amount: formatMicros(escrow.heldMicros),
+    ...text('serviceId', terms.serviceId), status: state as EscrowStatus, autoReleaseAt: new Date(details.deliverByMs).toISOString(), ...time('deliveredAt', details.deliveredAtMs),
+    ...time('disputeWindowUntil', details.reviewUntilMs), ...text('disputeReason', details.disputeReason),
+    ...(evidence === undefined ? {} : { disputeEvidence: evidence.map(({ submittedAtMs, ...said }) => ({ ...said, submittedAt: new Date(submittedAtMs).toISOString() })) }),
+    ...time('arbitrationDeadline', details.rulingUntilMs), ...time('deadline', escrow.deadlineMs), ...text('resolution', escrow.resolution), ...time('resolvedAt', endedAtMs),
+    releasedAmount: formatMicros(paidMicros), refundedAmount: formatMicros(returnedMicros),
+    ...(isSplit ? { partialReleaseAmount: formatMicros(paidMicros), partialRefundAmount: formatMicros(returnedMicros) } : {}),
+    reviewWindow: formatDuration(terms.reviewMs), rulingWindow: formatDuration(terms.rulingMs), buyerMayCancel: terms.buyerMayCancel,
+    ...text('tenantId', escrow.tenantId), workflowId: escrow.workflowId, createdAt: new Date(escrow.createdAtMs).toISOString(), updatedAt: new Date(escrow.updatedAtMs).toISOString(),
   };
 }
 

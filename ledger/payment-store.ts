@@ -15,7 +15,7 @@ export interface ApplyItem {
   readonly expect: number;
   /** Null: there is only a refusal. */
   readonly decision: Decision | null;
-  readonly opening: (Opening & { readonly kind: string; readonly bucket: string }) | null;
+  readonly opening: (Opening & { readonly kind: string; readonly bucket: string; readonly askedAtMs: number }) | null;
   readonly refusal: Refusal | null;
   /** Keep a refusal: a message of the same attempt is on its way. */
   readonly recordsRefusal: boolean;
@@ -163,8 +163,8 @@ function itemJson({ id, expect, decision, opening, refusal, recordsRefusal, atte
   };
 }
 
-function openingJson({ kind, bucket, buyer, seller, arbiter, tenantId, asset, terms, lookup, workflowId }: NonNullable<ApplyItem['opening']>): object {
-  return { kind, bucket, buyer, seller, arbiter, tenant_id: tenantId, asset, terms, lookup, workflow_id: workflowId };
+function openingJson({ kind, bucket, askedAtMs, buyer, seller, arbiter, tenantId, asset, terms, lookup, workflowId }: NonNullable<ApplyItem['opening']>): object {
+  return { kind, bucket, asked_at_ms: askedAtMs, buyer, seller, arbiter, tenant_id: tenantId, asset, terms, lookup, workflow_id: workflowId };
 }
 
 function decisionJson({ step, role, by, to, deadlineMs, isDue, moves, resolution, details, note, seller }: Decision): object {

@@ -66,8 +66,3 @@ export async function withSqlErrors<T>(run: () => Promise<T>): Promise<T> {
     throw translateSqlError(error);
   }
 }
-
-/** Is this the trouble of one item of a group, so that the others should go on without it? The absence of the database is everybody's. */
-export function isItemError(error: unknown): boolean {
-  return !(error instanceof SuretyError && error.code === 'unavailable');
-}

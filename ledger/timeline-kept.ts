@@ -33,9 +33,6 @@ interface Row {
 
 // Amounts are text on their way: JSON numbers lose digits.
 const rowSql = {
-  escrow: `
-SELECT id, status AS state, buyer, ARRAY[seller] AS sellers, arbiter, 0 AS parts, workflow_id, created_at, resolved_at AS ended_at,
-       json_build_object('amount', amount::text, 'released', released::text, 'refunded', refunded::text) AS amounts FROM escrow WHERE id = $1`,
   multistep: `
 SELECT e.id, e.status AS state, e.buyer, ARRAY(SELECT s.seller FROM multistep_step s WHERE s.escrow_id = e.id GROUP BY s.seller ORDER BY min(s.step_index)) AS sellers,
        NULL AS arbiter, e.total_steps AS parts, e.workflow_id, e.created_at, e.ended_at,

@@ -81,3 +81,37 @@ export async function readTimelineEvents(pool: pg.Pool, ref: string, { after = F
   const rows = await query<EventRow>(pool, { ...eventsSql, values });
   return rows.map((row) => ({ id: BigInt(row.id), atMicros: BigInt(row.at_micros), topic: row.topic, data: row.data }));
 }
+
+interface StepRow { version: number; at_micros: string; step: string; role: string; actor: string; state: string; held: string; paid: string; returned: string; resolution: string | null; note: string | null }
+
+/** What happened to a payment on the engine at one version. */
+export interface TimelineStep {
+  readonly version: number;
+  readonly atMicros: bigint;
+  readonly step: string;
+  readonly role: string;
+  readonly by: string;
+  readonly state: string;
+  readonly heldMicros: bigint;
+  readonly paidMicros: bigint;
+  readonly returnedMicros: bigint;
+  readonly resolution: string | null;
+  readonly note: string | null;
+}
+
+const stepsSql = {
+  name: 'timeline-steps',
+  text: `
+SELECT version, (extract(epoch FROM created_at) * 1000000)::bigint AS at_micros, step, role, actor, state, held, paid, returned, resolution, note FROM payment_event
+ WHERE payment_id = $1 AND (created_at, version) > (timestamptz 'epoch' + $2::bigint * interval '1 microsecond', $3::bigint)
+ ORDER BY created_at, version LIMIT $4`,
+};
+
+/** What happened to a payment on the engine. Errors: unavailable. */
+export async function readTimelineSteps(pool: pg.Pool, id: string, { after = FIRST, limit }: { readonly after?: After; readonly limit: number }): Promise<TimelineStep[]> {
+  const rows = await query<StepRow>(pool, { ...stepsSql, values: [id, after.atMicros.toString(), after.id.toString(), limit] });
+  return rows.map((row) => ({
+    version: row.version, atMicros: BigInt(row.at_micros), step: row.step, role: row.role, by: row.actor, state: row.state, heldMicros: BigInt(row.held),
+    paidMicros: BigInt(row.paid), returnedMicros: BigInt(row.returned), resolution: row.resolution, note: row.note,
+  }));
+}

@@ -2,16 +2,16 @@
 import { setFlagsFromString } from 'node:v8';
 import { Worker } from '@temporalio/worker';
 import { withTemporalErrors } from '../activities/boundary.ts';
-import type { EscrowPort } from '../domain/escrow.ts';
 import type { GatewayPort } from '../domain/gateway.ts';
 import type { MultistepPort } from '../domain/multistep.ts';
 import type { StreamPort } from '../domain/stream.ts';
 import type { PipelinePort } from '../domain/pipeline.ts';
+import { paymentKinds } from '../payments/kinds.ts';
+import { createPayments, type Payments } from '../payments/payments.ts';
 import { createCrash } from '../platform/crash.ts';
 import type { WorkerQueue } from '../platform/env.ts';
 import { taskQueues } from '../workflows/contracts/ids.ts';
 import { workflowBundle } from './bundle.ts';
-import { createEscrowShape } from './escrow.ts';
 import { createGatewayShape } from './gateway-shape.ts';
 import { startJobs } from './jobs.ts';
 import { createKeeper } from './keeper.ts';
@@ -23,7 +23,7 @@ import { createStreamShape } from './stream.ts';
 /** What the HTTP edge may ask for; each is implemented by the shape of the same name. */
 export interface Ports {
   readonly gateway: GatewayPort;
-  readonly escrow: EscrowPort;
+  readonly payments: Payments;
   readonly multistep: MultistepPort;
   readonly streams: StreamPort;
   readonly pipelines: PipelinePort;
@@ -55,11 +55,12 @@ export async function createRuntime(options: RuntimeOptions): Promise<Runtime> {
   const keeper = createKeeper({ client: temporal.client, pool, log, metrics, queueSuffix });
   const context: ShapeContext = { ...options, keeper, crash: createCrash(env.CRASH_AT), taskQueue: (queue) => taskQueues[queue] + queueSuffix };
   const gateway = createGatewayShape(context);
-  const escrow = createEscrowShape(context);
+  const payments = await createPayments(context);
   const multistep = createMultistepShape(context);
   const streams = createStreamShape(context);
   const pipelines = createPipelineShape(context, gateway);
-  const shapes: readonly Shape[] = [gateway, pipelines, escrow, multistep, streams];
+  const onEngine: readonly Shape[] = paymentKinds.map((kind) => ({ queue: kind.queue, activities: { ...payments.activitiesOf(kind) }, jobs: [] }));
+  const shapes: readonly Shape[] = [gateway, pipelines, ...onEngine, multistep, streams];
 
   const served = shapes.filter(({ queue }) => queues.includes(queue));
   let workers: Worker[] = [];
@@ -67,17 +68,18 @@ export async function createRuntime(options: RuntimeOptions): Promise<Runtime> {
   let stopJobs = (): Promise<void> => Promise.resolve();
 
   return {
-    ports: { gateway: gateway.port, pipelines: pipelines.port, escrow: escrow.port, multistep: multistep.port, streams: streams.port },
+    ports: { gateway: gateway.port, pipelines: pipelines.port, payments: payments.port, multistep: multistep.port, streams: streams.port },
     async start() {
       setFlagsFromString(SANDBOX_YOUNG_SPACE);
       workers = await Promise.all(served.map((shape) => createWorker(context, shape)));
       running = Promise.all(workers.map((worker) => worker.run().catch((error: unknown) => log.error({ err: error }, 'A Temporal worker ended.'))));
-      stopJobs = startJobs(served.flatMap(({ jobs }) => jobs), { log, metrics });
+      const kinds = paymentKinds.filter(({ queue }) => queues.includes(queue));
+      stopJobs = startJobs([...served.flatMap(({ jobs }) => jobs), ...(kinds.length === 0 ? [] : payments.jobsOf(kinds))], { log, metrics });
       for (const shape of served) shape.begin?.();
     },
     async drain() {
       await stopJobs();
-      await Promise.all([keeper.flush(2_000), ...shapes.map((shape) => shape.drain?.())]);
+      await Promise.all([keeper.flush(2_000), payments.flush(2_000), ...shapes.map((shape) => shape.drain?.())]);
       for (const worker of workers) if (worker.getState() === 'RUNNING') worker.shutdown();
       await running;
       for (const shape of shapes) shape.stop?.();

@@ -97,7 +97,7 @@ export function createTaker({ store, onApplied }: TakerDeps): Taker {
       const { opening, askedAtMs, workflowStarted } = wish;
       for (let tries = 0; tries < TRIES; tries += 1) {
         const decision = decideOpening(rules, opening, askedAtMs);
-        const whole = { ...opening, kind: rules.kind, bucket: rules.bucket };
+        const whole = { ...opening, kind: rules.kind, bucket: rules.bucket, askedAtMs };
         const taken = takenOf(await apply(rules, wish, { id: opening.id, expect: 0, decision, opening: whole, refusal: null, workflowStarted }));
         if (taken !== null) return taken;
       }

@@ -1,5 +1,6 @@
 /** A kind of payment, as `GET /v1/payments/:id` shows it. A new kind is one file that makes one of these, and a line in `all.ts`. */
 import type pg from 'pg';
+import type { Payments } from '../../payments/payments.ts';
 import type { Db } from '../../prisma/client.ts';
 import type { RoleOf, Source } from './timeline.ts';
 
@@ -40,6 +41,7 @@ export interface PaymentKind {
 export interface KindDeps {
   readonly pool: pg.Pool;
   readonly prisma: Db;
+  readonly payments: Pick<Payments, 'read'>;
 }
 
 /** Names the parties in sentences: the first role an address has. */

@@ -1,11 +1,14 @@
-/** Escrow: make one, take a step, read. The steps are taken in Postgres; the workflow behind an escrow keeps its deadlines. */
+/** Escrow: make one, take a step, read. Its workflow takes the steps; the rules are those of domain/escrow.ts. */
 import { z } from 'zod';
 import { SuretyError } from '../../domain/errors.ts';
-import type { EscrowAct, EscrowActor, EscrowOutcome, EscrowStep, EscrowTerms } from '../../domain/escrow.ts';
+import type { EscrowPayment, EscrowStep, EscrowTerms } from '../../domain/escrow.ts';
 import type { IdempotencyClaim } from '../../domain/gateway.ts';
 import { formatMicros } from '../../domain/money.ts';
+import type { Actor, Payment } from '../../domain/payment.ts';
+import type { PaymentOutcome } from '../../payments/engine.ts';
+import { escrowKind } from '../../payments/kinds.ts';
 import type { RouteDeps } from '../deps.ts';
-import { arbitrateBody, createBody, disputeBody, escrowOf, escrowOut, evidenceBody, resolveBody, showEscrow } from '../escrow-shapes.ts';
+import { arbitrateBody, createBody, disputeBody, escrowOut, evidenceBody, resolveBody, showEscrow, type Evidence } from '../escrow-shapes.ts';
 import { createExample, listExample, oneExample, stepExamples } from '../examples/escrow.ts';
 import { route, type Answer, type Caller, type Route, type RouteSpec } from '../route.ts';
 import { addressParams, cursor, limit, writeCursor } from '../schemas.ts';
@@ -31,17 +34,24 @@ function createRoute(deps: RouteDeps): Route {
       if (body.buyerAddr !== caller.address) throw wrongRole('You can only set your own money aside: buyerAddr must be your address.');
       if (body.sellerAddr === caller.address) throw new SuretyError('self_trade', 'An agent cannot hold money for itself.');
       const terms: EscrowTerms = {
-        seller: body.sellerAddr, arbiter: body.arbitratorAddr ?? null, amountMicros: body.amount, serviceId: body.serviceId ?? null,
-        deliveryMs: body.autoRelease, reviewMs: body.reviewWindow, rulingMs: body.rulingWindow, buyerMayCancel: body.buyerMayCancel,
+        serviceId: body.serviceId ?? null, deliveryMs: body.autoRelease, reviewMs: body.reviewWindow, rulingMs: body.rulingWindow, buyerMayCancel: body.buyerMayCancel,
       };
-      const outcome = await deps.escrow.create(caller.address, caller.tenantId, terms, idempotencyClaim()).catch((error: unknown): never => {
-        if (!(error instanceof SuretyError) || error.code !== 'insufficient_balance') throw error;
-        const price = formatMicros(body.amount);
-        throw new SuretyError('insufficient_balance', `There is not enough available money to hold ${price} USDC.`, { cause: error, body: { price, currency: 'USDC', amount: price } });
-      });
+      const wish = {
+        buyer: caller.address, seller: body.sellerAddr, arbiter: body.arbitratorAddr ?? null, tenantId: caller.tenantId, asset: 'USDC', amountMicros: body.amount, terms, lookup: null,
+      };
+      const outcome = await deps.payments.open(escrowKind, wish, idempotencyClaim()).catch(sayingPrice(body.amount));
       return { status: 201, ...(await shown(deps, outcome)) };
     },
   });
+}
+
+/** Tells what it would have cost where there is not enough money. */
+export function sayingPrice(amountMicros: bigint): (error: unknown) => never {
+  return (error) => {
+    if (!(error instanceof SuretyError) || error.code !== 'insufficient_balance') throw error;
+    const price = formatMicros(amountMicros);
+    throw new SuretyError('insufficient_balance', `There is not enough available money to hold ${price} USDC.`, { cause: error, body: { price, currency: 'USDC', amount: price } });
+  };
 }
 
 const stepErrors = ['not_found', 'unauthorized', 'invalid_state', 'idempotency_mismatch', 'unavailable'] as const;
@@ -61,7 +71,7 @@ function plainStepRoutes(deps: RouteDeps): Route[] {
   ] as const;
   return steps.map(([step, summary, more]) => route({
     ...stepOf(step), access: 'agent', summary, errors: [...stepErrors, ...more],
-    handler: ({ params, caller, idempotencyClaim }) => take(deps, params.id, byAgent(caller), { step }, idempotencyClaim()),
+    handler: ({ params, caller, idempotencyClaim }) => take(deps, params.id, { step, actor: byAgent(caller), input: {}, claim: idempotencyClaim() }),
   }));
 }
 
@@ -70,59 +80,62 @@ function disputeRoutes(deps: RouteDeps): Route[] {
     route({
       ...stepOf('dispute'), access: 'agent', summary: 'The buyer objects: the money stays locked until a ruling, or until the ruling window closes and it returns.',
       body: disputeBody, errors: [...stepErrors, 'validation_error'],
-      handler: ({ params, caller, body, idempotencyClaim }) => take(deps, params.id, byAgent(caller), { step: 'dispute', reason: body.reason }, idempotencyClaim()),
+      handler: ({ params, caller, body, idempotencyClaim }) => take(deps, params.id, { step: 'dispute', actor: byAgent(caller), input: body, claim: idempotencyClaim() }),
     }),
     route({
       ...stepOf('evidence'), access: 'agent', summary: 'A party says something to the dispute; at most 20 entries each.',
       body: evidenceBody, errors: [...stepErrors, 'validation_error', 'evidence_limit'],
-      handler: ({ params, caller, body, idempotencyClaim }) => take(deps, params.id, byAgent(caller), { step: 'evidence', content: body.content }, idempotencyClaim()),
+      handler: ({ params, caller, body, idempotencyClaim }) => take(deps, params.id, { step: 'evidence', actor: byAgent(caller), input: body, claim: idempotencyClaim() }),
     }),
     route({
       ...stepOf('arbitrate'), access: 'agent', summary: 'A party calls in the arbiter, who has the ruling window from now on.',
       body: arbitrateBody, errors: [...stepErrors, 'invalid_address'],
-      handler: ({ params, caller, body, idempotencyClaim }) =>
-        take(deps, params.id, byAgent(caller), { step: 'arbitrate', arbiter: body.arbitratorAddr ?? null }, idempotencyClaim()),
+      handler: ({ params, caller, body, idempotencyClaim }) => take(deps, params.id, { step: 'arbitrate', actor: byAgent(caller), input: body, claim: idempotencyClaim() }),
     }),
   ];
 }
 
-const platform: EscrowActor = { address: null, as: 'platform' };
+const platform: Actor = { address: null, as: 'platform' };
 
 function rulingRoutes(deps: RouteDeps): Route[] {
-  const ruling = (body: z.output<typeof resolveBody>): EscrowAct => ({ step: 'resolve', ruling: body.resolution, amountMicros: body.amounts[0] ?? null, reason: body.reason ?? null });
+  const ruling = ({ resolution, amounts: [amount], reason }: z.output<typeof resolveBody>) => ({
+    resolution, ...(amount === undefined ? {} : { releaseAmount: formatMicros(amount) }), ...(reason === undefined ? {} : { reason }),
+  });
   const errors = [...stepErrors, 'validation_error', 'invalid_amount'] as const;
   return [
     route({
       ...stepOf('resolve'), access: 'agent_or_admin', summary: 'The arbiter rules: all to the seller, all back to the buyer, or a part to each. Without a named arbiter the admin does.',
       body: resolveBody, errors,
       handler: ({ params, caller, isAdmin, body, idempotencyClaim }) =>
-        take(deps, params.id, { address: caller?.address ?? null, as: isAdmin ? 'platform' : null }, ruling(body), idempotencyClaim()),
+        take(deps, params.id, {
+          step: 'resolve', actor: { address: caller?.address ?? null, as: isAdmin ? 'platform' : null }, input: ruling(body), claim: idempotencyClaim(),
+        }),
     }),
     route({
       ...stepOf('resolve'), path: '/v1/admin/escrow/:id/resolve', aliases: ['/v1/admin/escrows/:id/resolve'], access: 'admin', tag: 'Admin',
       summary: 'The platform rules on an escrow for which no arbiter was named.', body: resolveBody, errors,
-      handler: ({ params, body, idempotencyClaim }) => take(deps, params.id, platform, ruling(body), idempotencyClaim()),
+      handler: ({ params, body, idempotencyClaim }) => take(deps, params.id, { step: 'resolve', actor: platform, input: ruling(body), claim: idempotencyClaim() }),
     }),
     route({
       method: 'post', path: '/v1/admin/escrow/force-close-expired', aliases: ['/v1/admin/escrows/force-close-expired', '/v1/admin/escrow/force-close', '/v1/admin/escrows/force-close'],
       access: 'admin', tag: 'Admin', movesMoney: true, summary: 'Ends every escrow whose deadline has passed, without waiting for its workflow or the sweeper.',
       answer: z.object({ closedCount: z.number().int() }), errors: ['unavailable'],
-      handler: async () => ({ body: { closedCount: await deps.escrow.closeExpired() } }),
+      handler: async () => ({ body: { closedCount: await deps.payments.closeExpired(escrowKind) } }),
     }),
   ];
 }
 
 function readRoutes(deps: RouteDeps): Route[] {
-  const { prisma } = deps;
+  const { payments } = deps;
   return [
     route({
       method: 'get', ...both('/:id'), access: 'agent_or_admin', tag: 'Escrow', summary: 'One escrow with its evidence, for its parties and its arbiter.',
       params: idParams, answer: oneEscrow, example: oneExample, errors: ['not_found', 'unauthorized'],
       handler: async ({ params, caller, isAdmin }) => {
-        const row = await prisma.escrow.findUnique({ where: { id: params.id } });
-        if (row === null) throw new SuretyError('not_found', 'There is no such escrow.');
-        if (!isAdmin && ![row.buyer, row.seller, row.arbiter].includes(caller?.address ?? '')) throw wrongRole('Only the parties of an escrow and its arbiter may see it.');
-        return shown(deps, { escrow: escrowOf(row), replayed: false });
+        const escrow = await payments.read(params.id);
+        if (escrow === null || escrow.kind !== 'escrow') throw new SuretyError('not_found', 'There is no such escrow.');
+        if (!isAdmin && ![escrow.buyer, escrow.seller, escrow.arbiter].includes(caller?.address ?? '')) throw wrongRole('Only the parties of an escrow and its arbiter may see it.');
+        return shown(deps, { payment: escrow, replayed: false });
       },
     }),
     route({
@@ -131,40 +144,39 @@ function readRoutes(deps: RouteDeps): Route[] {
       params: addressParams, query: z.object({ limit: limit(200, 50), cursor }),
       answer: z.object({ escrows: z.array(escrowOut), count: z.number().int(), has_more: z.boolean(), next_cursor: z.string().optional() }), example: listExample, errors: ['invalid_cursor'],
       handler: async ({ params, query }) => {
-        const ids = await idsOf(deps, params.address, query.cursor?.id ?? null, query.limit + 1);
-        const rows = await prisma.escrow.findMany({ where: { id: { in: ids.slice(0, query.limit) } }, orderBy: [{ createdAt: 'desc' }, { id: 'desc' }] });
-        const last = rows.at(-1);
-        const more = ids.length > query.limit && last !== undefined;
-        return { body: { escrows: rows.map((row) => showEscrow(escrowOf(row))), count: rows.length, has_more: more, ...(more ? { next_cursor: writeCursor(last.createdAt, last.id) } : {}) } };
+        const { payments: page, more } = await payments.listOf(escrowKind, params.address, { after: query.cursor?.id ?? null, limit: query.limit });
+        const last = page.at(-1);
+        const next = more && last !== undefined ? { next_cursor: writeCursor(new Date(last.createdAtMs), last.id) } : {};
+        return { body: { escrows: page.map((escrow) => showEscrow(asEscrow(escrow))), count: page.length, has_more: more, ...next } };
       },
     }),
   ];
 }
 
-/** One walk along each of the three indexes; a single OR would sort everything an agent ever did. */
-async function idsOf({ prisma }: RouteDeps, address: string, after: string | null, count: number): Promise<string[]> {
-  const rows = await prisma.$queryRaw<{ id: string }[]>`
-    WITH last AS (SELECT created_at, id FROM escrow WHERE id = ${after}),
-         mine AS ((SELECT id, created_at FROM escrow WHERE buyer = ${address} AND (${after}::text IS NULL OR (created_at, id) < (SELECT created_at, id FROM last)) ORDER BY created_at DESC, id DESC LIMIT ${count})
-        UNION ALL (SELECT id, created_at FROM escrow WHERE seller = ${address} AND (${after}::text IS NULL OR (created_at, id) < (SELECT created_at, id FROM last)) ORDER BY created_at DESC, id DESC LIMIT ${count})
-        UNION ALL (SELECT id, created_at FROM escrow WHERE arbiter = ${address} AND (${after}::text IS NULL OR (created_at, id) < (SELECT created_at, id FROM last)) ORDER BY created_at DESC, id DESC LIMIT ${count}))
-    SELECT id FROM mine ORDER BY created_at DESC, id DESC LIMIT ${count}`;
-  return rows.map(({ id }) => id);
-}
+/** A payment of this kind has the terms and details of this kind: nobody else writes them. */
+const asEscrow = (payment: Payment): EscrowPayment => payment as EscrowPayment;
 
-const byAgent = ({ address }: Caller): EscrowActor => ({ address, as: null });
+const byAgent = ({ address }: Caller): Actor => ({ address, as: null });
 
 /** Clients of the first system know the wrong role by this code with this status. */
 function wrongRole(message: string): SuretyError {
   return new SuretyError('unauthorized', message, { status: 403, recovery: 'Use a key of the party whose step this is.' });
 }
 
-async function take(deps: RouteDeps, id: string, actor: EscrowActor, act: EscrowAct, claim: IdempotencyClaim | null): Promise<Answer> {
-  return shown(deps, await deps.escrow.act(id, actor, act, claim));
+interface Order { readonly step: EscrowStep; readonly actor: Actor; readonly input: unknown; readonly claim: IdempotencyClaim | null }
+
+async function take(deps: RouteDeps, id: string, order: Order): Promise<Answer> {
+  return shown(deps, await deps.payments.step(escrowKind, { id, ...order }));
 }
 
-async function shown({ prisma }: RouteDeps, { escrow, replayed }: EscrowOutcome): Promise<Answer> {
+async function shown({ payments }: RouteDeps, { payment, replayed }: PaymentOutcome): Promise<Answer> {
+  const escrow = asEscrow(payment);
   // There is evidence only where there was a dispute.
-  const evidence = escrow.disputeReason === null ? [] : await prisma.escrowEvidence.findMany({ where: { escrowId: escrow.id }, orderBy: { id: 'asc' } });
+  const evidence = escrow.details.disputeReason === undefined ? [] : evidenceAmong(await payments.eventsOf(escrow.id));
   return { body: { escrow: showEscrow(escrow, evidence) }, ...(replayed ? { headers: { 'Idempotent-Replayed': 'true' } } : {}) };
+}
+
+/** The reason of the dispute is the first piece. */
+function evidenceAmong(events: Awaited<ReturnType<RouteDeps['payments']['eventsOf']>>): Evidence[] {
+  return events.filter(({ step }) => step === 'dispute' || step === 'evidence').map(({ by, note, atMs }) => ({ submittedBy: by, content: note ?? '', submittedAtMs: atMs }));
 }

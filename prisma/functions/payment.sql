@@ -161,7 +161,7 @@ BEGIN
                          workflow_started, created_at, updated_at)
     VALUES (p_id, p_opening ->> 'kind', d ->> 'state', 1, v_deadline, p_opening ->> 'buyer', p_opening ->> 'seller', p_opening ->> 'arbiter', p_opening ->> 'tenant_id',
             p_opening ->> 'asset', m.held, NULL, p_opening -> 'terms', d -> 'details', p_opening ->> 'lookup', p_opening ->> 'workflow_id',
-            (d ->> 'workflow_started')::boolean, p_now, p_now)
+            (d ->> 'workflow_started')::boolean, timestamptz 'epoch' + (p_opening ->> 'asked_at_ms')::bigint * interval '1 millisecond', p_now)
     RETURNING * INTO p;
     RETURN p;
   END IF;
