@@ -64,8 +64,14 @@ function probes({ pool, temporal }: Parts): HealthProbe[] {
   return [
     { name: 'database', required: true, check: async () => { await pool.query('SELECT 1'); return {}; } },
     // Calls are settled and released without it too, so its absence is no reason to send requests elsewhere.
-    { name: 'temporal', required: false, check: async () => { await ask(temporal); return {}; } },
+    { name: 'temporal', required: false, check: async () => { await ask(temporal); return detailOf(temporal); } },
   ];
+}
+
+/** Nothing stops for a search attribute that is missing, so Temporal counts as healthy. */
+function detailOf({ searchAttributes }: Parts['temporal']): { detail?: string } {
+  const detail = searchAttributes.detail();
+  return detail === null ? {} : { detail };
 }
 
 /** As a person on this machine would type it. */

@@ -1,8 +1,8 @@
 /** Connections to Temporal, embedded or not, and what has to be true of a server before workflows are started on it. */
 import { Client, Connection } from '@temporalio/client';
-import proto from '@temporalio/proto';
 import { DefaultLogger, NativeConnection, Runtime, type LogLevel } from '@temporalio/worker';
 import type { Logger } from '../platform/log.ts';
+import { createSearchAttributes, type SearchAttributes } from './search-attributes.ts';
 import type { TemporalSecurity } from './security.ts';
 
 export interface TemporalTarget {
@@ -13,13 +13,12 @@ export interface TemporalTarget {
   readonly security?: TemporalSecurity;
 }
 
-/** What people search workflows by in Temporal's UI and CLI. */
-export const searchAttributes = { Buyer: 'Keyword', Seller: 'Keyword', PaymentState: 'Keyword', AmountUsd: 'Double', Tenant: 'Keyword' } as const;
-
 /** One connection for worker and client, which is what eager start needs: the server hands the first task back on it. */
 export interface WorkerTemporal extends TemporalTarget {
   readonly nativeConnection: NativeConnection;
   readonly client: Client;
+  /** Those of this server, asked for anew each minute. */
+  readonly searchAttributes: SearchAttributes;
   close(): Promise<void>;
 }
 
@@ -37,14 +36,20 @@ export function installTemporalRuntime(log: Logger): void {
 
 const pinoLevel = { TRACE: 'trace', DEBUG: 'debug', INFO: 'debug', WARN: 'warn', ERROR: 'error' } as const;
 
-/** Opens the connection that a process with a worker uses for everything. */
-export async function connectWorker(target: TemporalTarget): Promise<WorkerTemporal> {
+/** Opens the connection that a process with a worker uses for everything, and registers search attributes that the server lacks. */
+export async function connectWorker(target: TemporalTarget, log?: Logger): Promise<WorkerTemporal> {
   const nativeConnection = await NativeConnection.connect({ address: target.address, ...target.security });
+  const searchAttributes = createSearchAttributes({ connection: nativeConnection, namespace: target.namespace, log });
+  await searchAttributes.refresh();
   return {
     ...target,
     nativeConnection,
     client: new Client({ connection: nativeConnection, namespace: target.namespace }),
-    close: () => nativeConnection.close(),
+    searchAttributes,
+    async close() {
+      searchAttributes.stop();
+      await nativeConnection.close();
+    },
   };
 }
 
@@ -66,36 +71,6 @@ export async function ask(target: TemporalTarget): Promise<void> {
       // An external server may not know our search attributes yet; that it says so is an answer too.
       if (!(error instanceof Error) || !/invalid|not defined|INVALID_ARGUMENT/i.test(error.message)) throw error;
     });
-  } finally {
-    await connection.close();
-  }
-}
-
-/**
- * Makes our search attributes known to a server that is not ours. Attributes that exist are left alone.
- * @returns false when we may not; an operator then has to register them (see docs/operations.md), and searches by them find nothing until then.
- */
-export async function registerSearchAttributes(target: TemporalTarget): Promise<boolean> {
-  const connection = await Connection.connect({ address: target.address, ...target.security, connectTimeout: 5_000 });
-  try {
-    await connection.workflowService.getSystemInfo({});
-  } catch (error) {
-    await connection.close();
-    throw error;
-  }
-  try {
-    const { customAttributes } = await connection.operatorService.listSearchAttributes({ namespace: target.namespace });
-    const missing = Object.entries(searchAttributes).filter(([name]) => !(name in (customAttributes ?? {})));
-    if (missing.length === 0) return true;
-    const types = proto.temporal.api.enums.v1.IndexedValueType;
-    await connection.operatorService.addSearchAttributes({
-      namespace: target.namespace,
-      searchAttributes: Object.fromEntries(missing.map(([name, type]) => [name, type === 'Double' ? types.INDEXED_VALUE_TYPE_DOUBLE : types.INDEXED_VALUE_TYPE_KEYWORD])),
-    });
-    return true;
-  } catch (error) {
-    // Two platforms may start at once on the same server.
-    return /already exist/i.test((error as Error).message);
   } finally {
     await connection.close();
   }

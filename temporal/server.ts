@@ -4,8 +4,9 @@ import { startServer, supervise, waitUntilAnswers, type ServerCommand, type Serv
 import { readPorts, rememberPorts, type DataDir } from '../platform/data-dir.ts';
 import { freePort } from '../platform/ports.ts';
 import { endProcesses, pidsRunning } from '../platform/processes.ts';
-import { ask, searchAttributes } from './connection.ts';
+import { ask } from './connection.ts';
 import { findTemporal, type InstallOptions } from './install.ts';
+import { searchAttributeFlags } from './search-attributes.ts';
 
 const START_PATIENCE_MS = 60_000;
 const STOP_PATIENCE_MS = 10_000;
@@ -78,7 +79,7 @@ function serverCommand({ program, file, namespace, ports, logFile }: {
     '--log-level', 'warn', '--log-format', 'json',
     ...(namespace === 'default' ? [] : ['--namespace', namespace]),
     ...Object.entries(dynamicConfig).flatMap(([key, value]) => ['--dynamic-config-value', `${key}=${value}`]),
-    ...Object.entries(searchAttributes).flatMap(([name, type]) => ['--search-attribute', `${name}=${type}`]),
+    ...searchAttributeFlags(),
   ];
   return { name: 'Temporal', program, args, logFile, stopSignal: 'SIGTERM', forceSignal: 'SIGKILL', stopPatienceMs: STOP_PATIENCE_MS };
 }

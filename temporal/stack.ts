@@ -2,7 +2,8 @@
 import type { Env } from '../platform/env.ts';
 import { openDataDir, type Connections, type DataDir } from '../platform/data-dir.ts';
 import { startEmbeddedPostgres } from '../platform/embedded-postgres.ts';
-import { registerSearchAttributes } from './connection.ts';
+import { connectClient, type TemporalTarget } from './connection.ts';
+import { createSearchAttributes } from './search-attributes.ts';
 import { readTemporalSecurity, type SecuritySettings } from './security.ts';
 import { startEmbeddedTemporal } from './server.ts';
 
@@ -69,11 +70,25 @@ async function startTemporal(env: StackEnv, dataDir: DataDir | undefined, notice
   if (env.TEMPORAL_ADDRESS !== undefined || dataDir === undefined) {
     const address = env.TEMPORAL_ADDRESS ?? '';
     const security = await readTemporalSecurity(env);
-    const known = await registerSearchAttributes({ address, namespace, security }).catch((error: unknown) => {
+    const lacking = await lackingSearchAttributes({ address, namespace, security }).catch((error: unknown) => {
       throw new Error(`Temporal at TEMPORAL_ADDRESS ${address} does not answer: ${(error as Error).message}`, { cause: error });
     });
-    if (!known) notice('Temporal does not let us register search attributes; searching payments in its UI needs an operator to add them.');
+    if (lacking !== null) notice(`${lacking} An operator can add them (docs/operations.md).`);
     return { address };
   }
   return startEmbeddedTemporal({ dataDir, namespace, cli: env.TEMPORAL_CLI, cacheDir: env.CACHE_DIR, notice, signal });
+}
+
+/** Registers what is missing where that is allowed, and says what is left. @throws when the server does not answer. */
+async function lackingSearchAttributes(target: TemporalTarget): Promise<string | null> {
+  const { client, close } = await connectClient(target);
+  const attributes = createSearchAttributes({ connection: client.connection, namespace: target.namespace });
+  try {
+    await client.workflowService.getSystemInfo({});
+    await attributes.refresh();
+    return attributes.detail();
+  } finally {
+    attributes.stop();
+    await close();
+  }
 }

@@ -9,6 +9,7 @@ import { newId, processId } from '../platform/random.ts';
 import { createReputationJob } from '../trust/reputation-job.ts';
 import { workflowIdFor } from '../workflows/contracts/ids.ts';
 import type { gatewayCalls } from '../workflows/gateway-calls.ts';
+import { createClaims, eachClaimed, noteFailure } from './claims.ts';
 import { createGateway } from './gateway.ts';
 import type { Job } from './jobs.ts';
 import { createCallPromises, type CallPromises } from './promise.ts';
@@ -38,7 +39,7 @@ export function createGatewayShape(context: ShapeContext): GatewayShape {
   const activities = createGatewayActivities({ driver, store, crash, heartbeat, sleep, onSessionClosed: (ending) => metrics.sessionEnded(ending) });
   const promises = createPromises(context, driver, taskQueue);
   const port = createGateway({
-    store, driver, promises, metrics, crash, log, client: temporal.client, taskQueue, closeSession: activities.closeSession, feeBps: env.PLATFORM_FEE_BPS,
+    store, driver, promises, metrics, crash, log, temporal, taskQueue, closeSession: activities.closeSession, feeBps: env.PLATFORM_FEE_BPS,
     offers: (type) => registry.catalogue.offers(type), answerTimeoutMs: Math.max(1_000, env.REQUEST_TIMEOUT - 500),
   });
   const reputation = createReputationJob({ pool, log });
@@ -67,13 +68,17 @@ function createPromises({ log, temporal, crash }: ShapeContext, driver: Driver, 
 }
 
 /** The last line: ends what is overdue, whatever happened to Temporal, and does the ledger's small chores. */
-function jobs({ env, pool }: ShapeContext, store: GatewayStore, driver: Driver): Job[] {
+function jobs(context: ShapeContext, store: GatewayStore, driver: Driver): Job[] {
+  const { env, pool } = context;
+  const sessions = createClaims({ pool, job: 'sessions' });
   return [
+    // A call has a lease of its own, which `adopt` takes: nobody else works on it until that has run out.
     { name: 'calls', everyMs: CALLS_EVERY_MS, run: async () => driver.adopt(await store.abandonedCalls(env.CALL_OVERDUE, AT_ONCE)) },
     {
       name: 'sessions', everyMs: CALLS_EVERY_MS,
       async run() {
-        for (const sessionId of await store.overdueSessions(SESSION_GRACE_MS, AT_ONCE)) await store.closeSession(sessionId, 'expired');
+        const ids = await sessions.take(AT_ONCE, (limit) => store.overdueSessions(SESSION_GRACE_MS, limit));
+        await eachClaimed(ids, (id) => store.closeSession(id, 'expired'), noteFailure(context, 'sweeper-sessions'));
       },
     },
     { name: 'fees', everyMs: CHORES_EVERY_MS, run: async () => void (await pool.query('SELECT ledger_fold_fees(10000)')) },

@@ -1,5 +1,5 @@
 /** The gateway as the HTTP edge sees it: sessions through their workflows, calls with a head start in this process. */
-import { WorkflowNotFoundError, type Client } from '@temporalio/client';
+import { WorkflowNotFoundError } from '@temporalio/client';
 import { LRUCache } from 'lru-cache';
 import type { GatewayActivities } from '../activities/gateway/activities.ts';
 import type { GatewayStore, NewSession } from '../activities/gateway/store.ts';
@@ -11,13 +11,14 @@ import type { Crash } from '../platform/crash.ts';
 import type { Logger } from '../platform/log.ts';
 import type { Metrics } from '../platform/metrics.ts';
 import { newId } from '../platform/random.ts';
+import type { WorkerTemporal } from '../temporal/connection.ts';
 import { closeUpdate, type GatewaySessionInput } from '../workflows/contracts/gateway-session.ts';
 import { taskQueues, workflowIdFor } from '../workflows/contracts/ids.ts';
 import type { gatewaySession } from '../workflows/gateway-session.ts';
 import { createCalls, singleCallTerms, type CallDeps, type SessionTermsForCall } from './gateway-calls.ts';
 
 export interface GatewayDeps extends CallDeps {
-  readonly client: Client;
+  readonly temporal: Pick<WorkerTemporal, 'client' | 'searchAttributes'>;
   readonly closeSession: GatewayActivities['closeSession'];
   readonly log: Logger;
   readonly store: GatewayStore;
@@ -65,7 +66,8 @@ export function createGateway(deps: GatewayDeps): GatewayPort {
 
 /** Sessions and their workflows. */
 function createSessions(deps: GatewayDeps) {
-  const { store, client, log, metrics } = deps;
+  const { store, temporal, log, metrics } = deps;
+  const { client } = temporal;
   const taskQueue = deps.taskQueue ?? taskQueues.gateway;
   // Terms never change, so they need not be read again; whether the session is still open is decided by the statement that accepts.
   const known = new LRUCache<string, Session>({ max: SESSIONS_REMEMBERED });
@@ -91,7 +93,7 @@ function createSessions(deps: GatewayDeps) {
     if (!replayed) {
       metrics.sessionOpened();
       // The money is held and the expiry is in the row: without the workflow the sweeper ends the session in its stead.
-      await startSessionWorkflow(client, taskQueue, { ...opened, agentAddress: agent, ...terms }, false).catch((error: unknown) => {
+      await startSessionWorkflow(temporal, taskQueue, { ...opened, agentAddress: agent, ...terms }, false).catch((error: unknown) => {
         log.warn({ err: error, sessionId }, 'The workflow of a session could not be started.');
         metrics.backgroundError('session-start');
       });
@@ -118,7 +120,7 @@ function createSessions(deps: GatewayDeps) {
     if ((await store.session(session.id))?.status !== 'active') return;
     log.warn({ err: error, sessionId: session.id }, 'A session is closed without its running workflow.');
     if (error instanceof WorkflowNotFoundError) {
-      const closed = startSessionWorkflow(client, taskQueue, session, true).then((handle) => handle.result());
+      const closed = startSessionWorkflow(temporal, taskQueue, session, true).then((handle) => handle.result());
       const late = new Promise<void>((resolve) => setTimeout(resolve, TEMPORAL_PATIENCE_MS).unref());
       await Promise.race([closed, late]).catch(() => undefined);
     }
@@ -162,11 +164,15 @@ function dryRun({ offers }: GatewayDeps, session: Session, request: CallRequest)
 
 type SessionToStart = Pick<Session, 'id' | 'agentAddress' | 'workflowId' | 'expiresAt' | 'maxTotalMicros'>;
 
-function startSessionWorkflow(client: Client, taskQueue: string, session: SessionToStart, closeNow: boolean) {
-  const input: GatewaySessionInput = { sessionId: session.id, expiresAtMs: session.expiresAt.getTime(), ...(closeNow ? { closeNow } : {}) };
-  return client.withDeadline(Date.now() + TEMPORAL_PATIENCE_MS, () => client.workflow.start<typeof gatewaySession>('gatewaySession', {
-    workflowId: session.workflowId, taskQueue, args: [input], requestEagerStart: true, workflowIdConflictPolicy: 'USE_EXISTING',
-    staticSummary: `Budget of ${formatMicros(session.maxTotalMicros)} USDC for ${session.agentAddress}`,
-    searchAttributes: { Buyer: [session.agentAddress], PaymentState: ['active'], AmountUsd: [toUnits(session.maxTotalMicros).toNumber()] },
-  }));
+function startSessionWorkflow({ client, searchAttributes }: GatewayDeps['temporal'], taskQueue: string, session: SessionToStart, closeNow: boolean) {
+  const { id: sessionId, workflowId } = session;
+  const searchable = { Buyer: session.agentAddress, PaymentState: 'active', AmountUsd: toUnits(session.maxTotalMicros).toNumber() };
+  return searchAttributes.starting(searchable, ({ typedSearchAttributes, names }) => {
+    const closing = closeNow ? { closeNow } : {};
+    const input: GatewaySessionInput = { sessionId, expiresAtMs: session.expiresAt.getTime(), searchAttributes: names, ...closing };
+    return client.withDeadline(Date.now() + TEMPORAL_PATIENCE_MS, () => client.workflow.start<typeof gatewaySession>('gatewaySession', {
+      workflowId, taskQueue, args: [input], requestEagerStart: true, workflowIdConflictPolicy: 'USE_EXISTING',
+      staticSummary: `Budget of ${formatMicros(session.maxTotalMicros)} USDC for ${session.agentAddress}`, typedSearchAttributes,
+    }));
+  });
 }

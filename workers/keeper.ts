@@ -2,15 +2,18 @@
  * Gives each kept payment (escrow, stream, …) its workflow, and tells the workflow where the row stands. The row is the truth and
  * never waits for Temporal: a notice in Postgres remembers what a workflow has still to hear, and the sweeper tells it later.
  */
+import { randomUUID } from 'node:crypto';
 import { WorkflowExecutionAlreadyStartedError, WorkflowNotFoundError, type Client } from '@temporalio/client';
 import type pg from 'pg';
 import { createGroupCommit } from '../ledger/group-commit.ts';
 import type { Logger } from '../platform/log.ts';
 import type { Metrics } from '../platform/metrics.ts';
 import { createTokenBucket } from '../platform/token-bucket.ts';
+import type { SearchAttributes } from '../temporal/search-attributes.ts';
 import { taskQueues, workflowIdFor, type TaskQueueName, type WorkflowKind } from '../workflows/contracts/ids.ts';
 import { movedSignal, type KeptPaymentInput, type PaymentView } from '../workflows/contracts/kept-payment.ts';
 import type { Job } from './jobs.ts';
+import { createNotices } from './notices.ts';
 
 /** A row, as much of it as its workflow and the people who look at Temporal need. */
 export interface KeptRow {
@@ -59,6 +62,7 @@ export interface Keeper {
 
 export interface KeeperDeps {
   readonly client: Client;
+  readonly searchAttributes: SearchAttributes;
   readonly pool: pg.Pool;
   readonly log: Logger;
   readonly metrics: Metrics;
@@ -77,9 +81,6 @@ const TEMPORAL_PATIENCE_MS = 4_000;
 /** A request whose money has moved goes on without Temporal after this. */
 const START_PATIENCE_MS = 1_000;
 const SWEEP_EVERY_MS = 2_000;
-/** Whoever wrote the notice is believed to be telling it for so long. */
-const NOTICE_AGE_MS = 3_000;
-const NOTICES_AT_ONCE = 100;
 const FORGET_MAX = 256;
 
 /** What is to be told in a moment. */
@@ -104,16 +105,17 @@ function createMessages(deps: KeeperDeps): { readonly start: Telling; readonly s
 
   async function start(kind: KeptKind, row: KeptRow): Promise<Heard> {
     const { queue, workflow } = kind;
-    const input: KeptPaymentInput = { ...row.input, id: row.id, view: row.view };
+    const searchable = {
+      Buyer: row.buyer, Seller: row.seller ?? undefined, Tenant: row.tenantId ?? undefined, PaymentState: row.view.state, AmountUsd: row.amountUsd,
+    };
     try {
-      await inTime(() => deps.client.workflow.start(workflow, {
-        workflowId: workflowIdFor(workflow, row.id), taskQueue: taskQueues[queue] + deps.queueSuffix, args: [input], requestEagerStart: true,
-        staticSummary: row.summary,
-        searchAttributes: {
-          Buyer: [row.buyer], PaymentState: [row.view.state], AmountUsd: [row.amountUsd],
-          ...(row.seller === null ? {} : { Seller: [row.seller] }), ...(row.tenantId === null ? {} : { Tenant: [row.tenantId] }),
-        },
-      }));
+      await deps.searchAttributes.starting(searchable, ({ typedSearchAttributes, names }) => {
+        const input: KeptPaymentInput = { ...row.input, id: row.id, view: row.view, searchAttributes: names, startId: randomUUID() };
+        return inTime(() => deps.client.workflow.start(workflow, {
+          workflowId: workflowIdFor(workflow, row.id), taskQueue: taskQueues[queue] + deps.queueSuffix, args: [input],
+          requestEagerStart: true, staticSummary: row.summary, typedSearchAttributes,
+        }));
+      });
     } catch (error) {
       // A start that seemed to have failed has come through after all, perhaps with an older view than ours.
       if (error instanceof WorkflowExecutionAlreadyStartedError) return signal(kind, row);
@@ -144,30 +146,40 @@ function patiently(told: Promise<void>): Promise<void> {
   return Promise.race([told, new Promise<void>((resolve) => setTimeout(resolve, START_PATIENCE_MS).unref())]);
 }
 
-export function createKeeper(deps: KeeperDeps): Keeper {
-  const { start, signal } = createMessages(deps);
-  const forget = createGroupCommit<{ id: string; version: number }, void>({
+/** Forgets notices whose workflow knows that version, many in one statement. */
+function createForget({ pool }: KeeperDeps): (notice: { id: string; version: number }) => Promise<void> {
+  return createGroupCommit<{ id: string; version: number }, void>({
     itemsMax: FORGET_MAX, lanes: 1, isItemError: () => false,
     run: async (items) => {
-      await deps.pool.query({ name: 'workflow-told', text: 'SELECT workflow_told($1, $2)', values: [items.map(({ id }) => id), items.map(({ version }) => version)] });
+      const values = [items.map(({ id }) => id), items.map(({ version }) => version)];
+      await pool.query({ name: 'workflow-told', text: 'SELECT workflow_told($1, $2)', values });
       return items.map(() => undefined);
     },
   });
-  const quiet = createTokenBucket({ burst: AT_ONCE_BURST, perSec: AT_ONCE_PER_SEC });
+}
+
+/** Tells workflows, now or in a moment, and knows what is still to be told. */
+function createTeller(deps: KeeperDeps) {
+  const { start, signal } = createMessages(deps);
+  const forget = createForget(deps);
   const waiting = new Map<string, Waiting>();
-  const telling = new Set<Promise<void>>();
+  const telling = new Set<Promise<unknown>>();
+  const notices = createNotices({ pool: deps.pool, log: deps.log, tell: (kind, row) => tell(signal, kind, row, true) });
 
   /**
-   * Never rejects: the notice stays until somebody has succeeded. It also stays when there was no workflow to tell of an end, unless
-   * `absentIsTold`: another process may be about to start it with what it knew before.
+   * Whether it worked. Never rejects: the notice stays until somebody has succeeded. It also stays when there was no workflow to tell of
+   * an end, unless `absentIsTold`: another process may be about to start it with what it knew before.
    */
-  function tell(how: Telling, kind: KeptKind, row: KeptRow, absentIsTold = false): Promise<void> {
+  function tell(how: Telling, kind: KeptKind, row: KeptRow, absentIsTold = false): Promise<boolean> {
     const told = how(kind, row).then(async (heard) => {
+      notices.answered();
       const known = heard ?? (absentIsTold ? row : null);
       if (known !== null) await forget({ id: known.id, version: known.view.version });
+      return true;
     }).catch((error: unknown) => {
       deps.log.warn({ err: error, paymentId: row.id }, 'A workflow could not be told of its payment; the sweeper tries again.');
       deps.metrics.backgroundError('keeper');
+      return false;
     }).finally(() => telling.delete(told));
     telling.add(told);
     return told;
@@ -184,6 +196,13 @@ export function createKeeper(deps: KeeperDeps): Keeper {
     void tell(entry.begun ? signal : startNow, entry.kind, entry.row).then(entry.done);
   }
 
+  function waitFor(kind: KeptKind, row: KeptRow, begun: boolean): Promise<void> {
+    let done = (): void => undefined;
+    const told = new Promise<void>((resolve) => (done = resolve));
+    waiting.set(row.id, { kind, row, begun, told, done, timer: setTimeout(() => tellNow(row.id), QUIET_MS) });
+    return told;
+  }
+
   /** Remembers what is to be told, and tells it when nothing has followed for a moment, or when nothing can follow. */
   function soon(kind: KeptKind, row: KeptRow, begun: boolean): Promise<void> {
     const known = waiting.get(row.id);
@@ -193,38 +212,34 @@ export function createKeeper(deps: KeeperDeps): Keeper {
     return told;
   }
 
+  return {
+    soon, sweep: notices.sweep,
+    startAtOnce: async (kind: KeptKind, row: KeptRow) => void (await tell(start, kind, row)),
+    untold: () => waiting.size + telling.size,
+    async flush(timeoutMs: number) {
+      for (const id of [...waiting.keys()]) tellNow(id);
+      await Promise.race([Promise.all(telling), new Promise((resolve) => setTimeout(resolve, timeoutMs).unref())]);
+    },
+  };
+}
+
+/** The keeper of this process, for all shapes of kept payments. */
+export function createKeeper(deps: KeeperDeps): Keeper {
+  const teller = createTeller(deps);
+  const quiet = createTokenBucket({ burst: AT_ONCE_BURST, perSec: AT_ONCE_PER_SEC });
+
   async function beginSoon(kind: KeptKind, row: KeptRow): Promise<void> {
-    const told = soon(kind, row, false);
-    if (waiting.size + telling.size > UNTOLD_MAX) await told;
-  }
-
-  function waitFor(kind: KeptKind, row: KeptRow, begun: boolean): Promise<void> {
-    let done = (): void => undefined;
-    const told = new Promise<void>((resolve) => (done = resolve));
-    waiting.set(row.id, { kind, row, begun, told, done, timer: setTimeout(() => tellNow(row.id), QUIET_MS) });
-    return told;
-  }
-
-  async function sweep(kind: KeptKind): Promise<void> {
-    const { rows: untold } = await deps.pool.query<{ payment_id: string }>({
-      name: 'workflow-untold', values: [kind.queue, NOTICE_AGE_MS, NOTICES_AT_ONCE],
-      text: `SELECT payment_id FROM workflow_notice WHERE kind = $1 AND noted_at < clock_timestamp() - $2 * interval '1 millisecond' ORDER BY noted_at LIMIT $3`,
-    });
-    if (untold.length === 0) return;
-    const kept = await kind.read(untold.map(({ payment_id: id }) => id));
-    await Promise.all(kept.map((row) => tell(signal, kind, row, true)));
+    const told = teller.soon(kind, row, false);
+    if (teller.untold() > UNTOLD_MAX) await told;
   }
 
   return {
     of: (kind) => ({
-      begin: (row) => patiently(quiet() ? tell(start, kind, row) : beginSoon(kind, row)),
+      begin: (row) => patiently(quiet() ? teller.startAtOnce(kind, row) : beginSoon(kind, row)),
       beginSoon: (row) => patiently(beginSoon(kind, row)),
-      moved: (row) => void soon(kind, row, true),
-      job: { name: `notices-${kind.queue}`, everyMs: SWEEP_EVERY_MS, run: () => sweep(kind) },
+      moved: (row) => void teller.soon(kind, row, true),
+      job: { name: `notices-${kind.queue}`, everyMs: SWEEP_EVERY_MS, run: () => teller.sweep(kind) },
     }),
-    async flush(timeoutMs) {
-      for (const id of [...waiting.keys()]) tellNow(id);
-      await Promise.race([Promise.all(telling), new Promise((resolve) => setTimeout(resolve, timeoutMs).unref())]);
-    },
+    flush: teller.flush,
   };
 }

@@ -1,5 +1,4 @@
 /** Multistep escrow in this process: steps in Postgres first, then the workflow is told; and the jobs behind the workflows. */
-import { activityInfo } from '@temporalio/activity';
 import { createMultistepActivities, viewOf } from '../activities/multistep/activities.ts';
 import { createMultistepStore, type MultistepStore } from '../activities/multistep/store.ts';
 import { formatMicros, toUnits } from '../domain/money.ts';
@@ -7,6 +6,7 @@ import { checkPlan, type MultistepAnswer, type MultistepEscrow, type MultistepPo
 import type { Crash } from '../platform/crash.ts';
 import { newId } from '../platform/random.ts';
 import { workflowIdFor } from '../workflows/contracts/ids.ts';
+import { createClaims, eachClaimed, noteFailure } from './claims.ts';
 import type { Job } from './jobs.ts';
 import type { KeptRow, KindKeeper } from './keeper.ts';
 import type { Shape, ShapeContext } from './shape.ts';
@@ -20,11 +20,13 @@ const SWEEP_EVERY_MS = 2_000;
 const DEADLINE_GRACE_MS = 10_000;
 const AT_ONCE = 200;
 
-export function createMultistepShape({ pool, metrics, crash, keeper }: ShapeContext): MultistepShape {
+export function createMultistepShape(context: ShapeContext): MultistepShape {
+  const { pool, metrics, crash, keeper } = context;
   const store = createMultistepStore({ pool, metrics });
   const kept = keeper.of({ queue: 'multistep', workflow: 'multistepEscrow', read: async (ids) => (await store.read(ids)).map(keptRow) });
-  const activities = createMultistepActivities({ store, crash, activityName });
-  return { queue: 'multistep', activities: { ...activities }, port: createPort(store, kept, crash), jobs: [kept.job, deadlineJob(store, kept)] };
+  const activities = createMultistepActivities({ store, crash });
+  const jobs = [kept.job, deadlineJob(context, store, kept)];
+  return { queue: 'multistep', activities: { ...activities }, port: createPort(store, kept, crash), jobs };
 }
 
 function createPort(store: MultistepStore, kept: KindKeeper, crash: Crash): MultistepPort {
@@ -60,16 +62,14 @@ function createPort(store: MultistepStore, kept: KindKeeper, crash: Crash): Mult
 }
 
 /** Ends escrows past their deadline whose workflow did not, whatever happened to Temporal. */
-function deadlineJob(store: MultistepStore, kept: KindKeeper): Job {
+function deadlineJob(context: ShapeContext, store: MultistepStore, kept: KindKeeper): Job {
+  const name = 'multistep-deadlines';
+  const claims = createClaims({ pool: context.pool, job: name });
   return {
-    name: 'multistep-deadlines', everyMs: SWEEP_EVERY_MS,
+    name, everyMs: SWEEP_EVERY_MS,
     async run() {
-      const failures: unknown[] = [];
-      for (const id of await store.overdue(DEADLINE_GRACE_MS, AT_ONCE)) {
-        // One row that cannot be ended must not keep all later ones from it, round after round.
-        await store.look(id).then((escrow) => kept.moved(keptRow(escrow)), (error: unknown) => failures.push(error));
-      }
-      if (failures.length > 0) throw new AggregateError(failures, 'Some multistep escrows could not be ended at their deadline.');
+      const ids = await claims.take(AT_ONCE, (limit) => store.overdue(DEADLINE_GRACE_MS, limit));
+      await eachClaimed(ids, async (id) => kept.moved(keptRow(await store.look(id))), noteFailure(context, `sweeper-${name}`));
     },
   };
 }
@@ -82,9 +82,4 @@ function keptRow(escrow: MultistepEscrow): KeptRow {
     id, buyer, tenantId, amountUsd: toUnits(totalMicros).toNumber(), view: viewOf(escrow), seller: sellers.size === 1 && only !== undefined ? only : null,
     summary: `${formatMicros(totalMicros)} USDC in ${steps.length} ${steps.length === 1 ? 'step' : 'steps'} from ${buyer}`,
   };
-}
-
-function activityName(): string {
-  const { workflowExecution, activityId } = activityInfo();
-  return `${workflowExecution?.workflowId ?? ''} ${workflowExecution?.runId ?? ''} ${activityId}`;
 }

@@ -41,7 +41,8 @@ export async function createParts({ env, databaseUrl, temporalAddress, name }: P
   const log = createLog(env.LOG_LEVEL, name);
   installTemporalRuntime(log);
   const signer = createSellerSigner(await readSellerKey(env.SELLER_KEY_FILE ?? path.join(env.DATA_DIR, 'seller-key.pem')));
-  const temporal = await connectWorker({ address: temporalAddress, namespace: env.TEMPORAL_NAMESPACE, security: await readTemporalSecurity(env) });
+  const security = await readTemporalSecurity(env);
+  const temporal = await connectWorker({ address: temporalAddress, namespace: env.TEMPORAL_NAMESPACE, security }, log);
   const metrics = createMetrics();
   const timeouts: ConnectionTimeouts = {
     statementMs: env.POSTGRES_STATEMENT_TIMEOUT, lockMs: env.POSTGRES_LOCK_TIMEOUT, idleInTransactionMs: env.POSTGRES_IDLE_IN_TRANSACTION_TIMEOUT,

@@ -7,6 +7,7 @@ import { createPipelineStore, type PipelineStore } from '../activities/pipeline/
 import { undoStep, type UndoDeps } from '../activities/pipeline/undo.ts';
 import type { PipelinePort } from '../domain/pipeline.ts';
 import { processId } from '../platform/random.ts';
+import { createClaims } from './claims.ts';
 import type { GatewayShape } from './gateway-shape.ts';
 import type { Job } from './jobs.ts';
 import type { KindKeeper } from './keeper.ts';
@@ -51,7 +52,10 @@ interface JobDeps {
 }
 
 /** The last line: a pipeline without a sign of life gets its workflow back, and goes on here whatever happened to Temporal. */
-function staleJob({ env, log }: ShapeContext, { store, runner, keeper, undo }: JobDeps): Job {
+function staleJob({ env, log, pool }: ShapeContext, { store, runner, keeper, undo }: JobDeps): Job {
+  // As long as a driver of a step is believed to be alive.
+  const claims = createClaims({ pool, job: 'pipelines', leaseMs: env.CALL_LEASE });
+
   async function goOn(row: PipelineRow): Promise<void> {
     keeper.moved(keptRowOf(row));
     const { state } = await runner.resume(row.id, row.steps);
@@ -63,9 +67,18 @@ function staleJob({ env, log }: ShapeContext, { store, runner, keeper, undo }: J
   return {
     name: 'pipelines', everyMs: SWEEP_EVERY_MS,
     async run() {
-      const stale = await store.stale(env.CALL_OVERDUE, env.CALL_OVERDUE + UNDOING_QUIET_MS, AT_ONCE);
+      const stale = new Map<string, PipelineRow>();
+      const ids = await claims.take(AT_ONCE, async (limit) => {
+        for (const row of await store.stale(env.CALL_OVERDUE, env.CALL_OVERDUE + UNDOING_QUIET_MS, limit)) stale.set(row.id, row);
+        return [...stale.keys()];
+      });
+      const mine = ids.flatMap((id) => stale.get(id) ?? []);
       // Not waited for: a seller may take its time, and the next round finds the same pipelines only if nobody drives them.
-      for (const row of stale) void goOn(row).catch((error: unknown) => log.warn({ err: error, pipelineId: row.id }, 'A pipeline could not be brought to its end; the next round tries again.'));
+      for (const row of mine) {
+        void goOn(row).catch((error: unknown) => {
+          log.warn({ err: error, pipelineId: row.id }, 'A pipeline could not be brought to its end; it is tried again.');
+        });
+      }
     },
   };
 }

@@ -52,7 +52,7 @@ const SANDBOX_YOUNG_SPACE = '--max-semi-space-size=4';
 
 export async function createRuntime(options: RuntimeOptions): Promise<Runtime> {
   const { env, log, metrics, pool, temporal, queues, queueSuffix = '' } = options;
-  const keeper = createKeeper({ client: temporal.client, pool, log, metrics, queueSuffix });
+  const keeper = createKeeper({ client: temporal.client, searchAttributes: temporal.searchAttributes, pool, log, metrics, queueSuffix });
   const context: ShapeContext = { ...options, keeper, crash: createCrash(env.CRASH_AT), taskQueue: (queue) => taskQueues[queue] + queueSuffix };
   const gateway = createGatewayShape(context);
   const payments = await createPayments(context);

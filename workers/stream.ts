@@ -6,7 +6,7 @@ import type { Stream, StreamPort } from '../domain/stream.ts';
 import type { Crash } from '../platform/crash.ts';
 import { newId } from '../platform/random.ts';
 import { workflowIdFor } from '../workflows/contracts/ids.ts';
-import { activityKey } from './activity-key.ts';
+import { createClaims, eachClaimed, noteFailure } from './claims.ts';
 import type { KeptRow, KindKeeper } from './keeper.ts';
 import type { Shape, ShapeContext } from './shape.ts';
 
@@ -25,11 +25,12 @@ export function createStreamShape(context: ShapeContext): StreamShape {
   const { pool, metrics, keeper, crash } = context;
   const store = createStreamStore({ pool, metrics });
   const keep = keeper.of({ queue: 'stream', workflow: 'stream', read: async (ids) => (await store.streams(ids)).map(keptRow) });
-  const lookAtOverdue = createBroom(context, store, keep);
+  const sweep = createSweep(context, store, keep);
   return {
-    queue: 'stream', activities: { ...createStreamActivities({ store, activityKey }) }, port: { ...createPort(store, keep, crash), closeStale: () => closeStale(lookAtOverdue) },
+    queue: 'stream', activities: { ...createStreamActivities({ store }) },
+    port: { ...createPort(store, keep, crash), closeStale: () => closeStale(sweep.all) },
     // The last line: streams whose time has come and whose workflow did nothing, whatever happened to Temporal.
-    jobs: [keep.job, { name: 'streams', everyMs: SWEEP_EVERY_MS, run: async () => void (await lookAtOverdue(STALE_GRACE_MS)) }],
+    jobs: [keep.job, { name: 'streams', everyMs: SWEEP_EVERY_MS, run: sweep.claimed }],
   };
 }
 
@@ -67,36 +68,41 @@ function createPort(store: StreamStore, keep: KindKeeper, crash: Crash): Omit<St
   };
 }
 
-async function closeStale(lookAtOverdue: Broom): Promise<number> {
+/** An operator's round: it works on everything, whoever has claimed it. */
+async function closeStale(endOverdue: Sweep['all']): Promise<number> {
   let closed = 0;
   for (let round = 0; round < CLOSE_STALE_ROUNDS_MAX; round += 1) {
-    const looked = await lookAtOverdue(0);
+    const looked = await endOverdue();
     closed += looked.filter(({ status }) => status !== 'open').length;
     if (looked.length < AT_ONCE) break;
   }
   return closed;
 }
 
-/** Looks at streams whose time came at least so many milliseconds ago, a limited number at once; answers how they stand now. */
-type Broom = (graceMs: number) => Promise<Stream[]>;
+/** Does what the clock demands of streams whose time has come, a limited number at once. */
+interface Sweep {
+  /** Of those whose workflow did nothing, which other processes have not claimed. */
+  claimed(): Promise<void>;
+  /** Of all whose time has come; answers how they stand now. */
+  all(): Promise<Stream[]>;
+}
 
-function createBroom({ log, metrics }: Pick<ShapeContext, 'log' | 'metrics'>, store: StreamStore, keep: KindKeeper): Broom {
-  return async (graceMs) => {
+function createSweep(context: ShapeContext, store: StreamStore, keep: KindKeeper): Sweep {
+  const claims = createClaims({ pool: context.pool, job: 'streams' });
+  async function endEach(ids: readonly string[]): Promise<Stream[]> {
     const looked: Stream[] = [];
-    for (const id of await store.overdue(graceMs, AT_ONCE)) {
-      try {
-        const stream = await store.look(id);
-        if (stream === null) continue;
-        looked.push(stream);
-        // A workflow that let its time pass may be lost: hearing of the stream brings it back.
-        keep.moved(keptRow(stream));
-      } catch (error) {
-        // The oldest come first: one that cannot be ended must not keep all others waiting behind it.
-        log.error({ err: error, streamId: id }, 'A stream whose time has come could not be looked at.');
-        metrics.backgroundError('stream-look');
-      }
-    }
+    await eachClaimed(ids, async (id) => {
+      const stream = await store.look(id);
+      if (stream === null) return;
+      looked.push(stream);
+      // A workflow that let its time pass may be lost: hearing of the stream brings it back.
+      keep.moved(keptRow(stream));
+    }, noteFailure(context, 'stream-look'));
     return looked;
+  }
+  return {
+    claimed: async () => void (await endEach(await claims.take(AT_ONCE, (limit) => store.overdue(STALE_GRACE_MS, limit)))),
+    all: async () => endEach(await store.overdue(0, AT_ONCE)),
   };
 }
 

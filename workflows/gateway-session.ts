@@ -1,7 +1,8 @@
 /** One budget session: it waits to be closed or to expire, and then gives back what nobody needs. */
-import { allHandlersFinished, condition, patched, proxyLocalActivities, setHandler, upsertSearchAttributes } from '@temporalio/workflow';
+import { allHandlersFinished, condition, proxyLocalActivities, setHandler } from '@temporalio/workflow';
 import type { GatewayActivities } from '../activities/gateway/activities.ts';
 import { closeSignal, closeUpdate, sessionViewQuery, type GatewaySessionInput, type GatewaySessionView } from './contracts/gateway-session.ts';
+import { showInSearches } from './search-attributes.ts';
 
 // Local: one quick statement, idempotent, and the history stays short. Tried until it works, because money waits for it.
 const { closeSession } = proxyLocalActivities<GatewayActivities>({ startToCloseTimeout: '5s', retry: { initialInterval: '200ms', maximumInterval: '30s' } });
@@ -25,8 +26,7 @@ export async function gatewaySession(input: GatewaySessionInput): Promise<Gatewa
   const ending = asked ? 'closed' : 'expired';
   await closeSession({ sessionId, ending });
   state = ending;
-  // Sessions that closed before this was here have histories without it; a replay of those skips it (docs/changing-workflows.md).
-  if (patched('payment-state-of-ended-sessions')) upsertSearchAttributes({ PaymentState: [ending] });
+  showInSearches(input.searchAttributes, { PaymentState: ending });
   await condition(allHandlersFinished);
   return view();
 }

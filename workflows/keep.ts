@@ -1,7 +1,9 @@
 /** What every workflow of a kept payment does: know where the row stands, keep its time, and take messages from people. */
 import type { SignalDefinition, UpdateDefinition } from '@temporalio/common';
-import { allHandlersFinished, ApplicationFailure, condition, log, setHandler, sleep, upsertSearchAttributes } from '@temporalio/workflow';
-import { movedSignal, paymentViewQuery, type PaymentView } from './contracts/kept-payment.ts';
+import { allHandlersFinished, ApplicationFailure, condition, log, setHandler, sleep } from '@temporalio/workflow';
+import { movedSignal, paymentViewQuery, type KeptPaymentInput, type PaymentView } from './contracts/kept-payment.ts';
+import { createMessageKeys } from './message-keys.ts';
+import { showInSearches } from './search-attributes.ts';
 
 /** A step, as an update that answers and as the signal of the same name. */
 export interface StepMessages<Input> {
@@ -16,8 +18,13 @@ export interface KeptPayment {
   learn(view: PaymentView): void;
   /** Resolves when the payment has ended (true), or when its deadline has come and somebody must look (false). */
   endedOrDue(): Promise<boolean>;
-  /** A step that people may take, by update or by the signal of the same name. The CLI sends no input when none is given. */
-  takes<Input>(step: StepMessages<Input>, take: (input: Input | undefined) => Promise<PaymentView>): void;
+  /**
+   * A step that people may take, by update or by the signal of the same name. The CLI sends no input when none is given.
+   * @param take is given the idempotency key of the message, for its activity.
+   */
+  takes<Input>(step: StepMessages<Input>, take: (input: Input | undefined, key: string) => Promise<PaymentView>): void;
+  /** What a run that goes on in a new one hands over. */
+  carriedOver(): Pick<KeptPaymentInput, 'view' | 'startId' | 'signalsTaken'>;
   /** Resolves when everybody who asked has been answered. The last thing that a run waits for. */
   answered(): Promise<void>;
 }
@@ -28,8 +35,15 @@ const LOOK_AGAIN_MS = 1_000;
 /** Any timer ends the workflow task; it need not be a long one. */
 const NEXT_TASK_MS = 1;
 
+/** What of a workflow's input concerns its messages and its search attributes. */
+type KeepOptions = Pick<KeptPaymentInput, 'searchAttributes' | 'startId' | 'signalsTaken'>;
+
+/** For a workflow whose starter does not name the attributes yet: escrows, until they are kept in another way. */
+const UNNAMED: KeepOptions = { searchAttributes: ['PaymentState'] };
+
 /** Registers the handlers that all kept payments share. Call it first in a workflow, before anything is awaited. */
-export function keepPayment(first: PaymentView): KeptPayment {
+export function keepPayment(first: PaymentView, options = UNNAMED): KeptPayment {
+  const keys = createMessageKeys(options);
   let view = first;
   let lastRefusal: string | null = null;
   /** Since the payment last moved. */
@@ -39,7 +53,7 @@ export function keepPayment(first: PaymentView): KeptPayment {
 
   const learn = (newer: PaymentView): void => {
     if (newer.version < view.version) return;
-    if (newer.state !== view.state) upsertSearchAttributes({ PaymentState: [newer.state] });
+    if (newer.state !== view.state) showInSearches(options.searchAttributes, { PaymentState: newer.state });
     // The same version may come with a later deadline: the ticks of a stream move it without a message each.
     if (newer.version > view.version || newer.deadlineMs !== view.deadlineMs) looks = 0;
     view = newer;
@@ -72,10 +86,10 @@ export function keepPayment(first: PaymentView): KeptPayment {
         return false;
       }
     },
-    takes<Input>({ update, signal }: StepMessages<Input>, take: (input: Input | undefined) => Promise<PaymentView>) {
+    takes<Input>({ update, signal }: StepMessages<Input>, take: (input: Input | undefined, key: string) => Promise<PaymentView>) {
       setHandler(update, async (input: Input) => {
         somebodyWaited = true;
-        learn(await take(input));
+        learn(await take(input, keys.ofUpdate()));
         return view;
       }, {
         validator: (_input: Input) => {
@@ -83,8 +97,9 @@ export function keepPayment(first: PaymentView): KeptPayment {
         },
       });
       setHandler(signal, async (input: Input) => {
+        const key = keys.ofSignal(signal.name);
         try {
-          learn(await take(input));
+          learn(await take(input, key));
           lastRefusal = null;
         } catch (error) {
           // Nobody waits for the answer of a signal: it is kept for whoever looks, and the payment goes on.
@@ -93,6 +108,7 @@ export function keepPayment(first: PaymentView): KeptPayment {
         }
       });
     },
+    carriedOver: () => ({ view, ...keys.carriedOver() }),
     async answered() {
       for (;;) {
         await condition(allHandlersFinished);

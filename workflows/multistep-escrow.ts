@@ -12,10 +12,11 @@ const { confirmMultistepStep, refundMultistep } = proxyLocalActivities<Multistep
   startToCloseTimeout: '5s', retry: { initialInterval: '200ms', maximumInterval: '2s', maximumAttempts: 8 },
 });
 
-export async function multistepEscrow({ id, view }: KeptPaymentInput): Promise<PaymentView> {
-  const payment = keepPayment(view);
-  payment.takes(confirmStepMessages, (input) => confirmMultistepStep({ id, step: input }));
-  payment.takes(refundMessages, () => refundMultistep({ id }));
+export async function multistepEscrow(input: KeptPaymentInput): Promise<PaymentView> {
+  const { id } = input;
+  const payment = keepPayment(input.view, input);
+  payment.takes(confirmStepMessages, (step, key) => confirmMultistepStep({ id, step, key }));
+  payment.takes(refundMessages, (_, key) => refundMultistep({ id, key }));
 
   while (!(await payment.endedOrDue())) payment.learn(await lookAtMultistep({ id }));
   await payment.answered();

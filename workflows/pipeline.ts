@@ -16,9 +16,10 @@ const { finishStep } = proxyActivities<PipelineActivities>({ startToCloseTimeout
 // It counts its own tries in the row, and succeeds when it has noted the last of them.
 const { compensateStep } = proxyActivities<PipelineActivities>({ startToCloseTimeout: '30s', retry: { initialInterval: '500ms', maximumInterval: '10s' } });
 
-export async function pipeline({ id, view, steps }: PipelineInput): Promise<PaymentView> {
-  const payment = keepPayment(view);
-  payment.takes(cancelStep, (input) => cancelPipeline({ id, by: input?.by }));
+export async function pipeline(input: PipelineInput): Promise<PaymentView> {
+  const { id, view, steps } = input;
+  const payment = keepPayment(view, input);
+  payment.takes(cancelStep, (wish) => cancelPipeline({ id, by: wish?.by }));
   // A quick pipeline is over before its workflow begins: nothing is left to promise.
   if (view.ended) return view;
 

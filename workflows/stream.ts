@@ -16,8 +16,8 @@ const EVENTS_MAX = 1_200;
 
 export async function stream(input: StreamInput): Promise<PaymentView> {
   const { id, eventsMax = EVENTS_MAX } = input;
-  const kept = keepPayment(input.view);
-  kept.takes(closeStreamMessages, (wish) => closeStream({ id, wish: wish ?? {} }));
+  const kept = keepPayment(input.view, input);
+  kept.takes(closeStreamMessages, (wish, key) => closeStream({ id, wish: wish ?? {}, key }));
   const full = condition(() => workflowInfo().historyLength >= eventsMax).then(() => 'full' as const);
 
   while (!kept.view().ended) {
@@ -32,5 +32,5 @@ export async function stream(input: StreamInput): Promise<PaymentView> {
 /** Nobody who waits for an answer is left behind: their handlers end first, and may end the stream with it. */
 async function goOnInANewRun(input: StreamInput, kept: KeptPayment): Promise<void> {
   await kept.answered();
-  if (!kept.view().ended) await continueAsNew<typeof stream>({ ...input, view: kept.view() });
+  if (!kept.view().ended) await continueAsNew<typeof stream>({ ...input, ...kept.carriedOver() });
 }

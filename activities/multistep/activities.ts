@@ -4,7 +4,7 @@ import { isAddress, normaliseAddress } from '../../domain/ids.ts';
 import { parseAmount } from '../../domain/money.ts';
 import type { MultistepAnswer, MultistepEscrow, StepClaim } from '../../domain/multistep.ts';
 import type { Crash } from '../../platform/crash.ts';
-import type { MultistepStore } from './store.ts';
+import type { MultistepStore, StepTaker } from './store.ts';
 
 /** Where an escrow stands, as its workflow keeps it. JSON. */
 export interface MultistepView {
@@ -17,16 +17,17 @@ export interface MultistepView {
 export interface MultistepActivities {
   /** Does what the clock demands. */
   lookAtMultistep(input: { id: string }): Promise<MultistepView>;
-  /** @param input `step` as a person sent it: checked here. Errors: validation_error, invalid_amount, invalid_address, and those of the step. */
-  confirmMultistepStep(input: { id: string; step: unknown }): Promise<MultistepView>;
-  refundMultistep(input: { id: string }): Promise<MultistepView>;
+  /**
+   * @param input `step` as a person sent it: checked here. `key`: of the message it came by; the same key takes a step once.
+   * Errors: validation_error, invalid_amount, invalid_address, and those of the step.
+   */
+  confirmMultistepStep(input: { id: string; step: unknown; key: string }): Promise<MultistepView>;
+  refundMultistep(input: { id: string; key: string }): Promise<MultistepView>;
 }
 
 export interface MultistepActivityDeps {
   readonly store: MultistepStore;
   readonly crash: Crash;
-  /** Names the activity that runs now, the same when it is run again after a crash. */
-  readonly activityName: () => string;
 }
 
 /** What the workflow needs to know of an escrow. */
@@ -34,7 +35,7 @@ export function viewOf({ version, status, deadline }: MultistepEscrow): Multiste
   return { version, state: status, ended: status !== 'open', deadlineMs: deadline.getTime() };
 }
 
-export function createMultistepActivities({ store, crash, activityName }: MultistepActivityDeps): MultistepActivities {
+export function createMultistepActivities({ store, crash }: MultistepActivityDeps): MultistepActivities {
   /** The workflow hears of the escrow by the answer of the activity, so nobody has to tell it any more. */
   async function heard(escrow: MultistepEscrow): Promise<MultistepView> {
     await store.told(escrow);
@@ -42,10 +43,10 @@ export function createMultistepActivities({ store, crash, activityName }: Multis
   }
 
   /** A local activity runs again when its worker dies; with a key the step it took is not refused as taken before. */
-  async function message(id: string, take: (taker: Parameters<MultistepStore['refund']>[0]) => Promise<MultistepAnswer>): Promise<MultistepView> {
+  async function message({ id, key, says }: Message, take: (taker: StepTaker) => Promise<MultistepAnswer>): Promise<MultistepView> {
     crash.at('multistep-message');
     // The space keeps it apart from every key that a client can send.
-    const { escrow } = await take({ id, caller: null, idempotency: { key: `message ${activityName()}`, requestHash: id } });
+    const { escrow } = await take({ id, caller: null, idempotency: { key: `message ${key}`, requestHash: `${id} ${says}` } });
     crash.at('multistep-message-taken');
     return heard(escrow);
   }
@@ -57,12 +58,20 @@ export function createMultistepActivities({ store, crash, activityName }: Multis
       crash.at('multistep-looked');
       return heard(escrow);
     },
-    async confirmMultistepStep({ id, step }) {
+    async confirmMultistepStep({ id, step, key }) {
       const claim = readStep(step);
-      return message(id, (taker) => store.confirmStep(taker, claim));
+      const says = `confirm ${claim.stepIndex} ${claim.seller} ${claim.amountMicros}`;
+      return message({ id, key, says }, (taker) => store.confirmStep(taker, claim));
     },
-    refundMultistep: ({ id }) => message(id, (taker) => store.refund(taker)),
+    refundMultistep: ({ id, key }) => message({ id, key, says: 'refund' }, (taker) => store.refund(taker)),
   };
+}
+
+/** `says`: what is to be done, so that an id used again for something else is refused and not answered with the first. */
+interface Message {
+  readonly id: string;
+  readonly key: string;
+  readonly says: string;
 }
 
 /** @throws SuretyError validation_error, invalid_address, invalid_amount. */

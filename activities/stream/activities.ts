@@ -14,8 +14,11 @@ export interface StreamView {
 export interface StreamActivities {
   /** Ends the stream if it has been silent for too long by the database's clock; answers where it stands. */
   lookAtStream(input: { id: string }): Promise<StreamView>;
-  /** Ends the stream for one of its parties. `wish` is what a person typed. Errors: validation_error, already_closed, not_found. */
-  closeStream(input: { id: string; wish: unknown }): Promise<StreamView>;
+  /**
+   * Ends the stream for one of its parties. `wish` is what a person typed, `key` that of the message: run again, because its worker died
+   * before it could answer, it is not refused as closed before. Errors: validation_error, already_closed, not_found, idempotency_mismatch.
+   */
+  closeStream(input: { id: string; wish: unknown; key: string }): Promise<StreamView>;
 }
 
 /** The view of a row. */
@@ -26,20 +29,20 @@ export function streamView(stream: Stream): StreamView {
 
 export interface StreamActivityDeps {
   readonly store: Pick<StreamStore, 'look' | 'close'>;
-  /** The same for every run of one activity: a close is not refused when the worker dies before it could say that it was done. */
-  readonly activityKey: () => string;
 }
 
-export function createStreamActivities({ store, activityKey }: StreamActivityDeps): StreamActivities {
+export function createStreamActivities({ store }: StreamActivityDeps): StreamActivities {
   return {
     async lookAtStream({ id }) {
       const stream = await store.look(id);
       if (stream === null) throw new SuretyError('not_found', 'There is no such stream.');
       return streamView(stream);
     },
-    async closeStream({ id, wish }) {
+    async closeStream({ id, wish, key }) {
       const { by, reason } = checkedWish(wish);
-      return streamView((await store.close(id, by, reason, { key: activityKey(), requestHash: id })).stream);
+      // Kept under the role, which all streams share; the space keeps it apart from every key that a client can send.
+      const idempotency = { key: `message ${id} ${key}`, requestHash: `${id} ${reason ?? ''}` };
+      return streamView((await store.close(id, by, reason, idempotency)).stream);
     },
   };
 }

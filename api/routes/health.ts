@@ -21,6 +21,9 @@ interface Finding {
 const subsystem = z.object({ name: z.string(), healthy: z.boolean(), detail: z.string().optional() });
 const checks = z.record(z.string(), z.string()).meta({ examples: [{ database: 'healthy' }] });
 
+/** What a part says of itself beyond that, where it says anything. */
+const details = z.record(z.string(), z.string()).optional();
+
 export function healthRoutes({ probes, lifecycle, metrics, version }: RouteDeps): Route[] {
   const look = remembered(() => Promise.all(probes.map(examine)), FRESH_MS);
 
@@ -28,11 +31,12 @@ export function healthRoutes({ probes, lifecycle, metrics, version }: RouteDeps)
     route({
       method: 'get', path: '/health', access: 'public', tag: 'Health', always: true,
       summary: 'Whether the platform and its parts work; 200 as long as this process serves, with `status: degraded` when a part does not.',
-      answer: z.object({ status: z.enum(['healthy', 'degraded']), version: z.string(), checks, timestamp: timeOut }),
+      answer: z.object({ status: z.enum(['healthy', 'degraded']), version: z.string(), checks, details, timestamp: timeOut }),
       async handler() {
         const findings = await look();
         const status = findings.every((finding) => finding.healthy) ? 'healthy' : 'degraded';
-        return { status: ok(findings) ? 200 : 503, body: { status, version, checks: checksOf(findings), timestamp: new Date().toISOString() } };
+        const body = { status, version, checks: checksOf(findings), ...detailsOf(findings), timestamp: new Date().toISOString() };
+        return { status: ok(findings) ? 200 : 503, body };
       },
     }),
     route({
@@ -70,6 +74,11 @@ function ok(findings: readonly Finding[]): boolean {
 
 function checksOf(findings: readonly Finding[]): Record<string, string> {
   return Object.fromEntries(findings.map(({ name, healthy }) => [name, healthy ? 'healthy' : 'unhealthy']));
+}
+
+function detailsOf(findings: readonly Finding[]): { details?: Record<string, string> } {
+  const said = findings.flatMap(({ name, detail }) => (detail === undefined ? [] : [[name, detail] as const]));
+  return said.length === 0 ? {} : { details: Object.fromEntries(said) };
 }
 
 async function examine({ name, check, required }: HealthProbe): Promise<Finding> {

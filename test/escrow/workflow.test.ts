@@ -223,7 +223,7 @@ test('a workflow that began with an older view than its starter has is told the 
   const { temporal, db, queueSuffix } = platform();
   const id = await stage.anEscrow();
   await eventually(async () => expect(await viewOf(id)).toMatchObject({ state: 'pending', version: 1 }));
-  const keeper = createKeeper({ client: temporal.client, pool: db.pool, log: createLog('silent', 'test'), metrics: createMetrics({ runtime: false }), queueSuffix });
+  const keeper = createKeeper({ client: temporal.client, searchAttributes: temporal.searchAttributes, pool: db.pool, log: createLog('silent', 'test'), metrics: createMetrics({ runtime: false }), queueSuffix });
   // As after a start that came through although its answer was lost.
   const newer = { version: 2, state: 'disputed', ended: false, deadlineMs: Date.now() + 60_000 };
   await keeper.of({ queue: 'escrow', workflow: 'escrow', read: () => Promise.resolve([]) })

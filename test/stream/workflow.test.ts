@@ -70,7 +70,7 @@ story('a hundred thousand ticks leave no trace in the history, and looks at a st
   const stream = await aStream(platform(), { holdAmount: '101.00', pricePerTick: '0.001', staleTimeoutSecs: 3_600 });
   await workflowOf(stream).terminate('to be started with a shorter limit');
   const { rows: [row] } = await platform().db.pool.query<{ created_at: Date }>(`UPDATE stream SET stale_timeout_ms = 600 WHERE id = $1 RETURNING created_at`, [stream.id]);
-  const input: StreamInput = { id: stream.id, view: { version: 1, state: 'open', ended: false, deadlineMs: (row?.created_at.getTime() ?? 0) + 600 }, eventsMax };
+  const input: StreamInput = { id: stream.id, view: { version: 1, state: 'open', ended: false, deadlineMs: (row?.created_at.getTime() ?? 0) + 600 }, eventsMax, searchAttributes: ['PaymentState'] };
   const first = await platform().temporal.client.workflow.start('stream', {
     workflowId: stream.workflowId, taskQueue: taskQueues.stream + platform().queueSuffix, args: [input], searchAttributes: { Buyer: [stream.buyer.address] },
   });
@@ -126,12 +126,12 @@ test('an operator closes a stream by update, for the party named, and is told wh
 test('a close that is run again, because its worker died before it could answer, is not refused as closed before', async () => {
   const { db: { pool } } = platform();
   const [stream, other] = [await aStream(platform()), await aStream(platform())];
-  const asActivity = (key: string) => createStreamActivities({ store: createStreamStore({ pool, metrics: createMetrics({ runtime: false }) }), activityKey: () => key });
-  const first = await asActivity('run:1').closeStream({ id: stream.id, wish: {} });
+  const { closeStream } = createStreamActivities({ store: createStreamStore({ pool, metrics: createMetrics({ runtime: false }) }) });
+  const first = await closeStream({ id: stream.id, wish: {}, key: 'update 1' });
   expect(first).toMatchObject({ state: 'closed', ended: true });
-  expect(await asActivity('run:1').closeStream({ id: stream.id, wish: {} })).toEqual(first);
-  await expect(asActivity('run:2').closeStream({ id: stream.id, wish: {} })).rejects.toMatchObject({ code: 'already_closed' });
-  expect(await asActivity('run:3').closeStream({ id: other.id, wish: { by: 'seller' } })).toMatchObject({ ended: true });
+  expect(await closeStream({ id: stream.id, wish: {}, key: 'update 1' })).toEqual(first);
+  await expect(closeStream({ id: stream.id, wish: {}, key: 'update 2' })).rejects.toMatchObject({ code: 'already_closed' });
+  expect(await closeStream({ id: other.id, wish: { by: 'seller' }, key: 'update 1' })).toMatchObject({ ended: true });
 });
 
 test('a signal without input closes the stream; a refused one is kept for whoever looks', async () => {

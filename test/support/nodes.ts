@@ -105,8 +105,8 @@ export function orGone<T>(reply: Promise<T>): Promise<T | 'gone'> {
   return reply.catch(() => 'gone' as const);
 }
 
-/** The server takes a moment to know a new namespace everywhere. */
-async function createNamespace(address: string, namespace: string): Promise<void> {
+/** A namespace that has no search attributes yet. The server takes a moment to know it everywhere. */
+export async function createNamespace(address: string, namespace: string): Promise<void> {
   const connection = await Connection.connect({ address });
   try {
     await connection.workflowService.registerNamespace({ namespace, workflowExecutionRetentionPeriod: msToTs(86_400_000) });

@@ -31,6 +31,8 @@ async function scene(market: Market, behaviours: readonly Behaviour[], play: (sc
 }
 
 const ok: Behaviour = { kind: 'ok' };
+/** A quick pipeline ends before its workflow begins; with this one the workflow takes part in it. */
+const unhurried: Behaviour = { kind: 'slow', ms: 150 };
 const broken: Behaviour = { kind: 'status', status: 500 };
 
 /** Runs it to its end. @returns its workflow. */
@@ -62,7 +64,7 @@ function stopped(name: string, stop: (handle: { signal(name: string): Promise<vo
 }
 
 export const pipelineStories: readonly Story[] = [
-  { name: 'pipeline-completed', live: (platform) => scene(platform, [ok, ok, ok], (all) => run(platform, all)) },
+  { name: 'pipeline-completed', live: (platform) => scene(platform, [unhurried, unhurried, ok], (all) => run(platform, all)) },
   { name: 'pipeline-slow-step', live: (platform) => scene(platform, [ok, { kind: 'slow', ms: 3_000 }], (all) => run(platform, all)) },
   {
     name: 'pipeline-failed-and-undone',
@@ -73,7 +75,7 @@ export const pipelineStories: readonly Story[] = [
   },
   {
     name: 'pipeline-all-or-nothing-given-back',
-    live: (platform) => scene(platform, [ok, ok, broken], ({ session, steps }) => run(platform, { session, steps: steps.map((step) => ({ ...step, refundable: true })) })),
+    live: (platform) => scene(platform, [unhurried, unhurried, broken], ({ session, steps }) => run(platform, { session, steps: steps.map((step) => ({ ...step, refundable: true })) })),
   },
   stopped('pipeline-cancelled-by-signal', (handle) => handle.signal('surety-cancel')),
   stopped('pipeline-cancelled-by-update', (handle) => handle.executeUpdate('surety-cancel', { args: [{}] })),

@@ -1,7 +1,8 @@
 import { defineQuery, defineSignal, defineUpdate } from '@temporalio/workflow';
+import type { SearchableInput } from './search-attributes.ts';
 
 /** What a session's workflow is started with; nothing of it changes. */
-export interface GatewaySessionInput {
+export interface GatewaySessionInput extends SearchableInput {
   readonly sessionId: string;
   /** Milliseconds since 1970. */
   readonly expiresAtMs: number;

@@ -3,6 +3,7 @@
  * that moves its money, and the workflow is told where the payment stands now, so that it keeps the right time and shows the right state.
  */
 import { defineQuery, defineSignal } from '@temporalio/workflow';
+import type { SearchableInput } from './search-attributes.ts';
 
 /** Where a payment stands, as much of it as its workflow needs. JSON. */
 export interface PaymentView {
@@ -16,9 +17,13 @@ export interface PaymentView {
 }
 
 /** What the workflow of a kept payment is started with, the first time and whenever it was lost. */
-export interface KeptPaymentInput {
+export interface KeptPaymentInput extends SearchableInput {
   readonly id: string;
   readonly view: PaymentView;
+  /** Random, made by whoever starts the first run and kept by those that follow: with it, signals of this life have keys of their own. */
+  readonly startId?: string;
+  /** Signals of each name that earlier runs of this life have taken. */
+  readonly signalsTaken?: Readonly<Record<string, number>>;
 }
 
 /** Tells the workflow that the row has moved on. Sent by the platform, never needed by hand. */

@@ -1,0 +1,98 @@
+/** The keys under which steps that come by message are taken, as the activities of real workflows receive them. */
+import { randomBytes } from 'node:crypto';
+import { ApplicationFailure } from '@temporalio/common';
+import { Worker } from '@temporalio/worker';
+import type { KeptPaymentInput, PaymentView } from '../../workflows/contracts/kept-payment.ts';
+import { workflowBundle } from '../../workers/bundle.ts';
+import { eventually } from '../support/platform-suite.ts';
+import { connectTestTemporal, type TestTemporal } from '../support/temporal.ts';
+
+let temporal: TestTemporal;
+beforeAll(async () => {
+  temporal = await connectTestTemporal();
+}, 30_000);
+afterAll(() => temporal.close());
+
+interface Life {
+  readonly workflow: string;
+  readonly activities: Readonly<Record<string, (input: never) => Promise<PaymentView>>>;
+  readonly input?: Partial<KeptPaymentInput> & { readonly eventsMax?: number };
+}
+
+const open: PaymentView = { version: 1, state: 'open', ended: false, deadlineMs: null };
+
+/** Starts a workflow with activities of the test; `serve` runs a worker as long as `work` takes. */
+async function begin({ workflow, activities, input }: Life) {
+  const taskQueue = temporal.taskQueue('keys');
+  const first: KeptPaymentInput = { id: 'p', view: open, startId: 'life', ...input };
+  const handle = await temporal.client.workflow.start(workflow, { workflowId: `keys-${randomBytes(6).toString('hex')}`, taskQueue, args: [first] });
+  const serve = async (work: () => Promise<void>): Promise<void> => {
+    const worker = await Worker.create({ connection: temporal.nativeConnection, taskQueue, activities, workflowBundle: await workflowBundle() });
+    await worker.runUntil(work());
+  };
+  return { handle, serve };
+}
+
+/** Confirms nothing, and notes which key each step came with. */
+function noting() {
+  const keys = new Map<number, string>();
+  const confirmMultistepStep = ({ step, key }: { step: { stepIndex: number }; key: string }): Promise<PaymentView> => {
+    keys.set(step.stepIndex, key);
+    return Promise.resolve(open);
+  };
+  return { keys, activities: { confirmMultistepStep } };
+}
+
+/** Steps 0 and 3 come by update, 1 and 2 by signal. */
+const expected = new Map([[0, 'update a'], [1, 'signal life surety-confirm-step 1'], [2, 'signal life surety-confirm-step 2'], [3, 'update b']]);
+
+test.each(['an update first', 'the signals first'])('the key of a step is its update\'s id or its signal\'s number, with %s', async (order) => {
+  const { keys, activities } = noting();
+  const { handle, serve } = await begin({ workflow: 'multistepEscrow', activities });
+  const update = (updateId: string, stepIndex: number): Promise<unknown> => handle.executeUpdate('surety-confirm-step', { updateId, args: [{ stepIndex }] });
+  const signal = (stepIndex: number): Promise<void> => handle.signal('surety-confirm-step', { stepIndex });
+  if (order === 'the signals first') for (const stepIndex of [1, 2]) await signal(stepIndex);
+  await serve(async () => {
+    await update('a', 0);
+    if (order === 'an update first') for (const stepIndex of [1, 2]) await signal(stepIndex);
+    await update('b', 3);
+    await eventually(async () => expect(keys.size).toBe(4));
+  });
+  expect(keys).toEqual(expected);
+  await handle.terminate('seen');
+}, 30_000);
+
+test('signals are numbered by name, so that the order in which handlers of several names run changes nothing', async () => {
+  const { keys, activities } = noting();
+  const refundMultistep = ({ key }: { key: string }): Promise<PaymentView> => {
+    keys.set(-1, key);
+    return Promise.resolve(open);
+  };
+  const { handle, serve } = await begin({ workflow: 'multistepEscrow', activities: { ...activities, refundMultistep } });
+  // The first task runs handlers in the order in which they are registered, not in that of the history.
+  await handle.signal('surety-refund', {});
+  await handle.signal('surety-confirm-step', { stepIndex: 1 });
+  await serve(() => eventually(async () => expect(keys.size).toBe(2)));
+  expect(keys).toEqual(new Map([[-1, 'signal life surety-refund 1'], [1, 'signal life surety-confirm-step 1']]));
+  await handle.terminate('seen');
+}, 30_000);
+
+test('a stream that goes on in a new run goes on counting its signals, under the id of its start', async () => {
+  const keys: string[] = [];
+  const closeStream = ({ key }: { key: string }): Promise<PaymentView> => {
+    keys.push(key);
+    return Promise.reject(ApplicationFailure.nonRetryable('Not yet.'));
+  };
+  const { handle, serve } = await begin({ workflow: 'stream', activities: { closeStream }, input: { eventsMax: 10 } });
+  await serve(async () => {
+    for (const number of [1, 2, 3, 4]) {
+      // With `handle` every signal would go to the first run.
+      await temporal.client.workflow.getHandle(handle.workflowId).signal('surety-close', {});
+      await eventually(async () => expect(keys).toHaveLength(number));
+    }
+  });
+  expect(keys).toEqual([1, 2, 3, 4].map((number) => `signal life surety-close ${number}`));
+  const latest = temporal.client.workflow.getHandle(handle.workflowId);
+  expect((await latest.describe()).runId).not.toBe(handle.firstExecutionRunId);
+  await latest.terminate('seen');
+}, 30_000);
