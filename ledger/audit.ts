@@ -4,7 +4,7 @@
  */
 import type pg from 'pg';
 import { booksRules } from './audit/books.ts';
-import { escrowRules } from './audit/escrow.ts';
+import { paymentRules } from './audit/payment.ts';
 import { gatewayRules } from './audit/gateway.ts';
 import { multistepRules } from './audit/multistep.ts';
 import { pipelineRules } from './audit/pipeline.ts';
@@ -24,7 +24,7 @@ export interface Audit {
   readonly findings: readonly Finding[];
 }
 
-const ruleSets: readonly RuleSet[] = [booksRules, gatewayRules, pipelineRules, escrowRules, multistepRules, streamRules];
+const ruleSets: readonly RuleSet[] = [booksRules, gatewayRules, pipelineRules, paymentRules, multistepRules, streamRules];
 
 const EXAMPLES = 5;
 

@@ -1,5 +1,6 @@
 /** Two who want different things in the same instant: exactly one wins, the other is told, and the money is in one place. */
 import type { Reply } from '../support/app.ts';
+import { directPayments, type DirectPayments } from '../support/payments.ts';
 import { bodies, deadlineIn, purse, setStage, type EscrowStage } from '../support/escrows.ts';
 import { usdc } from '../support/market.ts';
 import { createPlatformSuite } from '../support/platform-suite.ts';
@@ -7,7 +8,9 @@ import { createPlatformSuite } from '../support/platform-suite.ts';
 const { platform } = createPlatformSuite({ WORKER_QUEUES: 'escrow' });
 const pool = () => platform().db.pool;
 let stage: EscrowStage;
+let direct: DirectPayments;
 beforeEach(async () => {
+  direct = await directPayments(pool());
   stage = await setStage(platform(), '100');
 });
 
@@ -68,7 +71,10 @@ test('a dispute in the very instant in which the window closes: either the dispu
   for (let n = 0; n < 20; n += 1) {
     const id = await stage.anEscrowIn('delivered');
     await deadlineIn(pool(), id, 2 + (n % 8));
-    const clock = async () => (await pool().query('SELECT pg_sleep(0.003), (SELECT (e).status FROM escrow_look($1)) AS status', [id])).rows[0];
+    const clock = async () => {
+      await pool().query('SELECT pg_sleep(0.003)');
+      return direct.clock(id);
+    };
     const [reply] = await Promise.all([stage.step(id, 'dispute', buyer), clock(), clock()]);
     const { status } = await stage.get(id);
     expect(stage.outcome(reply)).toBe(status === 'disputed' ? '200 disputed' : '409 invalid_state');
@@ -104,7 +110,7 @@ test('clock, sweeper, admin and parties all at once on many escrows: each ends o
   await Promise.all(ids.map((id, n) => deadlineIn(pool(), id, n * 4)));
   await Promise.all([
     ...ids.map((id) => stage.step(id, 'confirm', buyer)), ...ids.map((id) => stage.step(id, 'decline', seller)),
-    ...ids.map((id) => pool().query('SELECT (e).status FROM escrow_look($1)', [id])),
+    ...ids.map((id) => direct.clock(id)),
     platform().ask('POST', '/v1/admin/escrow/force-close-expired', { adminSecret: 'a-secret-for-tests' }),
   ]);
   const ends = await Promise.all(ids.map((id) => stage.get(id)));
@@ -139,7 +145,7 @@ test('an escrow that cannot be ended holds up no other', async () => {
 test('looking before the time changes nothing, whoever looks and however often', async () => {
   const id = await stage.anEscrowIn('disputed');
   const before = await stage.get(id);
-  await Promise.all(Array.from({ length: 5 }, () => pool().query('SELECT (e).status FROM escrow_look($1)', [id])));
+  await Promise.all(Array.from({ length: 5 }, () => direct.clock(id)));
   expect(await stage.get(id)).toEqual(before);
 });
 

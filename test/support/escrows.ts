@@ -71,7 +71,7 @@ export async function setStage(market: Market, funds = '1000'): Promise<EscrowSt
 
 /** Lets the time of an escrow's state pass, or nearly: its deadline is moved to so many milliseconds from now, by the database's clock. */
 export async function deadlineIn(pool: pg.Pool, id: string, ms: number): Promise<void> {
-  await pool.query(`UPDATE escrow SET deadline = clock_timestamp() + $2 * interval '1 millisecond' WHERE id = $1`, [id, ms]);
+  await pool.query(`UPDATE payment SET deadline = clock_timestamp() + $2 * interval '1 millisecond' WHERE id = $1`, [id, ms]);
 }
 
 /** Micros of an owner in each of the two places an escrow knows. */
