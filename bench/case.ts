@@ -5,8 +5,13 @@
 import type { HttpClient } from './http-client.ts';
 import type { World } from './world.ts';
 
-/** How a turn ended: null when everything was paid, a refusal in the platform's words, or paid with what the sellers needed of its time. */
-export type TurnEnd = null | string | { readonly sellersMs: number };
+/** How a turn ended: null when everything was paid, a refusal in the platform's words, or paid with what its parts took of its time. */
+export type TurnEnd = null | string | {
+  /** What the sellers needed. */
+  readonly sellersMs?: number;
+  /** What each request took, by its name. */
+  readonly stepsMs?: Readonly<Record<string, number>>;
+};
 
 /** One client's next turn, through real HTTP. */
 export type Turn = (client: HttpClient, random: () => number) => Promise<TurnEnd>;

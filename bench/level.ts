@@ -4,6 +4,7 @@ import { formatMicros, parseAmount } from '../domain/money.ts';
 import type { BenchCase } from './case.ts';
 import type { LoadMessage, LoadOrder } from './load-main.ts';
 import { latencyFigures, residentMb, round, sampleCpu, type CpuSample, type LatencyFigures } from './measure.ts';
+import { pathsBetween, readPaths, type PathCounts } from './paths.ts';
 import { availableOf, markLedger, readLedger, type LedgerFigures } from './verify.ts';
 import type { World } from './world.ts';
 
@@ -23,6 +24,10 @@ export interface LevelResult extends LatencyFigures {
   readonly addedMsP50: number | null;
   readonly cpuMsPerCall: { readonly api: number; readonly postgres: number; readonly temporal: number; readonly sellers: number; readonly load: number };
   readonly apiRssMb: number;
+  /** Medians of the requests of a turn, where the case tells them. */
+  readonly stepsMsP50: Readonly<Record<string, number>>;
+  /** Which way steps of payments went, warm-up included. */
+  readonly paths: PathCounts;
   readonly books: LevelBooks;
 }
 
@@ -53,10 +58,12 @@ export async function runLevel(world: World, benchCase: BenchCase, setup: unknow
   const mark = await markLedger(world.pool);
   const availableBefore = await availableOf(world.pool, payees);
   const deliveriesBefore = await deliveriesOf(world.sellerProcess.process);
+  const pathsBefore = await readPaths(world.wire);
   const { report, cpu, rssMb } = await load(world, {
     caseName: benchCase.name, setup, host: world.host, port: world.port, clients: options.clients,
     warmUpMs: options.warmUpSeconds * 1000, measureMs: options.seconds * 1000,
   });
+  const paths = pathsBetween(pathsBefore, await readPaths(world.wire));
   await benchCase.finish?.(world, setup);
   const ledger = await readLedger(world.pool, mark, payees);
   const deliveries = (await deliveriesOf(world.sellerProcess.process)) - deliveriesBefore;
@@ -68,7 +75,8 @@ export async function runLevel(world: World, benchCase: BenchCase, setup: unknow
     clients: options.clients, seconds: round(report.windowMs / 1000, 2), callsPerSecond: round(counted / (report.windowMs / 1000), 1),
     ...latencyFigures(report.latenciesMs), addedMsP50: report.addedMs.length === 0 ? null : latencyFigures(report.addedMs).p50Ms,
     cpuMsPerCall: { api: perCall(cpu.apiMs), postgres: perCall(cpu.postgresMs), temporal: perCall(cpu.temporalMs), sellers: perCall(cpu.sellersMs), load: perCall(cpu.loadMs) },
-    apiRssMb: rssMb, books,
+    apiRssMb: rssMb, paths, books,
+    stepsMsP50: Object.fromEntries(Object.entries(report.stepsMs).map(([step, taken]) => [step, latencyFigures(taken).p50Ms])),
   };
 }
 

@@ -5,7 +5,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { createHttpClient } from './http-client.ts';
 import { findCase } from './cases/all.ts';
-import type { Turn } from './case.ts';
+import type { Turn, TurnEnd } from './case.ts';
 
 /** The order from the parent. */
 export interface LoadOrder {
@@ -21,7 +21,7 @@ export interface LoadOrder {
 /** Messages to the parent. Totals include the warm-up: the books are compared with everything that was answered. */
 export type LoadMessage =
   | { readonly kind: 'measuring' | 'measured' }
-  | { readonly kind: 'report'; readonly latenciesMs: readonly number[]; readonly addedMs: readonly number[]; readonly paidInWindow: number; readonly windowMs: number; readonly paid: number; readonly refused: number; readonly broken: number; readonly lastError: string | null };
+  | { readonly kind: 'report'; readonly latenciesMs: readonly number[]; readonly addedMs: readonly number[]; readonly stepsMs: Readonly<Record<string, readonly number[]>>; readonly paidInWindow: number; readonly windowMs: number; readonly paid: number; readonly refused: number; readonly broken: number; readonly lastError: string | null };
 
 const tell = (message: LoadMessage) => process.send?.(message);
 /** What all clients of a run add to. */
@@ -32,21 +32,22 @@ interface Tally {
   lastError: string | null;
   readonly latenciesMs: number[];
   readonly addedMs: number[];
+  readonly stepsMs: Record<string, number[]>;
   from: number;
   to: number;
 }
 
 async function run(order: LoadOrder): Promise<void> {
   const turn = findCase(order.caseName).turns(order.setup, order);
-  const tally: Tally = { paid: 0, refused: 0, broken: 0, lastError: null, latenciesMs: [], addedMs: [], from: Infinity, to: Infinity };
+  const tally: Tally = { paid: 0, refused: 0, broken: 0, lastError: null, latenciesMs: [], addedMs: [], stepsMs: {}, from: Infinity, to: Infinity };
   const until = performance.now() + order.warmUpMs + order.measureMs;
   setTimeout(() => { tally.from = performance.now(); tell({ kind: 'measuring' }); }, order.warmUpMs);
   const measured = delay(order.warmUpMs + order.measureMs).then(() => { tally.to = performance.now(); tell({ kind: 'measured' }); });
   await Promise.all(Array.from({ length: order.clients }, (_, index) => runClient(turn, order, { until, tally, random: createRandom(index + 1) })));
   // The last client may be done a moment before the timer.
   await measured;
-  const { latenciesMs, addedMs, from, to, ...totals } = tally;
-  tell({ kind: 'report', latenciesMs, addedMs, paidInWindow: latenciesMs.length, windowMs: to - from, ...totals });
+  const { latenciesMs, addedMs, stepsMs, from, to, ...totals } = tally;
+  tell({ kind: 'report', latenciesMs, addedMs, stepsMs, paidInWindow: latenciesMs.length, windowMs: to - from, ...totals });
 }
 
 async function runClient(turn: Turn, order: LoadOrder, { until, tally, random }: { until: number; tally: Tally; random: () => number }): Promise<void> {
@@ -59,7 +60,7 @@ async function runClient(turn: Turn, order: LoadOrder, { until, tally, random }:
         tally.refused += 1;
         tally.lastError = end;
         await pause();
-      } else note(tally, begun, end?.sellersMs ?? null);
+      } else note(tally, begun, end);
     } catch (error) {
       tally.broken += 1;
       tally.lastError = (error as Error).message;
@@ -70,12 +71,13 @@ async function runClient(turn: Turn, order: LoadOrder, { until, tally, random }:
 }
 
 /** A turn belongs to the window in which it ended; one that straddles the beginning was loaded like the others. */
-function note(tally: Tally, begun: number, sellersMs: number | null): void {
+function note(tally: Tally, begun: number, end: Exclude<TurnEnd, string>): void {
   const ended = performance.now();
   tally.paid += 1;
   if (ended < tally.from || ended >= tally.to) return;
   tally.latenciesMs.push(ended - begun);
-  if (sellersMs !== null) tally.addedMs.push(ended - begun - sellersMs);
+  if (end?.sellersMs !== undefined) tally.addedMs.push(ended - begun - end.sellersMs);
+  for (const [step, ms] of Object.entries(end?.stepsMs ?? {})) (tally.stepsMs[step] ??= []).push(ms);
 }
 
 /** A client that is refused waits a moment, as a sensible one would; otherwise it would only measure refusals. */

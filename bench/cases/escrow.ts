@@ -25,13 +25,17 @@ function escrowTurns({ buyers, sellers }: EscrowSetup, host: string): Turn {
     client.send(requestHead(host, path, { Authorization: `Bearer ${apiKey}` }) + requestTail(body));
   return async (client, random) => {
     const [buyer, seller] = [pick(buyers, random), pick(sellers, random)];
+    const begun = performance.now();
     const created = await post(client, buyer, '/v1/escrow', JSON.stringify({ buyerAddr: buyer.address, sellerAddr: seller.address, amount: '0.01', autoRelease: '1h' }));
     if (created.status !== 201) return `create: ${created.status} ${created.body.slice(0, 200)}`;
+    const stepsMs: Record<string, number> = { create: performance.now() - begun };
     const { escrow } = JSON.parse(created.body) as { escrow: { id: string } };
     for (const [agent, step] of [[seller, 'deliver'], [buyer, 'confirm']] as const) {
+      const asked = performance.now();
       const answer = await post(client, agent, `/v1/escrow/${escrow.id}/${step}`, '');
       if (answer.status !== 200) return `${step}: ${answer.status} ${answer.body.slice(0, 200)}`;
+      stepsMs[step] = performance.now() - asked;
     }
-    return null;
+    return { stepsMs };
   };
 }
