@@ -4,7 +4,7 @@ import { SuretyError } from '../../domain/errors.ts';
 import { escrowStatuses, fundsOf, type Escrow, type EscrowAct, type EscrowActor, type EscrowStatus, type EscrowTerms } from '../../domain/escrow.ts';
 import type { IdempotencyClaim } from '../../domain/gateway.ts';
 import { formatMicros, micros } from '../../domain/money.ts';
-import { query as run } from '../../ledger/query.ts';
+import { columnList, query as run } from '../../ledger/query.ts';
 import type { Metrics } from '../../platform/metrics.ts';
 
 export interface NewEscrow {
@@ -35,7 +35,7 @@ export function createEscrowStore({ pool, metrics }: { readonly pool: pg.Pool; r
   return {
     /** @throws SuretyError insufficient_balance, idempotency_mismatch. */
     async create(wish: NewEscrow): Promise<Stepped> {
-      const rows = await query<SteppedRow>('escrow-create', 'SELECT r.outcome, (r.e).* FROM escrow_create($1) r', [newEscrowJson(wish)]);
+      const rows = await query<SteppedRow>('escrow-create', createSql, [newEscrowJson(wish)]);
       const stepped = toStepped(rows[0]);
       if (stepped.outcome !== 'replay') metrics.paymentBegun('escrow');
       return stepped;
@@ -44,7 +44,7 @@ export function createEscrowStore({ pool, metrics }: { readonly pool: pg.Pool; r
     /** @throws SuretyError not_found, unauthorized (403), forbidden, invalid_state, invalid_amount, evidence_limit, idempotency_mismatch. */
     async step(id: string, actor: EscrowActor, act: EscrowAct, claim: IdempotencyClaim | null): Promise<Stepped> {
       const values = [id, act.step, actor.address, actor.as, detailsOf(act), claim?.key, claim?.requestHash];
-      const rows = await query<SteppedRow>('escrow-step', 'SELECT r.outcome, (r.e).* FROM escrow_step($1, $2, $3, $4, $5, $6, $7) r', values).catch(refusal);
+      const rows = await query<SteppedRow>('escrow-step', stepSql, values).catch(refusal);
       const stepped = toStepped(rows[0]);
       if (stepped.outcome !== 'replay') countEnd(stepped.escrow);
       return stepped;
@@ -52,7 +52,7 @@ export function createEscrowStore({ pool, metrics }: { readonly pool: pg.Pool; r
 
     /** Does what the clock demands, if it is due. Null: no such escrow. */
     async look(id: string): Promise<Escrow | null> {
-      const [row] = await query<EscrowRow & { ended: boolean }>('escrow-look', 'SELECT t.ended, (t.e).* FROM escrow_look($1) t', [id]);
+      const [row] = await query<EscrowRow & { ended: boolean }>('escrow-look', lookSql, [id]);
       if (row === undefined) return null;
       const escrow = toEscrow(row);
       if (row.ended) countEnd(escrow);
@@ -60,7 +60,7 @@ export function createEscrowStore({ pool, metrics }: { readonly pool: pg.Pool; r
     },
 
     async byIds(ids: readonly string[]): Promise<Escrow[]> {
-      return (await query<EscrowRow>('escrow-by-ids', 'SELECT * FROM escrow WHERE id = ANY ($1)', [ids])).map(toEscrow);
+      return (await query<EscrowRow>('escrow-by-ids', byIdsSql, [ids])).map(toEscrow);
     },
 
     /** Escrows whose deadline passed more than `graceMs` ago, the longest first. */
@@ -83,6 +83,15 @@ interface EscrowRow extends pg.QueryResultRow {
   tenant_id: string | null; created_at: Date; updated_at: Date;
 }
 type SteppedRow = EscrowRow & { outcome: Stepped['outcome'] };
+const columns = [
+  'id', 'buyer', 'seller', 'arbiter', 'amount', 'service_id', 'status', 'released', 'refunded', 'resolution', 'dispute_reason', 'buyer_may_cancel',
+  'review_window_ms', 'ruling_window_ms', 'delivery_deadline', 'delivered_at', 'review_until', 'ruling_until', 'deadline', 'resolved_at', 'version',
+  'workflow_id', 'tenant_id', 'created_at', 'updated_at',
+];
+const createSql = `SELECT r.outcome, ${columnList(columns, '(r.e)')} FROM escrow_create($1) r`;
+const stepSql = `SELECT r.outcome, ${columnList(columns, '(r.e)')} FROM escrow_step($1, $2, $3, $4, $5, $6, $7) r`;
+const lookSql = `SELECT r.ended, ${columnList(columns, '(r.e)')} FROM escrow_look($1) r`;
+const byIdsSql = `SELECT ${columnList(columns)} FROM escrow WHERE id = ANY ($1)`;
 
 function toEscrow(row: EscrowRow): Escrow {
   return {
