@@ -80,6 +80,7 @@ export interface PaymentInput {
 /** How a payment ended. */
 export interface PaymentResult {
   readonly id: string;
+  readonly version: number;
   /** As in the API, or `not_opened`. */
   readonly state: string;
   /** Why: the resolution of the payment, or the code of the refusal to open it. */

@@ -71,14 +71,14 @@ export function followPayment(rules: AnyRules, input: PaymentInput, { quick, pat
   const known = (): number => facts.at(-1)?.version ?? 0;
 
   function learn(report: PaymentReport): PaymentReport {
+    // Reports of handlers that ran side by side may come in any order, and repeat one another.
+    const fresh = report.facts.filter(({ version }) => version > known());
+    if (fresh.length > 0) facts = [...facts, ...fresh].slice(-FACTS_KEPT);
     if (report.view !== null && report.view.version >= (view?.version ?? 0)) {
       if (report.view.version > (view?.version ?? 0)) asked = 0;
       show(report.view);
       view = report.view;
     }
-    // Reports of handlers that ran side by side may come in any order, and repeat one another.
-    const fresh = report.facts.filter(({ version }) => version > known());
-    if (fresh.length > 0) facts = [...facts, ...fresh].slice(-FACTS_KEPT);
     setCurrentDetails(detailsOf(input, view, facts));
     return report;
   }
@@ -128,9 +128,9 @@ export function followPayment(rules: AnyRules, input: PaymentInput, { quick, pat
     await continueAsNew<(next: PaymentInput) => Promise<PaymentResult>>({ ...input, open: null, view, carried: { facts, signals } });
   }
 
-  /** Resolves to false when something has moved before the time was up. */
+  /** Resolves to false when there is something else to do before the time is up. What leaves the time as it is, such as evidence, is not. */
   async function timeIsUp(now: PaymentView): Promise<boolean> {
-    const moved = (): boolean => (view?.version ?? 0) > now.version || newsUpTo > (view?.version ?? 0) || isFull(input);
+    const moved = (): boolean => view?.ended === true || view?.deadlineMs !== now.deadlineMs || newsUpTo > (view?.version ?? 0) || isFull(input);
     const deadlineMs = now.deadlineMs ?? 0;
     const waitMs = Math.max(deadlineMs - Date.now(), asked > 0 ? ASK_AGAIN_MS : 0);
     if (waitMs > 0 && (await condition(moved, Math.min(waitMs, TIMER_MS_MAX), { summary: timerSummary(rules, now) }))) return false;
@@ -173,12 +173,13 @@ export function followPayment(rules: AnyRules, input: PaymentInput, { quick, pat
       for (;;) {
         const now = view as PaymentView;
         if (now.ended) return 'moved';
-        if (newsUpTo > now.version) await perform('catchUp', { id, known: known() }, `read what has happened since version ${known()}`);
-        else if (isFull(input)) await goOnInANewRun();
+        if (newsUpTo > now.version) {
+          await perform('catchUp', { id, known: known() }, `read what has happened since version ${known()}`);
+          // Somebody may have told of a version that there is not.
+          newsUpTo = 0;
+        } else if (isFull(input)) await goOnInANewRun();
         else if (await timeIsUp(now)) return 'deadline';
         if ((view as PaymentView).version > now.version) return 'moved';
-        // Somebody told of a version that there is not.
-        newsUpTo = Math.min(newsUpTo, (view as PaymentView).version);
       }
     },
     async expire() {

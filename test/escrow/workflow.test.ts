@@ -3,6 +3,7 @@ import { WorkflowFailedError, WorkflowNotFoundError, WorkflowUpdateFailedError }
 import { createLog } from '../../platform/log.ts';
 import { createMetrics } from '../../platform/metrics.ts';
 import { createKeeper } from '../../workers/keeper.ts';
+import { directPayments } from '../support/payments.ts';
 import { deadlineIn, setStage, type EscrowStage } from '../support/escrows.ts';
 import { usdc } from '../support/market.ts';
 import { createPlatformSuite, eventually } from '../support/platform-suite.ts';
@@ -179,7 +180,7 @@ story('what a crash left untold is told later: the notice stays until the workfl
   const { pool } = platform().db;
   const id = await stage.anEscrow();
   // As a process that died between its commit and its message.
-  await pool.query(`SELECT outcome FROM escrow_step($1, 'deliver', $2, NULL, NULL, NULL, NULL)`, [id, stage.cast.seller.address]);
+  await (await directPayments(pool)).step(id, 'deliver', stage.cast.seller.address);
   expect((await viewOf(id)).state).toBe('pending');
   await eventually(async () => expect((await viewOf(id)).state).toBe('delivered'), { withinMs: 15_000 });
   await eventually(async () => expect((await pool.query('SELECT 1 FROM workflow_notice WHERE payment_id = $1', [id])).rows).toEqual([]));
