@@ -3,6 +3,7 @@
  * addresses, cursors) carry it in `params.code`, from where `api/errors.ts` takes it.
  */
 import { z } from 'zod';
+import { formatDuration, parseDuration } from '../domain/duration.ts';
 import { isAddress, normaliseAddress, SERVICE_TYPE } from '../domain/ids.ts';
 import { isAmountText, parseAmount } from '../domain/money.ts';
 
@@ -65,6 +66,25 @@ function checked(max: number, min: number, forbidden: RegExp, complaint: string)
   return z.string().trim().min(min).max(max)
     .refine((text) => !forbidden.test(text), complaint)
     .refine((text) => !hasLoneSurrogate(text), 'must be valid Unicode text');
+}
+
+/** A length of time such as `90s` or `2d` in a request: milliseconds out, `fallbackMs` where it was left out. */
+export function duration({ msMin, msMax, fallbackMs }: { readonly msMin: number; readonly msMax: number; readonly fallbackMs: number }) {
+  const complaint = `must be a time such as 90s, 5m, 1h30m or 2d, from ${formatDuration(msMin)} to ${msMax / 86_400_000}d`;
+  const inBounds = (ms: number | null): boolean => ms !== null && ms >= msMin && ms <= msMax;
+  return z.preprocess(emptyIsAbsent, z.string().optional()
+    .refine((given) => given === undefined || inBounds(parseDuration(given)), complaint)
+    .transform((given) => (given === undefined ? fallbackMs : (parseDuration(given) ?? fallbackMs))));
+}
+
+/** A field of an answer that is left out where there is nothing to say: a time. */
+export function timeIf(name: string, atMs: number | null | undefined): Record<string, string> {
+  return atMs === null || atMs === undefined ? {} : { [name]: new Date(atMs).toISOString() };
+}
+
+/** The same of text. */
+export function textIf(name: string, value: string | null | undefined): Record<string, string> {
+  return value === null || value === undefined ? {} : { [name]: value };
 }
 
 /** The type of a service, such as `translation`. */

@@ -83,7 +83,10 @@ export interface Decision {
   readonly seller: string | null;
 }
 
-/** Take this decision, and tell whoever asked about `refusal` if the decision is not what was asked for. Or only refuse. */
+/**
+ * Take this decision, and tell whoever asked about `refusal` if the decision is not what was asked for: the clock came first, or it was a
+ * wrong try that counts. Or only refuse.
+ */
 export type Verdict =
   | { readonly kind: 'apply'; readonly decision: Decision; readonly refusal: Refusal | null }
   | { readonly kind: 'refuse'; readonly refusal: Refusal };
@@ -102,6 +105,14 @@ export interface Choice<State extends string> {
   readonly to: State;
   readonly moves: readonly Move[];
   readonly resolution: string | null;
+  /** The decision is taken, and whoever asked is refused all the same: a wrong try that is counted. */
+  readonly refusal?: Refusal;
+  /** Added to the payment's details, where the transition cannot say it for every choice. */
+  readonly details?: object;
+  /** The payee, where this choice is what makes it known. */
+  readonly seller?: string;
+  /** For the record, in the place of what the actor said. */
+  readonly note?: string;
 }
 
 /** One line of the table: what a step does in a state, or what the clock does at its end. */
@@ -270,9 +281,12 @@ function transit(
   const { to, moves, resolution } = choice;
   // A step that stays where it is, such as evidence, leaves the time as it is.
   const deadlineMs = to === payment.state ? payment.deadlineMs : deadlineOf(rules, to, payment, nowMs);
-  const details = { ...known.payment.details, ...transition.details?.(known, deadlineMs) };
-  const seller = transition.seller?.(known) ?? null;
-  return { kind: 'apply', decision: { step, role, by, to, deadlineMs, isDue: false, moves, resolution, details, note, seller }, refusal: null };
+  const details = { ...known.payment.details, ...transition.details?.(known, deadlineMs), ...choice.details };
+  const seller = choice.seller ?? transition.seller?.(known) ?? null;
+  const decision: Decision = {
+    step, role, by, to, deadlineMs, isDue: false, moves, resolution, details, note: choice.note ?? note, seller,
+  };
+  return { kind: 'apply', decision, refusal: choice.refusal ?? null };
 }
 
 function plainChoice({ to, moves, resolution }: AnyTransition, { payment }: Context<unknown, object, unknown>): Choice<string> {

@@ -22,15 +22,20 @@ const sentences: Partial<Record<ErrorCode, string>> = {
   invalid_state: 'The payment is not in a state that allows this.',
 };
 
-interface DatabaseFault { code?: unknown; message: string; detail?: unknown }
+interface DatabaseFault { code?: unknown; message: string; detail?: unknown; constraint?: unknown }
+
+const UNIQUE_VIOLATION = '23505';
 
 /** The SuretyError for an error that `pg` threw, or the error itself when it is neither a refusal nor a lost connection. */
 export function translateSqlError(error: unknown): unknown {
   if (error instanceof SuretyError || !(error instanceof Error)) return error;
-  const { code, message, detail } = error as DatabaseFault;
+  const { code, message, detail, constraint } = error as DatabaseFault;
   if (code === 'SURTY' && isErrorCode(message)) {
     const said = typeof detail === 'string' && detail !== '' ? detail : undefined;
     return new SuretyError(message, said ?? sentences[message] ?? 'The ledger refused this.', { cause: error });
+  }
+  if (code === UNIQUE_VIOLATION && constraint === 'payment_by_lookup') {
+    return new SuretyError('invalid_state', 'Another payment was given the same secret before; nothing was held. Ask again, for a new one.', { cause: error });
   }
   if (isStatementTrouble(error)) {
     return new SuretyError('unavailable', 'Something else was in the way of this for too long; nothing was changed.', { cause: error });

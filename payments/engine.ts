@@ -148,7 +148,8 @@ export function createPaymentEngine(deps: EngineDeps): PaymentEngine {
     async step(kind, { id, step, actor, input, claim }) {
       const read: unknown = kind.rules.read(step, input);
       const found = await store.read(id);
-      if (found === null) throw new SuretyError('not_found', `There is no such ${kind.rules.noun}.`);
+      // The rules of one kind must never judge a payment of another.
+      if (found === null || found.payment.kind !== kind.rules.kind) throw new SuretyError('not_found', `There is no such ${kind.rules.noun}.`);
       const { payment, nowMs } = found;
       const verdict = decide(kind.rules, payment, { step, actor, input: read }, nowMs);
       if (verdict.kind === 'refuse' && claim === null) throw refusalError(kind, verdict.refusal, payment);

@@ -2,11 +2,11 @@
 import path from 'node:path';
 import type pg from 'pg';
 import type { Env } from '../platform/env.ts';
+import { readKeyFile } from '../platform/key-file.ts';
 import { createLog, type Logger } from '../platform/log.ts';
 import { createMetrics, type Metrics } from '../platform/metrics.ts';
 import { createOutbound, type Outbound } from '../platform/outbound.ts';
-import { readSellerKey } from '../platform/seller-key.ts';
-import { createSellerSigner, type SellerSigner } from '../platform/seller-signature.ts';
+import { createSellerSigner, generateSellerKey, type SellerSigner } from '../platform/seller-signature.ts';
 import { createPrisma, type Db } from '../prisma/client.ts';
 import { createPool, type ConnectionTimeouts } from '../prisma/pool.ts';
 import { createRegistry, type Registry } from '../registry/registry.ts';
@@ -40,7 +40,8 @@ export interface PartsOptions {
 export async function createParts({ env, databaseUrl, temporalAddress, name }: PartsOptions): Promise<Parts> {
   const log = createLog(env.LOG_LEVEL, name);
   installTemporalRuntime(log);
-  const signer = createSellerSigner(await readSellerKey(env.SELLER_KEY_FILE ?? path.join(env.DATA_DIR, 'seller-key.pem')));
+  const keyFile = (named: string | undefined, name: string): string => named ?? path.join(env.DATA_DIR, name);
+  const signer = createSellerSigner(await readKeyFile(keyFile(env.SELLER_KEY_FILE, 'seller-key.pem'), generateSellerKey));
   const security = await readTemporalSecurity(env);
   const temporal = await connectWorker({ address: temporalAddress, namespace: env.TEMPORAL_NAMESPACE, security }, log);
   const metrics = createMetrics();

@@ -83,8 +83,12 @@ export function followPayment(rules: AnyRules, input: PaymentInput, { quick, pat
     return report;
   }
 
-  function show({ state, ended }: PaymentView): void {
-    const values = { ...(state === view?.state ? {} : { PaymentState: [state] }), ...(ended ? { PaymentOutcome: [outcomeOf(facts)] } : {}) };
+  function show({ state, ended, seller }: PaymentView): void {
+    const values = {
+      ...(state === view?.state ? {} : { PaymentState: [state] }), ...(ended ? { PaymentOutcome: [outcomeOf(facts)] } : {}),
+      // Whom a card pays is known when it is charged; where the seller is known from the beginning, the start has said it.
+      ...(seller !== null && view?.seller === null ? { Seller: [seller] } : {}),
+    };
     const usable = Object.fromEntries(Object.entries(values).filter(([name]) => input.searchAttributes.includes(name)));
     if (Object.keys(usable).length > 0) upsertSearchAttributes(usable);
   }

@@ -81,7 +81,8 @@ export function createTaker({ store, onApplied }: TakerDeps): Taker {
   async function tryTo(rules: AnyRules, { id, seen, ...attempt }: Attempt & { id: string; seen?: Found }, judge: (payment: Payment, nowMs: number) => Verdict): Promise<Taken> {
     for (let tries = 0; tries < TRIES; tries += 1) {
       const found: Found | null = (tries === 0 ? seen : undefined) ?? (await store.read(id));
-      if (found === null) throw new SuretyError('not_found', `There is no such ${rules.noun}.`);
+      // The rules of one kind must never judge a payment of another.
+      if (found === null || found.payment.kind !== rules.kind) throw new SuretyError('not_found', `There is no such ${rules.noun}.`);
       const verdict = judge(found.payment, found.nowMs);
       // Nothing to write and nobody who could have been here before with the same name.
       if (verdict.kind === 'refuse' && attempt.attempt === null && attempt.claim === null) return { ...verdict, kind: 'refused', payment: found.payment };

@@ -8,10 +8,11 @@ import type { Actor, Payment } from '../../domain/payment.ts';
 import type { PaymentOutcome } from '../../payments/engine.ts';
 import { escrowKind } from '../../payments/kinds.ts';
 import type { RouteDeps } from '../deps.ts';
+import { byAgent, pageOut, pageQuery, readPage, sayingPrice, wrongRole } from '../engine-routes.ts';
 import { arbitrateBody, createBody, disputeBody, escrowOut, evidenceBody, resolveBody, showEscrow, type Evidence } from '../escrow-shapes.ts';
 import { createExample, listExample, oneExample, stepExamples } from '../examples/escrow.ts';
-import { route, type Answer, type Caller, type Route, type RouteSpec } from '../route.ts';
-import { addressParams, cursor, limit, writeCursor } from '../schemas.ts';
+import { route, type Answer, type Route, type RouteSpec } from '../route.ts';
+import { addressParams } from '../schemas.ts';
 
 const idParams = z.object({ id: z.string().max(64) });
 const oneEscrow = z.object({ escrow: escrowOut });
@@ -43,15 +44,6 @@ function createRoute(deps: RouteDeps): Route {
       return { status: 201, ...(await shown(deps, outcome)) };
     },
   });
-}
-
-/** Tells what it would have cost where there is not enough money. */
-export function sayingPrice(amountMicros: bigint): (error: unknown) => never {
-  return (error) => {
-    if (!(error instanceof SuretyError) || error.code !== 'insufficient_balance') throw error;
-    const price = formatMicros(amountMicros);
-    throw new SuretyError('insufficient_balance', `There is not enough available money to hold ${price} USDC.`, { cause: error, body: { price, currency: 'USDC', amount: price } });
-  };
 }
 
 const stepErrors = ['not_found', 'unauthorized', 'invalid_state', 'idempotency_mismatch', 'unavailable'] as const;
@@ -141,13 +133,10 @@ function readRoutes(deps: RouteDeps): Route[] {
     route({
       method: 'get', path: '/v1/agents/:address/escrows', access: 'owner', tag: 'Escrow',
       summary: 'Your escrows as buyer, seller or arbiter, newest first, without their evidence.',
-      params: addressParams, query: z.object({ limit: limit(200, 50), cursor }),
-      answer: z.object({ escrows: z.array(escrowOut), count: z.number().int(), has_more: z.boolean(), next_cursor: z.string().optional() }), example: listExample, errors: ['invalid_cursor'],
+      params: addressParams, query: pageQuery, answer: z.object({ escrows: z.array(escrowOut), ...pageOut }), example: listExample, errors: ['invalid_cursor'],
       handler: async ({ params, query }) => {
-        const { payments: page, more } = await payments.listOf(escrowKind, params.address, { after: query.cursor?.id ?? null, limit: query.limit });
-        const last = page.at(-1);
-        const next = more && last !== undefined ? { next_cursor: writeCursor(new Date(last.createdAtMs), last.id) } : {};
-        return { body: { escrows: page.map((escrow) => showEscrow(asEscrow(escrow))), count: page.length, has_more: more, ...next } };
+        const { page, rest } = await readPage(payments, escrowKind, params.address, query);
+        return { body: { escrows: page.map((escrow) => showEscrow(asEscrow(escrow))), ...rest } };
       },
     }),
   ];
@@ -155,13 +144,6 @@ function readRoutes(deps: RouteDeps): Route[] {
 
 /** A payment of this kind has the terms and details of this kind: nobody else writes them. */
 const asEscrow = (payment: Payment): EscrowPayment => payment as EscrowPayment;
-
-const byAgent = ({ address }: Caller): Actor => ({ address, as: null });
-
-/** Clients of the first system know the wrong role by this code with this status. */
-function wrongRole(message: string): SuretyError {
-  return new SuretyError('unauthorized', message, { status: 403, recovery: 'Use a key of the party whose step this is.' });
-}
 
 interface Order { readonly step: EscrowStep; readonly actor: Actor; readonly input: unknown; readonly claim: IdempotencyClaim | null }
 

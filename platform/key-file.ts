@@ -1,18 +1,18 @@
 import { randomBytes } from 'node:crypto';
 import { link, mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import path from 'node:path';
-import { generateSellerKey } from './seller-signature.ts';
 
 /**
- * The private key that signs requests to sellers, as PEM. Made at the first start; sellers remember its public half, so it is kept.
+ * A secret that the platform makes for itself at its first start and keeps: what it has signed or hashed must be recognised later.
  * @param file for its owner only. Several processes may ask for it at the same moment; all get the same key.
+ * @param generate makes it where there is none yet.
  */
-export async function readSellerKey(file: string): Promise<string> {
+export async function readKeyFile(file: string, generate: () => string): Promise<string> {
   const known = await readIfThere(file);
   if (known !== undefined) return known;
   await mkdir(path.dirname(file), { recursive: true });
   const temporary = `${file}.${randomBytes(4).toString('hex')}`;
-  await writeFile(temporary, generateSellerKey(), { mode: 0o600 });
+  await writeFile(temporary, generate(), { mode: 0o600 });
   try {
     // Unlike a rename, a link never replaces the key another process has just made.
     await link(temporary, file);
