@@ -174,9 +174,10 @@ export function followPayment(rules: AnyRules, input: PaymentInput, { quick, pat
         const now = view as PaymentView;
         if (now.ended) return 'moved';
         if (newsUpTo > now.version) {
+          const upTo = newsUpTo;
           await perform('catchUp', { id, known: known() }, `read what has happened since version ${known()}`);
-          // Somebody may have told of a version that there is not.
-          newsUpTo = 0;
+          // Somebody may have told of a version that there is not; what was told meanwhile is read next.
+          if (newsUpTo === upTo) newsUpTo = 0;
         } else if (isFull(input)) await goOnInANewRun();
         else if (await timeIsUp(now)) return 'deadline';
         if ((view as PaymentView).version > now.version) return 'moved';
