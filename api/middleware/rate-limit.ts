@@ -27,13 +27,35 @@ export function createRateLimit({ rpm, burst }: { readonly rpm: number; readonly
   };
 }
 
+export interface MissLimit {
+  /** @throws SuretyError `rate_limit_exceeded` while this client has missed too often; what it asks then is not even looked at. */
+  check(client: string): Promise<void>;
+  /** Notes a miss. */
+  count(client: string): Promise<void>;
+}
+
+/** Stops those who try one secret after another. Misses are counted and hits are not, so that honest clients are free. */
+export function createMissLimit({ missesMax, keyPrefix }: { readonly missesMax: number; readonly keyPrefix: string }): MissLimit {
+  const limiter = new RateLimiterMemory({ points: missesMax, duration: WINDOW_SECS, keyPrefix });
+  return {
+    async check(client) {
+      const known = await limiter.get(client);
+      if (known !== null && known.remainingPoints <= 0) throw tooMany(known);
+    },
+    count: async (client) => void (await limiter.penalty(client)),
+  };
+}
+
+function tooMany({ msBeforeNext }: RateLimiterRes): SuretyError {
+  return new SuretyError('rate_limit_exceeded', 'Too many requests.', { retryAfterSecs: Math.max(1, Math.ceil(msBeforeNext / 1_000)) });
+}
+
 async function consume(limiter: RateLimiterMemory, key: string): Promise<void> {
   try {
     await limiter.consume(key);
   } catch (refusal) {
     if (!(refusal instanceof RateLimiterRes)) throw refusal;
-    const retryAfterSecs = Math.max(1, Math.ceil(refusal.msBeforeNext / 1_000));
-    throw new SuretyError('rate_limit_exceeded', 'Too many requests.', { retryAfterSecs });
+    throw tooMany(refusal);
   }
 }
 
