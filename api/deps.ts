@@ -6,6 +6,7 @@ import type { MultistepPort } from '../domain/multistep.ts';
 import type { StreamPort } from '../domain/stream.ts';
 import type { PipelinePort } from '../domain/pipeline.ts';
 import type { Payments } from '../payments/payments.ts';
+import type { CardSecrets } from '../platform/card-secrets.ts';
 import type { Env } from '../platform/env.ts';
 import type { Logger } from '../platform/log.ts';
 import type { Metrics } from '../platform/metrics.ts';
@@ -38,6 +39,7 @@ export interface ApiDeps {
   readonly catalogue: Catalogue;
   readonly gateway: GatewayPort;
   readonly payments: Payments;
+  readonly cards: CardSecrets;
   readonly multistep: MultistepPort;
   readonly streams: StreamPort;
   readonly pipelines: PipelinePort;

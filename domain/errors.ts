@@ -44,6 +44,9 @@ export const errorRules = {
   not_party: { status: 403, recovery: 'Only a party of this payment may do that.' },
   policy_denied: { status: 403, recovery: 'Ask the owner of the policy to allow it.' },
   step_mismatch: { status: 403, recovery: 'Name the seller and the amount exactly as planned.' },
+  wrong_merchant: { status: 403, recovery: 'Ask the buyer for a card that you may charge; wrong tries block this one.' },
+  wrong_card_details: { status: 403, recovery: 'Ask the buyer for cvv and expiry of the card; wrong tries block it.' },
+  above_card_limit: { status: 403, recovery: 'Charge less, or ask the buyer for another card; wrong tries block this one.' },
   // 402: not enough money
   insufficient_balance: { status: 402, recovery: 'Add funds, or ask for less.' },
   budget_exceeded: { status: 402, recovery: 'Open a session with a larger budget, or ask for a cheaper service.' },

@@ -8,6 +8,7 @@ export const idPrefixes = {
   apiSecret: 'sk_',
   transaction: 'tx_',
   escrow: 'esc_',
+  card: 'card_',
   multistepEscrow: 'mse_',
   pipeline: 'pipe_',
   stream: 'str_',

@@ -1,7 +1,9 @@
 /** Every kind of payment on the engine. A new one is a table of rules, a workflow, routes, and a line here (docs/a-new-kind-of-payment.md). */
+import { cardRules } from '../domain/card.ts';
 import { escrowRules } from '../domain/escrow.ts';
 import type { PaymentKind } from './kind.ts';
 
 export const escrowKind: PaymentKind = { rules: escrowRules, workflow: 'escrow', queue: 'escrow', id: 'escrow' };
+export const cardKind: PaymentKind = { rules: cardRules, workflow: 'virtualCard', queue: 'card', id: 'card' };
 
-export const paymentKinds: readonly PaymentKind[] = [escrowKind];
+export const paymentKinds: readonly PaymentKind[] = [escrowKind, cardKind];

@@ -20,7 +20,7 @@ function durationMs(text: string): number {
 }
 
 /** Names of the task queues, one for each shape of work; those of `workflows/contracts/ids.ts`. */
-export const workerQueues = ['gateway', 'escrow', 'multistep', 'pipeline', 'stream'] as const;
+export const workerQueues = ['gateway', 'escrow', 'card', 'multistep', 'pipeline', 'stream'] as const;
 export type WorkerQueue = (typeof workerQueues)[number];
 
 function queueNames(text: string): string[] {
@@ -63,6 +63,8 @@ export const envSchema = z.object({
   PLATFORM_FEE_BPS: whole(0, 5_000, 0).describe('Platform fee on gateway calls, in hundredths of a percent, paid by the seller.'),
   SELLER_TIMEOUT: duration(25_000).describe('Longest time a seller may take for one synchronous call.'),
   SELLER_KEY_FILE: z.string().min(1).optional().describe('Private key (Ed25519, PEM) that signs requests to sellers; every process needs the same. Made as seller-key.pem in DATA_DIR when unset.'),
+  CARD_KEY_FILE: z.string().min(1).optional()
+    .describe('Secret under which numbers of cards are hashed; every process needs the same. Made as card.key in DATA_DIR when unset.'),
   REQUEST_TIMEOUT: duration(28_000).describe('Longest time an API request waits for its outcome; the payment itself goes on.'),
   DRAIN_DEADLINE: duration(15_000).describe('How long a stopping process waits for requests under way.'),
   CALL_LEASE: duration(6_000).describe('How long a silent process keeps its calls before another takes them over. Longer than any pause of a healthy process.'),

@@ -3,7 +3,7 @@ import { pino, type Logger } from 'pino';
 export type { Logger };
 
 /** Fields that must never be written, wherever they occur in a logged object. */
-const secretFields = ['authorization', 'apiKey', 'api_key', 'secret', 'token', 'password', 'adminSecret', 'privateKey', 'signature'];
+const secretFields = ['authorization', 'apiKey', 'api_key', 'secret', 'token', 'password', 'adminSecret', 'privateKey', 'signature', 'number', 'cvv'];
 const secretPaths = secretFields.flatMap((field) => [field, `*.${field}`, `*.*.${field}`]);
 const secretHeaders = ['authorization', 'cookie', 'x-api-key', 'x-admin-secret', 'x-gateway-token'].flatMap((name) => [
   `headers["${name}"]`,

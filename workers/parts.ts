@@ -1,6 +1,8 @@
 /** What every process of the platform is built from, whether it answers HTTP, serves task queues, or both. */
+import { randomBytes } from 'node:crypto';
 import path from 'node:path';
 import type pg from 'pg';
+import { createCardSecrets, type CardSecrets } from '../platform/card-secrets.ts';
 import type { Env } from '../platform/env.ts';
 import { readKeyFile } from '../platform/key-file.ts';
 import { createLog, type Logger } from '../platform/log.ts';
@@ -23,6 +25,7 @@ export interface Parts {
   readonly registry: Registry;
   readonly outbound: Outbound;
   readonly signer: SellerSigner;
+  readonly cards: CardSecrets;
   readonly temporal: WorkerTemporal;
   /** Ends all connections. Nothing may be under way any more. */
   stop(): Promise<void>;
@@ -42,6 +45,7 @@ export async function createParts({ env, databaseUrl, temporalAddress, name }: P
   installTemporalRuntime(log);
   const keyFile = (named: string | undefined, name: string): string => named ?? path.join(env.DATA_DIR, name);
   const signer = createSellerSigner(await readKeyFile(keyFile(env.SELLER_KEY_FILE, 'seller-key.pem'), generateSellerKey));
+  const cards = createCardSecrets(await readKeyFile(keyFile(env.CARD_KEY_FILE, 'card.key'), () => randomBytes(32).toString('hex')));
   const security = await readTemporalSecurity(env);
   const temporal = await connectWorker({ address: temporalAddress, namespace: env.TEMPORAL_NAMESPACE, security }, log);
   const metrics = createMetrics();
@@ -68,5 +72,5 @@ export async function createParts({ env, databaseUrl, temporalAddress, name }: P
     await stop().catch(() => undefined);
     throw error;
   }
-  return { env, log, metrics, databaseUrl, pool, prisma, registry, outbound, signer, temporal, stop };
+  return { env, log, metrics, databaseUrl, pool, prisma, registry, outbound, signer, cards, temporal, stop };
 }

@@ -22,7 +22,7 @@ export interface Shape {
 }
 
 /** What a shape is built from. */
-export interface ShapeContext extends Omit<Parts, 'stop' | 'prisma' | 'databaseUrl'> {
+export interface ShapeContext extends Omit<Parts, 'stop' | 'prisma' | 'databaseUrl' | 'cards'> {
   readonly crash: Crash;
   readonly keeper: Keeper;
   /** Full name of a task queue: tests add a suffix, so that they do not serve one another. */

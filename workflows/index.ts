@@ -1,4 +1,5 @@
 /** Every workflow of the platform; the entry of the bundle that workers load. */
+export { virtualCard } from './card.ts';
 export { escrow } from './escrow.ts';
 export { gatewayCalls } from './gateway-calls.ts';
 export { gatewaySession } from './gateway-session.ts';

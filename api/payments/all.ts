@@ -1,5 +1,6 @@
 /** Every kind of payment that can be looked up by its id. A new kind is added here, and nowhere else. */
 import { callKind } from './call.ts';
+import { cardKind } from './card.ts';
 import { escrowKind } from './escrow.ts';
 import type { PaymentKind } from './kind.ts';
 import { multistepKind } from './multistep.ts';
@@ -7,7 +8,7 @@ import { pipelineKind } from './pipeline.ts';
 import { sessionKind } from './session.ts';
 import { streamKind } from './stream.ts';
 
-const kinds: readonly PaymentKind[] = [callKind, sessionKind, escrowKind, multistepKind, streamKind, pipelineKind];
+const kinds: readonly PaymentKind[] = [callKind, sessionKind, escrowKind, cardKind, multistepKind, streamKind, pipelineKind];
 
 /** The kind that an id belongs to, by its prefix; null for ids that no payment can have. */
 export function kindOf(id: string): PaymentKind | null {

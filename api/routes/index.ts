@@ -5,6 +5,7 @@ import { adminRoutes } from './admin.ts';
 import { agentRoutes } from './agents.ts';
 import { authRoutes } from './auth.ts';
 import { bookRoutes } from './books.ts';
+import { cardRoutes } from './cards.ts';
 import { docsRoutes } from './docs.ts';
 import { escrowRoutes } from './escrow.ts';
 import { gatewayAdminRoutes } from './gateway-admin.ts';
@@ -23,7 +24,7 @@ import { streamRoutes } from './streams.ts';
 import { walletRoutes } from './wallet.ts';
 
 const families: readonly ((deps: RouteDeps) => Route[])[] = [
-  healthRoutes, platformRoutes, gatewaySessionRoutes, gatewayCallRoutes, gatewayPipelineRoutes, gatewayAdminRoutes, escrowRoutes, multistepRoutes, streamRoutes,
+  healthRoutes, platformRoutes, gatewaySessionRoutes, gatewayCallRoutes, gatewayPipelineRoutes, gatewayAdminRoutes, escrowRoutes, cardRoutes, multistepRoutes, streamRoutes,
   streamReadRoutes, paymentRoutes, authRoutes, agentRoutes, serviceRoutes, walletRoutes, adminRoutes, bookRoutes, networkRoutes, reputationRoutes,
 ];
 

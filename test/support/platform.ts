@@ -1,5 +1,6 @@
 /** The whole platform in the test's process: real HTTP, the suite's Temporal, a database of its own, and nobody else on its task queue. */
 import { randomBytes } from 'node:crypto';
+import { createCardSecrets } from '../../platform/card-secrets.ts';
 import { readEnv, type Env } from '../../platform/env.ts';
 import { createMetrics } from '../../platform/metrics.ts';
 import { createOutbound } from '../../platform/outbound.ts';
@@ -42,7 +43,7 @@ export async function startPlatform(settings: Readonly<Record<string, string>> =
   await runtime.start();
   const { keys, agents, services, ownership, catalogue } = registry;
   const app: TestApp = await startApp({
-    env: text, deps: { pool: db.pool, prisma: db.prisma, keys, agents, services, ownership, catalogue, ...runtime.ports, metrics, sellerKeys: [signer.publicKey] },
+    env: text, deps: { pool: db.pool, prisma: db.prisma, keys, agents, services, ownership, catalogue, cards: createCardSecrets('a key for tests'), ...runtime.ports, metrics, sellerKeys: [signer.publicKey] },
   });
   return {
     ...createMarket({ baseUrl: app.baseUrl, pool: db.pool }), db, env, registry, runtime, temporal, queueSuffix,

@@ -1,0 +1,48 @@
+/** How virtual cards look on the wire, and what requests about them may hold. */
+import { z } from 'zod';
+import { isCardNumber } from '../domain/card-number.ts';
+import { cardBounds, cardStatuses, type CardPayment, type CardStatus } from '../domain/card.ts';
+import { formatMicros } from '../domain/money.ts';
+import { address, addressOut, amount, amountOut, duration, emptyIsAbsent, line, serviceType, textIf, timeIf, timeOut } from './schemas.ts';
+
+const { lifeMsMin, lifeMsMax, lifeMsDefault, textMax } = cardBounds;
+
+export const cardOut = z.object({
+  id: z.string(), buyer: addressOut, status: z.enum(cardStatuses), amount: amountOut.describe('The most that can be charged; set aside.'),
+  chargedAmount: amountOut, returnedAmount: amountOut, merchant: addressOut.optional().describe('Who alone may charge it.'),
+  category: z.string().optional().describe('What who charges it must sell.'), description: z.string().optional(), last4: z.string(),
+  expiresAt: timeOut.describe('Not charged by then, the money goes back.'), wrongTries: z.number().int().describe('The fifth blocks the card.'),
+  chargedBy: addressOut.optional(), chargedFor: z.string().optional(), resolution: z.string().optional(), endedAt: timeOut.optional(),
+  tenantId: z.string().optional(), workflowId: z.string(), createdAt: timeOut, updatedAt: timeOut,
+});
+
+/** The only answer that ever holds the secrets. */
+export const issuedOut = cardOut.extend({
+  number: z.string().optional().describe('Shown in this answer only; it is stored nowhere.'), cvv: z.string().optional(), expiry: z.string().optional(),
+});
+
+/** Without number, cvv and expiry, which nobody has any more. */
+export function showCard(card: CardPayment): z.input<typeof cardOut> {
+  const { id, buyer, state, terms, details, heldMicros, paidMicros, returnedMicros, createdAtMs, updatedAtMs } = card;
+  return {
+    id, buyer, status: state as CardStatus, amount: formatMicros(heldMicros), chargedAmount: formatMicros(paidMicros), returnedAmount: formatMicros(returnedMicros),
+    ...textIf('merchant', terms.merchant), ...textIf('category', terms.category), ...textIf('description', terms.description), last4: terms.last4,
+    expiresAt: new Date(details.expiresAtMs).toISOString(), wrongTries: details.wrongTries, ...textIf('chargedBy', card.seller),
+    ...textIf('chargedFor', details.chargedFor), ...textIf('resolution', card.resolution), ...timeIf('endedAt', card.endedAtMs),
+    ...textIf('tenantId', card.tenantId), workflowId: card.workflowId, createdAt: new Date(createdAtMs).toISOString(), updatedAt: new Date(updatedAtMs).toISOString(),
+  };
+}
+
+export const issueBody = z.object({
+  amount: amount.describe('The most that can be charged.'), merchant: z.preprocess(emptyIsAbsent, address.optional()).describe('Who alone may charge it.'),
+  category: z.preprocess(emptyIsAbsent, serviceType.optional()).describe('Only who offers an active service of this type may charge it.'),
+  description: z.preprocess(emptyIsAbsent, line(textMax).optional()).describe('What it is for.'),
+  expiresIn: duration({ msMin: lifeMsMin, msMax: lifeMsMax, fallbackMs: lifeMsDefault }).describe('24h when left out.'),
+}).refine(({ merchant, category }) => merchant === undefined || category === undefined, { path: ['category'], error: 'cannot be given together with merchant' });
+
+export const chargeBody = z.object({
+  number: z.string().refine(isCardNumber, 'is not the number of a card: sixteen digits, the last of which must fit the others').describe('Of the card.'),
+  amount: amount.describe('Paid to you; the rest of the card goes back to its buyer.'), description: line(textMax).describe('What it is for.'),
+  cvv: z.preprocess(emptyIsAbsent, z.string().regex(/^[0-9]{3}$/, 'must be three digits').optional()).describe('Compared where it is sent.'),
+  expiry: z.preprocess(emptyIsAbsent, z.string().regex(/^(0[1-9]|1[0-2])\/[0-9]{2}$/, 'must be MM/YY').optional()).describe('Compared where it is sent.'),
+});
