@@ -5,6 +5,7 @@ import type { TestPlatform } from '../support/platform.ts';
 import { startSeller, type Behaviour } from '../support/sellers.ts';
 import { eventually } from '../support/platform-suite.ts';
 import { workflowIdFor } from '../../workflows/contracts/ids.ts';
+import { cardStories } from './stories-card.ts';
 import { escrowStories } from './stories-escrow.ts';
 import { multistepStories } from './stories-multistep.ts';
 import { streamStories } from './stories-stream.ts';
@@ -110,6 +111,7 @@ export const stories: readonly Story[] = [
       }
     },
   },
+  ...cardStories,
   ...escrowStories,
   ...multistepStories,
   ...pipelineStories,
