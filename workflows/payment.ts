@@ -124,9 +124,11 @@ function learn(run: Run, report: PaymentReport): PaymentReport {
 }
 
 /** The search attributes that have changed. Those that the server does not know are left out. */
-function show(run: Run, { state, ended }: PaymentView): void {
+function show(run: Run, { state, ended, seller }: PaymentView): void {
   showInSearches(run.input.searchAttributes, {
     ...(state === run.shownState ? {} : { PaymentState: state }), ...(ended ? { PaymentOutcome: outcomeOf(run.facts) } : {}),
+    // Whom a card pays is known when it is charged; where it was known from the beginning, the start has said it.
+    ...(seller !== null && run.view?.seller === null ? { Seller: seller } : {}),
   });
   run.shownState = state;
 }
