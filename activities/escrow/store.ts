@@ -24,7 +24,7 @@ export interface Stepped {
 
 export type EscrowStore = ReturnType<typeof createEscrowStore>;
 
-/** Errors of each method: those of its SQL function (see the migration), and unavailable. */
+/** Errors of each method: those of its SQL function (prisma/functions/escrow.sql), and unavailable. */
 export function createEscrowStore({ pool, metrics }: { readonly pool: pg.Pool; readonly metrics: Metrics }) {
   const query = <Row extends pg.QueryResultRow>(name: string, text: string, values: unknown[]): Promise<Row[]> =>
     run<Row>(pool, { name, text, values });
