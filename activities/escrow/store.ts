@@ -84,8 +84,10 @@ interface EscrowRow extends pg.QueryResultRow {
 }
 type SteppedRow = EscrowRow & { outcome: Stepped['outcome'] };
 const columns = [
-  'id', 'buyer', 'seller', 'arbiter', 'amount', 'service_id', 'status', 'released', 'refunded', 'resolution', 'dispute_reason', 'buyer_may_cancel',
-  'review_window_ms', 'ruling_window_ms', 'delivery_deadline', 'delivered_at', 'review_until', 'ruling_until', 'deadline', 'resolved_at', 'version',
+  'id', 'buyer', 'seller', 'arbiter', 'amount', 'service_id', 'status', 'released', 'refunded', 'resolution', 'dispute_reason',
+  'buyer_may_cancel',
+  'review_window_ms', 'ruling_window_ms', 'delivery_deadline', 'delivered_at', 'review_until', 'ruling_until', 'deadline',
+  'resolved_at', 'version',
   'workflow_id', 'tenant_id', 'created_at', 'updated_at',
 ];
 const createSql = `SELECT r.outcome, ${columnList(columns, '(r.e)')} FROM escrow_create($1) r`;
