@@ -155,8 +155,7 @@ function drivingSteps(query: Query, { driver, leaseMs }: StoreOptions) {
 
     /** Takes over those of the calls whose driver is silent. */
     async takeOver(callIds: readonly string[]): Promise<OpenCall[]> {
-      const text = `SELECT ${columnList(openCallColumns)} FROM gateway_take_over($1, $2, $3)`;
-      const rows = await query<CallRow>('gateway-take', text, [callIds, driver, leaseMs]);
+      const rows = await query<CallRow>('gateway-take', takeSql, [callIds, driver, leaseMs]);
       return rows.map(toOpenCall);
     },
 
@@ -226,9 +225,9 @@ interface ReleaseRow extends pg.QueryResultRow { pos: number; outcome: Released 
 interface AcceptRow extends pg.QueryResultRow { pos: number; outcome: string; existing_id: string | null; remaining: string | null }
 export interface SettleRow extends pg.QueryResultRow { outcome: Settled['outcome']; spent: string; remaining: string; request_count: number }
 interface CallRow extends pg.QueryResultRow {
-  id: string; session_id: string; buyer: string; service_type: string; params: string; candidates: Candidate[]; attempt: number; drives: number; workflow_id: string | null;
+  id: string; session_id: string; buyer: string; service_type: string; params: string; candidates: Candidate[]; attempt: number;
 }
-const openCallColumns = ['id', 'session_id', 'buyer', 'service_type', 'params', 'candidates', 'attempt', 'drives', 'workflow_id'];
+const takeSql = 'SELECT id, session_id, buyer, service_type, params, candidates, attempt FROM gateway_take_over($1, $2, $3)';
 export interface SessionRow extends pg.QueryResultRow {
   id: string; agent_address: string; tenant_id: string | null; max_total: string; max_per_request: string; spent: string; reserved: string; request_count: number;
   strategy: Strategy; allowed_types: string[]; warn_at_percent: number; max_requests_per_minute: number; status: SessionStatus; workflow_id: string;
