@@ -1,7 +1,7 @@
 /** Settled payments between agents, as people ask for them: who paid whom how much for which service. Read from the postings. */
 import type pg from 'pg';
 import { micros, type Micros } from '../domain/money.ts';
-import { query } from './query.ts';
+import { columnList, query } from './query.ts';
 
 export interface Payment {
   /** The payment's own id: of the call, the escrow, the step. */
@@ -31,18 +31,20 @@ SELECT p.id, p.ref, payer.owner AS payer, payee.owner AS payee, (p.amount + coal
   LEFT JOIN posting f ON f.ref = p.ref AND f.kind = 'fee' LEFT JOIN posting r ON r.reverses = p.id LEFT JOIN gateway_call c ON c.id = p.ref
   LEFT JOIN payment e ON e.id = p.ref LEFT JOIN stream t ON t.id = p.ref LEFT JOIN service v ON v.id = coalesce(e.terms ->> 'serviceId', t.service_id) AND v.agent_address = payee.owner
  ORDER BY p.id DESC`;
+/** What {@link columns} needs of the postings that were picked. */
+const posting = ['id', 'ref', 'amount', 'debit_account', 'credit_account', 'created_at'];
 const side = (column: string): string => `
-  SELECT p.* FROM posting p WHERE p.${column} = (SELECT id FROM account WHERE owner = $1 AND asset = 'USDC') AND p.kind = 'capture'
+  SELECT ${columnList(posting, 'p')} FROM posting p WHERE p.${column} = (SELECT id FROM account WHERE owner = $1 AND asset = 'USDC') AND p.kind = 'capture'
      AND ($2::text IS NULL OR (p.debit_account, p.credit_account) IN (SELECT x.id, y.id FROM account x, account y WHERE (x.owner, y.owner) IN (($1, $2), ($2, $1)) AND x.asset = 'USDC' AND y.asset = 'USDC'))
    ORDER BY p.id DESC LIMIT $3`;
 
 const ofOwnerSql = {
   name: 'payments-of-owner',
-  text: `WITH both_sides AS ((${side('debit_account')}) UNION (${side('credit_account')})), picked AS (SELECT * FROM both_sides ORDER BY id DESC LIMIT $3) ${columns}`,
+  text: `WITH both_sides AS ((${side('debit_account')}) UNION (${side('credit_account')})), picked AS (SELECT ${columnList(posting)} FROM both_sides ORDER BY id DESC LIMIT $3) ${columns}`,
 };
 const latestSql = {
   name: 'payments-latest',
-  text: `WITH picked AS (SELECT * FROM posting WHERE kind = 'capture' ORDER BY id DESC LIMIT $1) ${columns}`,
+  text: `WITH picked AS (SELECT ${columnList(posting)} FROM posting WHERE kind = 'capture' ORDER BY id DESC LIMIT $1) ${columns}`,
 };
 
 function toPayment(row: PaymentRow): Payment {

@@ -48,3 +48,12 @@ async function onOwnConnection<T>(pool: pg.Pool, run: (client: pg.PoolClient) =>
     client.release(spoilt);
   }
 }
+
+/**
+ * The list of columns for a statement with a name. Never `*`: once a migration has added a column, each connection that had prepared the
+ * statement would fail with "cached plan must not change result type".
+ * @param of where they are, such as `c` or `(r.escrow)`.
+ */
+export function columnList(names: readonly string[], of = ''): string {
+  return names.map((name) => (of === '' ? name : `${of}.${name}`)).join(', ');
+}

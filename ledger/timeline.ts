@@ -3,7 +3,7 @@
  * microseconds, as Postgres keeps them, so that two things of one millisecond stay in their order.
  */
 import type pg from 'pg';
-import { query } from './query.ts';
+import { columnList, query } from './query.ts';
 
 /** The page begins after this row; `id` is that of the row, and only counts among rows of that very microsecond. */
 export interface After {
@@ -39,12 +39,13 @@ export interface TimelineEvent {
 
 interface PostingRow { id: string; at_micros: string; ref: string; part: string; kind: string; asset: string; amount: string; payer: string | null; payee: string | null; note: string | null }
 
+const posting = ['id', 'ref', 'kind', 'asset', 'amount', 'debit_account', 'credit_account', 'note', 'created_at'];
 // The kinds are named so that a deposit whose transaction happens to be called like a payment is none of its postings.
 const postingsSql = {
   name: 'timeline-postings',
   text: `
-WITH own AS (SELECT *, ref AS part FROM posting WHERE ref = ANY ($1) AND kind IN ('hold', 'capture', 'fee', 'release')),
-found AS (SELECT * FROM own UNION ALL SELECT r.*, own.ref FROM own JOIN posting r ON r.reverses = own.id)
+WITH own AS (SELECT ${columnList(posting)}, ref AS part FROM posting WHERE ref = ANY ($1) AND kind IN ('hold', 'capture', 'fee', 'release')),
+found AS (SELECT ${columnList(posting)}, part FROM own UNION ALL SELECT ${columnList(posting, 'r')}, own.ref FROM own JOIN posting r ON r.reverses = own.id)
 SELECT p.id, (extract(epoch FROM p.created_at) * 1000000)::bigint AS at_micros, p.ref, p.part, p.kind, p.asset, p.amount, d.owner AS payer, c.owner AS payee, p.note
   FROM found p LEFT JOIN account d ON d.id = p.debit_account LEFT JOIN account c ON c.id = p.credit_account
  WHERE (p.created_at, p.id) > (timestamptz 'epoch' + $2::bigint * interval '1 microsecond', $3::bigint)

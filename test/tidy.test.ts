@@ -6,6 +6,7 @@ import { forbiddenCalls, foreignLines } from './tidy/calls.ts';
 import { orphans, wrongLayers, wrongPackages, type Layers } from './tidy/imports.ts';
 import { longFiles, longFunctions, withoutComment } from './tidy/shape.ts';
 import { allSources, isProduct, productFolders, root, sourceOf } from './tidy/sources.ts';
+import { starLists } from './tidy/sql.ts';
 
 const sources = allSources();
 const read = (file: string): string => readFileSync(path.join(root, file), 'utf8');
@@ -29,6 +30,7 @@ describe('the repository', () => {
   test('has no long file', () => nothing(longFiles(sources)));
   test('has no long function', () => nothing(longFunctions(sources.filter((source) => !source.path.startsWith('test/')))));
   test('calls nothing that has a better replacement', () => nothing(forbiddenCalls(sources)));
+  test('names the columns that it reads', () => nothing(starLists(sources)));
   test('says of everything it offers what it is for', () => nothing(withoutComment(sources.filter((source) => isProduct(source.path)))));
   test('names no path of one machine and no package registry', () => {
     const names = execFileSync('git', ['ls-files', '-z'], { cwd: root, encoding: 'utf8' }).split('\0').filter((name) => name !== '' && existsSync(path.join(root, name)));
@@ -84,6 +86,19 @@ describe('the checks find', () => {
     ['nothing in words', 'api/a.ts', "// console.log and process.env\nconst text = 'fetch(x)';", 0],
     ['nothing in the demo', 'demo/a.ts', "console.log((1).toFixed(2), process.env['X']);", 0],
   ])('%s', (_what, file, text, count) => expect(found(forbiddenCalls, file, text)).toHaveLength(count));
+
+  test.each([
+    ['all columns of a table', "await query('things', 'SELECT * FROM thing', []);", 1],
+    ['all columns of one table of two', "const text = 'SELECT a.id, b.* FROM a JOIN b ON true';", 1],
+    ['all columns of a row that a function returns', 'const text = `SELECT r.outcome, (r.e).* FROM ${name}($1) r`;', 1],
+    ['all columns and one more', 'const text = `\nSELECT *, a + b AS sum FROM thing`;', 1],
+    ['all columns after another', 'const text = `SELECT x, * FROM thing WHERE ${rest}`;', 1],
+    ['all columns of what was written', "const text = 'UPDATE thing SET a = 1 RETURNING *';", 1],
+    ['nothing in a count', "const text = 'SELECT count(*) AS n, count(*)::integer FROM thing';", 0],
+    ['nothing in a product', "const text = `SELECT $1 * interval '1 millisecond', a * b FROM thing`;", 0],
+    ['nothing in what is no SQL', "const glob = 'test/**/*.ts'; const text = 'Choose *, or SELECTED.';", 0],
+  ])('%s', (_what, text, count) => expect(found(starLists, 'ledger/a.ts', text)).toHaveLength(count));
+  test('nothing in the SQL of a test', () => expect(found(starLists, 'test/a.ts', "const text = 'SELECT * FROM thing';")).toHaveLength(0));
 
   test('files and functions that are too long, and only those', () => {
     const body = (lines: number): string => `/** Long. */\nexport function long(): void {\n${'  run();\n'.repeat(lines)}}\n`;

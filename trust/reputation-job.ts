@@ -51,7 +51,7 @@ SELECT g.address, least(g.created_at, s.first_active_at) AS first_seen, coalesce
  ORDER BY s.updated_at NULLS FIRST LIMIT $1`;
 
 const totalsSql = `
-SELECT u.address, t.*
+SELECT u.address, t.sold_count, t.sold_micros, t.bought_count, t.bought_micros, t.counted_to, t.first_at, t.last_at
   FROM unnest($1::text[], $2::bigint[], $3::bigint[]) AS u(address, account_id, counted_to) CROSS JOIN LATERAL (
     SELECT count(*) FILTER (WHERE sold) AS sold_count, coalesce(sum(amount) FILTER (WHERE sold), 0)::bigint AS sold_micros,
            count(*) FILTER (WHERE NOT sold) AS bought_count, coalesce(sum(amount) FILTER (WHERE NOT sold), 0)::bigint AS bought_micros,
@@ -61,12 +61,12 @@ SELECT u.address, t.*
             SELECT id, amount, created_at, false FROM posting WHERE debit_account = u.account_id AND id > u.counted_to AND kind = 'capture') p) t`;
 
 const recentSql = `
-SELECT u.address, w.*, (SELECT count(*) FROM seller_failure f WHERE f.seller = u.address) AS failed_total
+SELECT u.address, w.successful, w.failed, w.volume, w.peers, w.last_at, (SELECT count(*) FROM seller_failure f WHERE f.seller = u.address) AS failed_total
   FROM unnest($1::text[], $2::bigint[]) AS u(address, account_id) CROSS JOIN LATERAL (
     SELECT count(*) FILTER (WHERE ok)::integer AS successful, count(*) FILTER (WHERE NOT ok)::integer AS failed,
            coalesce(sum(amount) FILTER (WHERE ok), 0)::bigint AS volume, count(DISTINCT peer)::integer AS peers, max(at) AS last_at
       FROM (SELECT peer, ok, amount, at, row_number() OVER (PARTITION BY peer ORDER BY at DESC) AS nth
-              FROM (SELECT * FROM (
+              FROM (SELECT peer, ok, amount, at FROM (
                 (SELECT p.debit_account::text AS peer, true AS ok, p.amount, p.created_at AS at FROM posting p
                   WHERE p.credit_account = u.account_id AND p.kind = 'capture' AND NOT EXISTS (SELECT 1 FROM posting r WHERE r.reverses = p.id) ORDER BY p.id DESC LIMIT $3)
                 UNION ALL

@@ -47,9 +47,12 @@ interface StatsRow {
   recent_volume_micros: string | null; first_active_at: Date | null; last_active_at: Date | null; updated_at: Date | null;
 }
 
+const names = [
+  'score', 'tier', 'settled_count', 'bought_count', 'failed_count', 'volume_micros', 'spent_micros', 'counterparty_count',
+  'recent_successful', 'recent_failed', 'recent_volume_micros', 'first_active_at', 'last_active_at', 'updated_at',
+];
 const columns = `
-  g.address, g.created_at, s.score, s.tier, s.settled_count, s.bought_count, s.failed_count, s.volume_micros, s.spent_micros, s.counterparty_count,
-  s.recent_successful, s.recent_failed, s.recent_volume_micros, s.first_active_at, s.last_active_at, s.updated_at
+  g.address, g.created_at, ${names.map((name) => `s.${name}`).join(', ')}
   FROM agent g LEFT JOIN agent_stats s ON s.address = g.address WHERE g.deleted_at IS NULL`;
 
 function toReputation(row: StatsRow): AgentReputation {
@@ -88,7 +91,7 @@ export function createReputationReader({ pool }: { pool: pg.Pool }): ReputationR
       const [list, counts] = await Promise.all([
         pool.query<StatsRow & { rank: string }>({
           name: 'reputation-board',
-          text: `SELECT * FROM (SELECT row_number() OVER (ORDER BY s.score DESC, g.address) AS rank, ${columns} AND s.address IS NOT NULL) ranked
+          text: `SELECT rank, address, created_at, ${names.join(', ')} FROM (SELECT row_number() OVER (ORDER BY s.score DESC, g.address) AS rank, ${columns} AND s.address IS NOT NULL) ranked
                   WHERE ($1::float8 IS NULL OR score >= $1) AND ($2::text IS NULL OR tier = $2) ORDER BY rank LIMIT $3`,
           values: [minScore ?? null, tier ?? null, limit],
         }),

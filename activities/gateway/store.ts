@@ -1,10 +1,9 @@
 /** The gateway's rows and money steps in Postgres. Hot steps are group-committed; each function is one transaction. */
 import type pg from 'pg';
 import type { CallState, Session, SessionTerms, Strategy, SessionStatus, IdempotencyClaim } from '../../domain/gateway.ts';
-import { SuretyError } from '../../domain/errors.ts';
 import { micros } from '../../domain/money.ts';
 import { createGroupCommit } from '../../ledger/group-commit.ts';
-import { query as run } from '../../ledger/query.ts';
+import { columnList, query as run } from '../../ledger/query.ts';
 import { isItemError } from '../../ledger/sql-errors.ts';
 import type { Metrics } from '../../platform/metrics.ts';
 import type { Candidate, OpenCall } from './call.ts';
@@ -102,9 +101,11 @@ function hotSteps(query: Query, { driver, leaseMs, feeOwner, metrics }: StoreOpt
   };
 
   return {
-    accept: grouped('accept', 'SELECT * FROM gateway_accept($1, $2, $3)', [driver, leaseMs], callJson, toAccepted),
-    settle: grouped<Delivery, SettleRow & { pos: number }, Settled>('settle', 'SELECT * FROM gateway_settle($1, $2)', [feeOwner], deliveryJson, toSettled),
-    release: grouped('release', 'SELECT * FROM gateway_release($1)', [], givenUpJson, (row: ReleaseRow | undefined): Released => row?.outcome ?? 'missing'),
+    accept: grouped('accept', 'SELECT pos, outcome, existing_id, remaining FROM gateway_accept($1, $2, $3)', [driver, leaseMs], callJson, toAccepted),
+    settle: grouped<Delivery, SettleRow & { pos: number }, Settled>(
+      'settle', 'SELECT pos, outcome, spent, remaining, request_count FROM gateway_settle($1, $2)', [feeOwner], deliveryJson, toSettled,
+    ),
+    release: grouped('release', 'SELECT pos, outcome FROM gateway_release($1)', [], givenUpJson, (row: ReleaseRow | undefined): Released => row?.outcome ?? 'missing'),
   };
 }
 
@@ -112,18 +113,14 @@ function sessionSteps(query: Query, { driver, leaseMs }: StoreOptions) {
   return {
     /** Hold, session and call in one transaction. @throws SuretyError insufficient_balance. */
     async callOnce(session: NewSession, call: NewCall): Promise<Accepted> {
-      const values = [sessionJson(session), JSON.stringify([callJson(call, 0)]), driver, leaseMs];
-      const rows = await query<AcceptRow>('gateway-call-once', 'SELECT * FROM gateway_call_once($1, $2, $3, $4)', values).catch((error: unknown) => {
-        // SQL raises it, so that the hold goes; here it is an outcome like any other: the twin asks again and gets the first answer.
-        if (error instanceof SuretyError && error.code === 'idempotency_in_progress') return [{ pos: 0, outcome: error.code, existing_id: null, remaining: null }];
-        throw error;
-      });
+      const values = [sessionJson(session), JSON.stringify([{ ...callJson(call, 0), key_taken: true }]), driver, leaseMs];
+      const rows = await query<AcceptRow>('gateway-call-once', 'SELECT pos, outcome, existing_id, remaining FROM gateway_call_once($1, $2, $3, $4)', values);
       return toAccepted(rows[0]);
     },
 
     /** @throws SuretyError insufficient_balance, idempotency_mismatch. */
     async openSession(session: NewSession): Promise<{ sessionId: string; replayed: boolean }> {
-      const rows = await query<{ session_id: string; replayed: boolean }>('gateway-open', 'SELECT * FROM gateway_open_session($1)', [sessionJson(session)]);
+      const rows = await query<{ session_id: string; replayed: boolean }>('gateway-open', 'SELECT session_id, replayed FROM gateway_open_session($1)', [sessionJson(session)]);
       return { sessionId: rows[0]?.session_id ?? session.id, replayed: rows[0]?.replayed ?? false };
     },
 
@@ -151,12 +148,12 @@ function drivingSteps(query: Query, { driver, leaseMs }: StoreOptions) {
 
     /** Takes over those of the calls whose driver is silent. */
     async takeOver(callIds: readonly string[]): Promise<OpenCall[]> {
-      const rows = await query<CallRow>('gateway-take', 'SELECT * FROM gateway_take_over($1, $2, $3)', [callIds, driver, leaseMs]);
+      const rows = await query<CallRow>('gateway-take', `SELECT ${columnList(openCallColumns)} FROM gateway_take_over($1, $2, $3)`, [callIds, driver, leaseMs]);
       return rows.map(toOpenCall);
     },
 
     async renewLeases(callIds: readonly string[]): Promise<void> {
-      await query('gateway-renew', 'SELECT * FROM gateway_renew_leases($1, $2, $3)', [callIds, driver, leaseMs]);
+      await query('gateway-renew', 'SELECT id FROM gateway_renew_leases($1, $2, $3) AS id', [callIds, driver, leaseMs]);
     },
 
     /** Notes a call that found no seller: it cost nothing, and the buyer's log shows it. */
@@ -172,7 +169,7 @@ function reads(query: Query) {
   const ids = async (name: string, text: string, values: unknown[]): Promise<string[]> => (await query<{ id: string }>(name, text, values)).map((row) => row.id);
   return {
     async session(sessionId: string): Promise<Session | null> {
-      const rows = await query<SessionRow>('gateway-session', 'SELECT * FROM gateway_session WHERE id = $1', [sessionId]);
+      const rows = await query<SessionRow>('gateway-session', `SELECT ${columnList(sessionColumns)} FROM gateway_session WHERE id = $1`, [sessionId]);
       return rows[0] === undefined ? null : toSession(rows[0]);
     },
 
@@ -222,11 +219,16 @@ export interface SettleRow extends pg.QueryResultRow { outcome: Settled['outcome
 interface CallRow extends pg.QueryResultRow {
   id: string; session_id: string; buyer: string; service_type: string; params: string; candidates: Candidate[]; attempt: number; drives: number; workflow_id: string | null;
 }
+const openCallColumns = ['id', 'session_id', 'buyer', 'service_type', 'params', 'candidates', 'attempt', 'drives', 'workflow_id'];
 export interface SessionRow extends pg.QueryResultRow {
   id: string; agent_address: string; tenant_id: string | null; max_total: string; max_per_request: string; spent: string; reserved: string; request_count: number;
   strategy: Strategy; allowed_types: string[]; warn_at_percent: number; max_requests_per_minute: number; status: SessionStatus; workflow_id: string;
   expires_at: Date; created_at: Date; updated_at: Date;
 }
+const sessionColumns = [
+  'id', 'agent_address', 'tenant_id', 'max_total', 'max_per_request', 'spent', 'reserved', 'request_count', 'strategy', 'allowed_types', 'warn_at_percent',
+  'max_requests_per_minute', 'status', 'workflow_id', 'expires_at', 'created_at', 'updated_at',
+];
 
 export function toSession(row: SessionRow): Session {
   return {

@@ -9,11 +9,23 @@ export interface PipelineRow extends pg.QueryResultRow {
   held: string; total_paid: string; failed_step: number | null; error_code: string | null; error_message: string | null; workflow_id: string; created_at: Date; ended_at: Date | null;
 }
 
+/** Those of {@link PipelineRow}. */
+export const pipelineColumns: readonly string[] = [
+  'id', 'session_id', 'buyer', 'tenant_id', 'steps', 'all_or_nothing', 'state', 'version', 'held', 'total_paid', 'failed_step', 'error_code', 'error_message',
+  'workflow_id', 'created_at', 'ended_at',
+];
+
 export interface StepRow extends pg.QueryResultRow {
   id: string; session_id: string; buyer: string; pipeline_id: string; step_index: number; service_type: string; params: string; candidates: Candidate[]; attempt: number; state: StepState;
   price: string; seller: string | null; service_id: string | null; service_name: string | null; http_status: number | null; response: string | null; latency_ms: number | null;
   error_code: string | null; error_message: string | null; refundable: boolean; compensation: string | null; undo_state: UndoState | null; undo_attempts: number; undo_error: string | null;
 }
+
+/** Those of {@link StepRow}. */
+export const stepColumns: readonly string[] = [
+  'id', 'session_id', 'buyer', 'pipeline_id', 'step_index', 'service_type', 'params', 'candidates', 'attempt', 'state', 'price', 'seller', 'service_id', 'service_name',
+  'http_status', 'response', 'latency_ms', 'error_code', 'error_message', 'refundable', 'compensation', 'undo_state', 'undo_attempts', 'undo_error',
+];
 
 export interface BudgetRow extends pg.QueryResultRow { spent: string; remaining: string }
 

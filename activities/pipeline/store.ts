@@ -3,10 +3,10 @@ import type pg from 'pg';
 import { SuretyError } from '../../domain/errors.ts';
 import type { IdempotencyClaim } from '../../domain/gateway.ts';
 import type { Compensation, Pipeline } from '../../domain/pipeline.ts';
-import { query as run } from '../../ledger/query.ts';
+import { columnList, query as run } from '../../ledger/query.ts';
 import type { Candidate } from '../gateway/call.ts';
 import { deliveryJson, plain, toSettled, type Delivery, type Settled, type SettleRow } from '../gateway/store.ts';
-import { pipelineOf, writeCompensation, type BudgetRow, type PipelineRow, type StepRow } from './rows.ts';
+import { pipelineColumns, pipelineOf, stepColumns, writeCompensation, type BudgetRow, type PipelineRow, type StepRow } from './rows.ts';
 
 /** A step with its sellers, chosen and priced. */
 export interface NewStep {
@@ -64,22 +64,26 @@ export interface PipelineStoreOptions {
   readonly feeOwner: string;
 }
 
+interface OpenedRow extends pg.QueryResultRow { outcome: string; existing_id: string | null; remaining: string | null }
+const pipelineList = columnList(pipelineColumns);
+const stepList = columnList(stepColumns);
+
 export type PipelineStore = ReturnType<typeof createPipelineStore>;
 
 export function createPipelineStore({ pool, driver, leaseMs, feeOwner }: PipelineStoreOptions) {
-  const query = <Row extends pg.QueryResultRow>(name: string, text: string, values: unknown[]): Promise<Row[]> =>
-    run<Row>(pool, { name, text, values });
+  const query = <Row extends pg.QueryResultRow>(name: string, text: string, values: unknown[]): Promise<Row[]> => run<Row>(pool, { name, text, values });
   const one = async (name: string, text: string, values: unknown[]): Promise<PipelineRow> => {
     const [row] = await query<PipelineRow>(name, text, values);
     if (row === undefined) throw new SuretyError('not_found', 'There is no such pipeline.');
     return row;
   };
-  const steps = (id: string): Promise<StepRow[]> => query<StepRow>('pipeline-steps', 'SELECT * FROM gateway_call WHERE pipeline_id = $1 ORDER BY step_index', [id]);
+  const steps = (id: string): Promise<StepRow[]> => query<StepRow>('pipeline-steps', `SELECT ${stepList} FROM gateway_call WHERE pipeline_id = $1 ORDER BY step_index`, [id]);
 
   return {
     /** Writes the pipeline and reserves its sum. @throws SuretyError idempotency_mismatch. */
     async open(pipeline: NewPipeline): Promise<PipelineOpened> {
-      const [row] = await query<{ outcome: string; existing_id: string | null; remaining: string | null }>('pipeline-open', 'SELECT * FROM pipeline_open($1, $2, $3)', [pipelineJson(pipeline), driver, leaseMs]);
+      const text = 'SELECT outcome, existing_id, remaining FROM pipeline_open($1, $2, $3)';
+      const [row] = await query<OpenedRow>('pipeline-open', text, [pipelineJson(pipeline), driver, leaseMs]);
       return { outcome: row?.outcome ?? 'internal_error', existingId: row?.existing_id ?? null, remainingMicros: BigInt(row?.remaining ?? 0) };
     },
 
@@ -99,19 +103,19 @@ export function createPipelineStore({ pool, driver, leaseMs, feeOwner }: Pipelin
     /** Settles a delivered step and, in the same transaction, begins `next` for this process, or ends the pipeline where that is null. */
     async pass(id: string, delivery: Delivery, next: { readonly step: number; readonly paramsJson: string } | null): Promise<Passed> {
       const [row] = await query<SettleRow & { next: StartOutcome | null } & PipelineRow>('pipeline-pass',
-        'SELECT r.outcome, r.spent, r.remaining, r.request_count, r.next, (r.ended).* FROM pipeline_pass($1, $2, $3, $4, $5, $6, $7) r',
+        `SELECT r.outcome, r.spent, r.remaining, r.request_count, r.next, ${columnList(pipelineColumns, '(r.ended)')} FROM pipeline_pass($1, $2, $3, $4, $5, $6, $7) r`,
         [JSON.stringify([deliveryJson(delivery, 0)]), feeOwner, id, next?.step, next?.paramsJson, driver, leaseMs]);
       return { settled: toSettled(row), next: row?.next ?? null, ended: typeof row?.id === 'string' ? row : null };
     },
 
     /** Ends the pipeline if its steps say so; changes nothing while one is under way. `fault`: a step that cannot begin. */
     finish: (id: string, fault: { readonly step: number; readonly message: string } | null = null) =>
-      one('pipeline-finish', 'SELECT * FROM pipeline_finish($1, $2, $3, $4)', [id, feeOwner, fault?.step ?? null, fault?.message ?? null]),
+      one('pipeline-finish', `SELECT ${pipelineList} FROM pipeline_finish($1, $2, $3, $4)`, [id, feeOwner, fault?.step ?? null, fault?.message ?? null]),
 
     /** @param agent who asks; null for the platform. @throws SuretyError not_found, unauthorized (403), invalid_state. */
     async cancel(id: string, agent: string | null): Promise<PipelineRow> {
       try {
-        return await one('pipeline-cancel', 'SELECT * FROM pipeline_cancel($1, $2)', [id, agent]);
+        return await one('pipeline-cancel', `SELECT ${pipelineList} FROM pipeline_cancel($1, $2)`, [id, agent]);
       } catch (error) {
         if (!(error instanceof SuretyError) || error.code !== 'unauthorized') throw error;
         throw new SuretyError('unauthorized', error.message, { status: 403, recovery: 'Use a key of the buyer.', cause: error });
@@ -119,23 +123,23 @@ export function createPipelineStore({ pool, driver, leaseMs, feeOwner }: Pipelin
     },
 
     noteUndo: ({ id, step, done, final, error }: UndoNote) =>
-      one('pipeline-undo', 'SELECT * FROM pipeline_note_undo($1, $2, $3, $4, $5)', [id, step, done, final, error === null ? null : plain(error)]),
+      one('pipeline-undo', `SELECT ${pipelineList} FROM pipeline_note_undo($1, $2, $3, $4, $5)`, [id, step, done, final, error === null ? null : plain(error)]),
 
     async step(id: string, step: number): Promise<StepRow | null> {
-      return (await query<StepRow>('pipeline-step', 'SELECT * FROM gateway_call WHERE pipeline_id = $1 AND step_index = $2', [id, step]))[0] ?? null;
+      return (await query<StepRow>('pipeline-step', `SELECT ${stepList} FROM gateway_call WHERE pipeline_id = $1 AND step_index = $2`, [id, step]))[0] ?? null;
     },
     steps,
 
     async rows(ids: readonly string[]): Promise<PipelineRow[]> {
-      return query<PipelineRow>('pipeline-rows', 'SELECT * FROM pipeline WHERE id = ANY ($1)', [ids]);
+      return query<PipelineRow>('pipeline-rows', `SELECT ${pipelineList} FROM pipeline WHERE id = ANY ($1)`, [ids]);
     },
 
     /** The whole pipeline, with what is left of its session. `known`: its row, where it has just been read. @throws SuretyError not_found. */
     async read(id: string, known: PipelineRow | null = null): Promise<Pipeline> {
       // The pipeline first: the steps read after it are at least as far.
-      const row = known ?? await one('pipeline-row', 'SELECT * FROM pipeline WHERE id = $1', [id]);
+      const row = known ?? await one('pipeline-row', `SELECT ${pipelineList} FROM pipeline WHERE id = $1`, [id]);
       const own = await query<StepRow & BudgetRow>('pipeline-whole', `
-        SELECT c.*, s.spent, CASE s.status WHEN 'active' THEN s.max_total - s.spent - s.reserved ELSE 0 END AS remaining
+        SELECT ${columnList(stepColumns, 'c')}, s.spent, CASE s.status WHEN 'active' THEN s.max_total - s.spent - s.reserved ELSE 0 END AS remaining
           FROM gateway_call c JOIN gateway_session s ON s.id = c.session_id WHERE c.pipeline_id = $1 ORDER BY c.step_index`, [id]);
       return pipelineOf(row, own, own[0]);
     },
@@ -143,7 +147,7 @@ export function createPipelineStore({ pool, driver, leaseMs, feeOwner }: Pipelin
     /** Pipelines without a sign of life for `quietMs` (`undoingMs` where compensations are tried), with no step that somebody drives. */
     async stale(quietMs: number, undoingMs: number, limit: number): Promise<PipelineRow[]> {
       return query<PipelineRow>('pipeline-stale', `
-        SELECT p.* FROM pipeline p
+        SELECT ${columnList(pipelineColumns, 'p')} FROM pipeline p
          WHERE p.ended_at IS NULL AND p.updated_at < clock_timestamp() - CASE p.state WHEN 'undoing' THEN $2::integer ELSE $1::integer END * interval '1 millisecond'
            AND NOT EXISTS (SELECT 1 FROM gateway_call c WHERE c.pipeline_id = p.id AND c.state = 'accepted' AND c.lease_until > clock_timestamp())
          ORDER BY p.updated_at LIMIT $3`, [quietMs, undoingMs, limit]);

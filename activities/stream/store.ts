@@ -5,7 +5,7 @@ import type { IdempotencyClaim } from '../../domain/gateway.ts';
 import { AMOUNT_MICROS_MAX, micros, type Micros } from '../../domain/money.ts';
 import type { RecordedBatch, RecordedTick, Stream, StreamStatus, StreamStep, StreamTerms, TickBatchWish, TickWish } from '../../domain/stream.ts';
 import { createGroupCommit } from '../../ledger/group-commit.ts';
-import { query as run } from '../../ledger/query.ts';
+import { columnList, query as run } from '../../ledger/query.ts';
 import { isItemError } from '../../ledger/sql-errors.ts';
 import type { Metrics } from '../../platform/metrics.ts';
 import { batchRefusal, tickRefusal, toTick, type BatchOutcome, type TickOutcome } from './refusals.ts';
@@ -100,7 +100,7 @@ function moneySteps(query: Query, metrics: Metrics) {
 
   return {
     async open(stream: NewStream): Promise<StreamStep> {
-      const opened = await step('stream-open', 'SELECT t.replayed, (t.s).* FROM stream_open($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) t', [
+      const opened = await step('stream-open', `SELECT t.replayed, ${ofStream} FROM stream_open($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) t`, [
         stream.id, stream.buyer, stream.seller, stream.serviceId, stream.tenantId, stream.depositMicros.toString(), stream.pricePerTickMicros.toString(), stream.staleTimeoutMs,
         stream.workflowId, ...claimed(stream.idempotency),
       ]);
@@ -110,17 +110,19 @@ function moneySteps(query: Query, metrics: Metrics) {
 
     /** @param agent an address, or the word `buyer` or `seller` when an operator acts for one of them. */
     async close(id: string, agent: string, reason: string | null, claim: IdempotencyClaim | null): Promise<StreamStep> {
-      const closed = await step('stream-close', 'SELECT t.replayed, (t.s).* FROM stream_close($1, $2, $3, $4, $5) t', [id, agent, reason, ...claimed(claim)]);
+      const closed = await step('stream-close', `SELECT t.replayed, ${ofStream} FROM stream_close($1, $2, $3, $4, $5) t`, [id, agent, reason, ...claimed(claim)]);
       if (!closed.replayed) countEnd(closed.stream);
       return closed;
     },
 
     topUp: (id: string, agent: string, amountMicros: Micros, claim: IdempotencyClaim | null) =>
-      step('stream-top-up', 'SELECT t.replayed, (t.s).* FROM stream_top_up($1, $2, $3, $4, $5, $6) t', [id, agent, amountMicros.toString(), AMOUNT_MICROS_MAX.toString(), ...claimed(claim)]),
+      step('stream-top-up', `SELECT t.replayed, ${ofStream} FROM stream_top_up($1, $2, $3, $4, $5, $6) t`, [
+        id, agent, amountMicros.toString(), AMOUNT_MICROS_MAX.toString(), ...claimed(claim),
+      ]),
 
     /** Ends the stream if it is stale by the database's clock. Null: no such stream. */
     async look(id: string): Promise<Stream | null> {
-      const [row] = await query<StreamRow & { ended: boolean }>('stream-look', 'SELECT t.ended, (t.s).* FROM stream_look($1) t', [id]);
+      const [row] = await query<StreamRow & { ended: boolean }>('stream-look', `SELECT t.ended, ${ofStream} FROM stream_look($1) t`, [id]);
       if (row === undefined) return null;
       const stream = toStream(row);
       if (row.ended) countEnd(stream);
@@ -132,7 +134,7 @@ function moneySteps(query: Query, metrics: Metrics) {
 function reads(query: Query) {
   return {
     async streams(ids: readonly string[]): Promise<Stream[]> {
-      return (await query<StreamRow>('streams', 'SELECT * FROM stream WHERE id = ANY ($1)', [ids])).map(toStream);
+      return (await query<StreamRow>('streams', `SELECT ${columnList(columns)} FROM stream WHERE id = ANY ($1)`, [ids])).map(toStream);
     },
 
     /** Streams that somebody should have looked at `graceMs` ago. */
@@ -156,9 +158,17 @@ interface TickRow extends StreamRow {
 }
 interface BatchRow extends StreamRow { outcome: BatchOutcome; first_seq: number; last_seq: number; affordable: number; moved: boolean }
 
+const columns = [
+  'id', 'buyer', 'seller', 'service_id', 'session_key_id', 'tenant_id', 'deposit', 'spent', 'price_per_tick', 'tick_count', 'status', 'stale_timeout_ms',
+  'paused', 'last_tick_at', 'closed_at', 'close_reason', 'version', 'workflow_id', 'created_at', 'updated_at',
+];
+/** The columns of the stream in what the functions return. */
+const ofStream = columnList(columns, '(t.s)');
 const tickManySql = `
-SELECT t.pos, t.outcome, t.tick_seq, t.tick_amount, t.tick_cumulative, t.tick_metadata, t.tick_by, t.tick_at, t.moved, (t.s).* FROM stream_tick_many($1, $2, $3, $4, $5, $6, $7) t`;
-const tickBatchSql = 'SELECT t.outcome, t.first_seq, t.last_seq, t.affordable, t.moved, (t.s).* FROM stream_tick_batch($1, $2, $3, $4, $5, $6, $7, $8) t';
+SELECT t.pos, t.outcome, t.tick_seq, t.tick_amount, t.tick_cumulative, t.tick_metadata, t.tick_by, t.tick_at, t.moved, ${ofStream}
+  FROM stream_tick_many($1, $2, $3, $4, $5, $6, $7) t`;
+const tickBatchSql = `
+SELECT t.outcome, t.first_seq, t.last_seq, t.affordable, t.moved, ${ofStream} FROM stream_tick_batch($1, $2, $3, $4, $5, $6, $7, $8) t`;
 
 function toStream(row: StreamRow): Stream {
   return {

@@ -60,7 +60,7 @@ RETURNS TABLE (pos integer, outcome text, tick_seq integer, tick_amount bigint, 
 LANGUAGE plpgsql
 SET plan_cache_mode = force_generic_plan SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
 DECLARE
-  r record; v_now timestamptz; v_id text := ''; v_dirty boolean := false; v_changed stream[] := '{}'; v_ticks stream_tick[] := '{}';
+  r record; v_now timestamptz; v_id text := ''; v_dirty boolean := false; v_changed stream[] := '{}'; v_ticks stream_tick[] := '{}'; v_tick stream_tick;
   v_hash text; v_resource text; v_seq integer; v_version integer; v_again_pos integer[] := '{}'; v_again_ids text[] := '{}'; v_again_seqs integer[] := '{}';
 BEGIN
   PERFORM 1 FROM stream x WHERE x.id = ANY (p_ids) ORDER BY x.id FOR NO KEY UPDATE;
@@ -101,7 +101,10 @@ BEGIN
       v_version := s.version;
       s := stream_after_ticks(s);
       moved := s.version > v_version;
-      v_ticks := v_ticks || ROW (r.id, tick_seq, tick_amount, tick_cumulative, r.metadata, tick_by, v_now)::stream_tick;
+      -- Column by column: a row that is written as a whole fits the table no longer when a migration has added a column.
+      v_tick.stream_id := r.id; v_tick.seq := tick_seq; v_tick.amount := tick_amount; v_tick.cumulative := tick_cumulative;
+      v_tick.metadata := r.metadata; v_tick.ticked_by := tick_by; v_tick.created_at := v_now;
+      v_ticks := v_ticks || v_tick;
     ELSIF outcome IN ('replay', 'sequence_mismatch', 'stream_closed') AND v_seq BETWEEN 1 AND s.tick_count THEN
       v_again_pos := v_again_pos || pos; v_again_ids := v_again_ids || r.id; v_again_seqs := v_again_seqs || v_seq;
     END IF;
@@ -112,7 +115,8 @@ BEGIN
   IF cardinality(v_ticks) > 0 THEN
     UPDATE stream x SET spent = c.spent, tick_count = c.tick_count, last_tick_at = c.last_tick_at, updated_at = c.updated_at, paused = c.paused,
                         low_told = c.low_told, version = c.version FROM unnest(v_changed) c WHERE x.id = c.id;
-    INSERT INTO stream_tick SELECT * FROM unnest(v_ticks);
+    INSERT INTO stream_tick (stream_id, seq, amount, cumulative, metadata, ticked_by, created_at)
+    SELECT t.stream_id, t.seq, t.amount, t.cumulative, t.metadata, t.ticked_by, t.created_at FROM unnest(v_ticks) t;
   END IF;
   IF cardinality(v_again_pos) > 0 THEN
     RETURN QUERY SELECT w.pos, 'earlier'::text, t.seq, t.amount, t.cumulative, t.metadata, t.ticked_by, t.created_at, false, NULL::stream

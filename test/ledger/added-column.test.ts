@@ -1,0 +1,164 @@
+/** A migration adds a column while every connection is warm: none of the statements that it has prepared may notice. */
+import pg from 'pg';
+import { createEscrowStore } from '../../activities/escrow/store.ts';
+import { createMultistepStore } from '../../activities/multistep/store.ts';
+import { createPipelineStore } from '../../activities/pipeline/store.ts';
+import { createStreamStore } from '../../activities/stream/store.ts';
+import { parseAmount } from '../../domain/money.ts';
+import { deposit, reverse } from '../../ledger/admin.ts';
+import { readLatestPayments, readPayments } from '../../ledger/payments.ts';
+import { readBalance, readBalanceAt, readEntries } from '../../ledger/reads.ts';
+import { readTimelineEvents, readTimelinePostings } from '../../ledger/timeline.ts';
+import { createMetrics } from '../../platform/metrics.ts';
+import { newId } from '../../platform/random.ts';
+import { discover } from '../../registry/discovery.ts';
+import { createReputationReader } from '../../trust/reputation.ts';
+import { aDeposit, anAddress, anAgent, aRegistry, platformAddress } from '../support/builders.ts';
+import { aCandidate, aDelivery, aGivenUp, anAttempt, aNewCall, aNewSession, aStore } from '../support/builders-gateway.ts';
+import { createTestDatabase, type TestDatabase } from '../support/database.ts';
+
+let db: TestDatabase;
+let pool: pg.Pool;
+let buyer: string;
+let seller: string;
+const metrics = createMetrics({ runtime: false });
+
+beforeAll(async () => {
+  db = await createTestDatabase();
+  // One connection, so that the second round finds everything prepared.
+  pool = new pg.Pool({ connectionString: db.url, max: 1 });
+  const registry = aRegistry(db);
+  [buyer, seller] = [(await anAgent(registry)).address, (await anAgent(registry)).address];
+  await aDeposit(pool, buyer, '1000');
+}, 30_000);
+afterAll(async () => {
+  await pool.end();
+  await db.close();
+});
+
+async function callsAndSessions(): Promise<void> {
+  const store = aStore(pool);
+  const session = aNewSession({ agent: buyer });
+  await store.openSession(session);
+  const [paid, given, moved] = [0, 1, 2].map(() => aNewCall(session, [aCandidate(seller), aCandidate(seller)])) as [ReturnType<typeof aNewCall>, ReturnType<typeof aNewCall>, ReturnType<typeof aNewCall>];
+  for (const call of [paid, given, moved]) expect((await store.accept(call)).outcome).toBe('accepted');
+  await store.settle(aDelivery(paid.id));
+  await store.release(aGivenUp(given.id));
+  expect(await store.nextAttempt(moved.id, 0, 1, anAttempt)).toBe('moved');
+  await store.drivesAttempt(moved.id, 1);
+  await db.pool.query(`UPDATE gateway_call SET lease_until = now() - interval '1 second' WHERE id = $1`, [moved.id]);
+  expect(await store.takeOver([moved.id])).toHaveLength(1);
+  await store.renewLeases([moved.id]);
+  await store.noteRefusal({ id: newId('call'), sessionId: session.id, buyer, serviceType: 'x', code: 'no_service', message: 'none' });
+  expect((await store.session(session.id))?.agentAddress).toBe(buyer);
+  expect((await store.call(paid.id))?.state).toBe('settled');
+  await store.openAmong([moved.id]);
+  await store.abandonedCalls(0, 10);
+  await store.overdueSessions(0, 10);
+  await store.closeSession(session.id, 'closed');
+  const single = aNewSession({ agent: buyer, singleCall: true });
+  expect((await store.callOnce(single, aNewCall(single, [aCandidate(seller)]))).outcome).toBe('accepted');
+}
+
+async function escrows(): Promise<void> {
+  const store = createEscrowStore({ pool, metrics });
+  const id = newId('escrow');
+  const terms = { seller, arbiter: null, amountMicros: parseAmount('1'), serviceId: null, deliveryMs: 60_000, reviewMs: 60_000, rulingMs: 60_000, buyerMayCancel: false };
+  await store.create({ id, buyer, tenantId: null, workflowId: `escrow-${id}`, terms, idempotency: null });
+  await store.step(id, { address: seller, as: null }, { step: 'deliver' }, null);
+  await store.look(id);
+  await store.told(id, 1);
+  await store.overdue(0, 10);
+  await store.step(id, { address: buyer, as: null }, { step: 'confirm' }, null);
+  expect((await store.byIds([id]))[0]?.status).toBe('released');
+}
+
+async function multistepEscrows(): Promise<void> {
+  const store = createMultistepStore({ pool, metrics });
+  const id = newId('multistepEscrow');
+  const steps = [{ seller, amountMicros: parseAmount('1') }, { seller, amountMicros: parseAmount('1') }];
+  await store.create({ id, buyer, tenantId: null, workflowId: 'w', idempotency: null, plan: { totalMicros: parseAmount('2'), steps, expiresInMs: 60_000 } });
+  const taker = { id, caller: buyer, idempotency: null };
+  await store.confirmStep(taker, { stepIndex: 0, seller: null, amountMicros: null });
+  await store.look(id);
+  await store.overdue(0, 10);
+  await store.refund(taker);
+  await store.told({ id, version: 3 });
+  expect((await store.read([id]))[0]?.status).toBe('aborted');
+}
+
+async function streams(): Promise<void> {
+  const store = createStreamStore({ pool, metrics });
+  const id = newId('stream');
+  await store.open({
+    id, buyer, seller, tenantId: null, serviceId: null, depositMicros: parseAmount('1'), pricePerTickMicros: parseAmount('0.10'), staleTimeoutMs: 60_000, workflowId: `stream-${id}`, idempotency: null,
+  });
+  await store.tick({ streamId: id, agent: buyer, seq: 1, amountMicros: null, metadata: null, idempotency: null });
+  await store.tickBatch({ streamId: id, agent: buyer, fromSeq: 2, count: 2, ticks: null, idempotency: null });
+  await store.topUp(id, buyer, parseAmount('1'), null);
+  await store.look(id);
+  await store.overdue(0, 10);
+  expect((await store.close(id, buyer, null, null)).stream.tickCount).toBe(3);
+  await store.streams([id]);
+}
+
+async function pipelines(): Promise<void> {
+  const store = createPipelineStore({ pool, driver: 'test', leaseMs: 6_000, feeOwner: platformAddress });
+  const open = async () => {
+    const session = aNewSession({ agent: buyer });
+    await aStore(pool).openSession(session);
+    const steps = [0, 1].map(() => ({ callId: newId('call'), serviceType: 'x', paramsJson: '{}', candidates: [aCandidate(seller)], refundable: false, compensation: null }));
+    const id = newId('pipeline');
+    await store.open({ id, sessionId: session.id, buyer, tenantId: null, workflowId: `pipeline-${id}`, allOrNothing: false, feeBps: 0, steps, idempotency: null });
+    return { id, calls: steps.map(({ callId }) => callId) };
+  };
+  const whole = await open();
+  await store.pass(whole.id, aDelivery(whole.calls[0] ?? ''), { step: 1, paramsJson: '{}' });
+  await store.startStep(whole.id, 1, '{}');
+  expect((await store.pass(whole.id, aDelivery(whole.calls[1] ?? ''), null)).ended?.state).toBe('completed');
+  expect((await store.read(whole.id)).steps).toHaveLength(2);
+  const stopped = await open();
+  await store.cancel(stopped.id, buyer);
+  await store.finish(stopped.id);
+  await store.noteUndo({ id: stopped.id, step: 0, done: true, final: true, error: null });
+  await store.earlier(buyer, { key: 'none', requestHash: 'h' });
+  await store.step(stopped.id, 0);
+  await store.steps(stopped.id);
+  await store.rows([stopped.id]);
+  await store.stale(0, 0, 10);
+}
+
+async function books(): Promise<void> {
+  const posting = await deposit(pool, { owner: buyer, amountMicros: parseAmount('1'), txHash: `0x${newId('call')}` });
+  await reverse(pool, BigInt(posting), 'a mistake');
+  await readBalance(pool, buyer);
+  await readBalanceAt(pool, buyer, new Date());
+  await readEntries(pool, buyer, { before: null, limit: 10 });
+  expect((await readPayments(pool, buyer, { counterparty: null, limit: 100 })).length).toBeGreaterThan(3);
+  await readLatestPayments(pool, 10);
+  await readTimelinePostings(pool, ['x'], { limit: 10 });
+  await readTimelineEvents(pool, 'x', { limit: 10 });
+  await createReputationReader({ pool }).leaderboard({ limit: 10 });
+  await createReputationReader({ pool }).of([buyer]);
+  for (const sortBy of ['price', 'reputation', 'value'] as const) {
+    await discover(pool, { sortBy, includeInactive: false, verifiedOnly: false, limit: 10, offset: 0 });
+  }
+}
+
+async function everything(): Promise<void> {
+  for (const part of [callsAndSessions, escrows, multistepEscrows, streams, pipelines, books]) await part();
+}
+
+test('every statement of every store works before and after, on the same connection and on a new one', async () => {
+  await everything();
+  const { rows: prepared } = await pool.query<{ name: string }>('SELECT name FROM pg_prepared_statements ORDER BY 1');
+  expect(prepared.length).toBeGreaterThan(60);
+  const { rows: tables } = await db.pool.query<{ name: string }>(`SELECT relname AS name FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace`);
+  for (const { name } of tables) await db.pool.query(`ALTER TABLE ${name} ADD COLUMN arrived_later text NOT NULL DEFAULT 'x'`);
+  await everything();
+  expect((await pool.query('SELECT name FROM pg_prepared_statements ORDER BY 1')).rows).toEqual(prepared);
+  // A connection that is made later plans anew, with the column in the row types.
+  await pool.end();
+  pool = new pg.Pool({ connectionString: db.url, max: 1 });
+  await everything();
+}, 60_000);

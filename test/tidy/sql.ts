@@ -1,0 +1,25 @@
+/** What SQL in the product must not say. */
+import ts from 'typescript';
+import { isProduct, placeOf, walk, type Source } from './sources.ts';
+
+const looksLikeSql = /\b(?:SELECT|RETURNING)\b/;
+/** `SELECT *`, `, *`, `t.*` and `(t.row).*`; `count(*)` and products are something else. */
+const star = /(?:\b(?:SELECT|RETURNING|ALL|DISTINCT)|,)\s*\*|[\w)"]\.\*/;
+
+/**
+ * Statements whose list of columns is `*`. Nearly all statements of the product are prepared: when a migration has added a column, each
+ * connection that knows the statement fails once with "cached plan must not change result type".
+ */
+export function starLists(sources: readonly Source[]): string[] {
+  const faults: string[] = [];
+  for (const source of sources.filter(({ path }) => isProduct(path))) {
+    walk(source.tree, (node) => {
+      if (!ts.isStringLiteralLike(node) && !ts.isTemplateExpression(node)) return;
+      const text = node.getText(source.tree);
+      if (looksLikeSql.test(text) && star.test(text)) {
+        faults.push(`${placeOf(source, node)}: ${star.exec(text)?.[0].trim()} in a statement; name the columns (columnList of ledger/query.ts).`);
+      }
+    });
+  }
+  return faults;
+}
