@@ -72,7 +72,7 @@ export interface PaymentInput {
   /** Search attributes that the server knows; others are not set. */
   readonly searchAttributes: readonly string[];
   /** What an earlier run of the same workflow hands on. */
-  readonly carried?: { readonly facts: readonly PaymentFact[]; readonly signals: number };
+  readonly carried?: { readonly facts: readonly PaymentFact[]; readonly signals: Readonly<Record<string, number>> };
   /** A new run begins after so many events of history; Temporal's own suggestion when left out. */
   readonly eventsMax?: number;
 }
@@ -80,6 +80,7 @@ export interface PaymentInput {
 /** How a payment ended. */
 export interface PaymentResult {
   readonly id: string;
+  readonly version: number;
   /** As in the API, or `not_opened`. */
   readonly state: string;
   /** Why: the resolution of the payment, or the code of the refusal to open it. */

@@ -13,7 +13,7 @@ import type { SearchAttributes } from '../temporal/search-attributes.ts';
 import { taskQueues, workflowIdFor, type TaskQueueName, type WorkflowKind } from '../workflows/contracts/ids.ts';
 import { movedSignal, type KeptPaymentInput, type PaymentView } from '../workflows/contracts/kept-payment.ts';
 import type { Job } from './jobs.ts';
-import { createNotices } from './notices.ts';
+import { createNotices, toldOf, type Told } from './notices.ts';
 
 /** A row, as much of it as its workflow and the people who look at Temporal need. */
 export interface KeptRow {
@@ -167,19 +167,19 @@ function createTeller(deps: KeeperDeps) {
   const notices = createNotices({ pool: deps.pool, log: deps.log, tell: (kind, row) => tell(signal, kind, row, true) });
 
   /**
-   * Whether it worked. Never rejects: the notice stays until somebody has succeeded. It also stays when there was no workflow to tell of
+   * Never rejects: the notice stays until somebody has succeeded. It also stays when there was no workflow to tell of
    * an end, unless `absentIsTold`: another process may be about to start it with what it knew before.
    */
-  function tell(how: Telling, kind: KeptKind, row: KeptRow, absentIsTold = false): Promise<boolean> {
-    const told = how(kind, row).then(async (heard) => {
+  function tell(how: Telling, kind: KeptKind, row: KeptRow, absentIsTold = false): Promise<Told> {
+    const told: Promise<Told> = how(kind, row).then(async (heard): Promise<Told> => {
       notices.answered();
       const known = heard ?? (absentIsTold ? row : null);
       if (known !== null) await forget({ id: known.id, version: known.view.version });
-      return true;
-    }).catch((error: unknown) => {
+      return 'told';
+    }).catch((error: unknown): Told => {
       deps.log.warn({ err: error, paymentId: row.id }, 'A workflow could not be told of its payment; the sweeper tries again.');
       deps.metrics.backgroundError('keeper');
-      return false;
+      return toldOf(error);
     }).finally(() => telling.delete(told));
     telling.add(told);
     return told;

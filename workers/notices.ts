@@ -6,11 +6,14 @@ import type pg from 'pg';
 import type { Logger } from '../platform/log.ts';
 import type { KeptKind, KeptRow } from './keeper.ts';
 
+/** `refused`: this one only, Temporal works. `unreachable`: the next would fare no better. */
+export type Told = 'told' | 'refused' | 'unreachable';
+
 export interface NoticesOptions {
   readonly pool: pg.Pool;
   readonly log: Logger;
-  /** Tells the workflow of a row; whether that worked. Never rejects. */
-  readonly tell: (kind: KeptKind, row: KeptRow) => Promise<boolean>;
+  /** Tells the workflow of a row. Never rejects. */
+  readonly tell: (kind: KeptKind, row: KeptRow) => Promise<Told>;
   readonly leaseMs?: number;
 }
 
@@ -30,6 +33,17 @@ const AT_ONCE = 100;
 const AT_ONCE_WHILE_FAILING = 8;
 const PAUSE_MS_MIN = 2_000;
 const PAUSE_MS_MAX = 30_000;
+
+/** gRPC codes of answers about one request: INVALID_ARGUMENT, NOT_FOUND, ALREADY_EXISTS, FAILED_PRECONDITION, OUT_OF_RANGE. */
+const ABOUT_ONE_REQUEST: readonly unknown[] = [3, 5, 6, 9, 11];
+
+/** Whether a failure says something of Temporal, or only of the row that it was told of. */
+export function toldOf(error: unknown): Exclude<Told, 'told'> {
+  for (let inner = error; inner instanceof Error; inner = inner.cause) {
+    if (ABOUT_ONE_REQUEST.includes((inner as { code?: unknown }).code)) return 'refused';
+  }
+  return 'unreachable';
+}
 
 /** The sweeper of notices. One for all shapes: they have the same Temporal. */
 export function createNotices({ pool, log, tell, leaseMs = LEASE_MS }: NoticesOptions): Notices {
@@ -71,8 +85,9 @@ export function createNotices({ pool, log, tell, leaseMs = LEASE_MS }: NoticesOp
       if (claimed.length === 0) return;
       const rows = await read(kind, claimed.map(({ payment_id: id }) => id));
       const told = await Promise.all(rows.map((row) => tell(kind, row)));
-      if (told.includes(true)) answered();
-      else if (told.length > 0) backOff();
+      if (told.length === 0) return;
+      if (!told.includes('unreachable') || told.includes('told')) answered();
+      else backOff();
     },
   };
 }

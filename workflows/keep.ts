@@ -38,11 +38,8 @@ const NEXT_TASK_MS = 1;
 /** What of a workflow's input concerns its messages and its search attributes. */
 type KeepOptions = Pick<KeptPaymentInput, 'searchAttributes' | 'startId' | 'signalsTaken'>;
 
-/** For a workflow whose starter does not name the attributes yet: escrows, until they are kept in another way. */
-const UNNAMED: KeepOptions = { searchAttributes: ['PaymentState'] };
-
 /** Registers the handlers that all kept payments share. Call it first in a workflow, before anything is awaited. */
-export function keepPayment(first: PaymentView, options = UNNAMED): KeptPayment {
+export function keepPayment(first: PaymentView, options: KeepOptions): KeptPayment {
   const keys = createMessageKeys(options);
   let view = first;
   let lastRefusal: string | null = null;

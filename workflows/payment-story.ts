@@ -58,12 +58,12 @@ export function summaryOf(rules: AnyRules, step: string, input: PaymentInput, vi
 export function resultOf({ id, buyer }: PaymentInput, view: PaymentView | null, facts: readonly PaymentFact[], notOpened: Refusal | null): PaymentResult {
   if (notOpened !== null || view === null) {
     return {
-      id, state: 'not_opened', resolution: notOpened?.code ?? 'internal_error', by: buyer, role: 'buyer', reason: notOpened?.message ?? '', paid: [], returned: '0.000000',
+      id, version: 0, state: 'not_opened', resolution: notOpened?.code ?? 'internal_error', by: buyer, role: 'buyer', reason: notOpened?.message ?? '', paid: [], returned: '0.000000',
     };
   }
   const last = facts.at(-1);
   return {
-    id, state: view.state, resolution: view.resolution ?? '', by: last?.by ?? '', role: last?.role ?? '', ...(last?.note === undefined ? {} : { reason: last.note }),
+    id, version: view.version, state: view.state, resolution: view.resolution ?? '', by: last?.by ?? '', role: last?.role ?? '', ...(last?.note === undefined ? {} : { reason: last.note }),
     paid: facts.flatMap(({ paid, payee }) => (paid === undefined ? [] : [{ to: payee ?? '', amount: paid }])), returned: facts.findLast(({ returned }) => returned !== undefined)?.returned ?? '0.000000',
   };
 }

@@ -11,6 +11,7 @@ import {
 import { SuretyError } from '../domain/errors.ts';
 import type { ClockTask, OpenTask, PaymentFact, PaymentInput, PaymentReport, PaymentResult, PaymentView, StepRequest, StepTask } from '../domain/payment-messages.ts';
 import { stateRefusal, type AnyRules, type Refusal } from '../domain/payment.ts';
+import { createMessageKeys } from './message-keys.ts';
 import { movedSignal, openedUpdate, paymentViewQuery, stepMessages } from './contracts/payment.ts';
 import { detailsOf, outcomeOf, resultOf, summaryOf, timerSummary } from './payment-story.ts';
 
@@ -60,7 +61,7 @@ export function followPayment(rules: AnyRules, input: PaymentInput, { quick, pat
   let facts: readonly PaymentFact[] = input.carried?.facts ?? [];
   /** Why there is no payment. */
   let notOpened: Refusal | null = null;
-  let signals = input.carried?.signals ?? 0;
+  const keys = createMessageKeys({ startId, signalsTaken: input.carried?.signals ?? {} });
   let lastRefusal: string | null = null;
   /** The latest version that somebody has told of. */
   let newsUpTo = 0;
@@ -71,14 +72,14 @@ export function followPayment(rules: AnyRules, input: PaymentInput, { quick, pat
   const known = (): number => facts.at(-1)?.version ?? 0;
 
   function learn(report: PaymentReport): PaymentReport {
+    // Reports of handlers that ran side by side may come in any order, and repeat one another.
+    const fresh = report.facts.filter(({ version }) => version > known());
+    if (fresh.length > 0) facts = [...facts, ...fresh].slice(-FACTS_KEPT);
     if (report.view !== null && report.view.version >= (view?.version ?? 0)) {
       if (report.view.version > (view?.version ?? 0)) asked = 0;
       show(report.view);
       view = report.view;
     }
-    // Reports of handlers that ran side by side may come in any order, and repeat one another.
-    const fresh = report.facts.filter(({ version }) => version > known());
-    if (fresh.length > 0) facts = [...facts, ...fresh].slice(-FACTS_KEPT);
     setCurrentDetails(detailsOf(input, view, facts));
     return report;
   }
@@ -125,12 +126,12 @@ export function followPayment(rules: AnyRules, input: PaymentInput, { quick, pat
   async function goOnInANewRun(): Promise<void> {
     await condition(allHandlersFinished);
     if (view === null || view.ended) return;
-    await continueAsNew<(next: PaymentInput) => Promise<PaymentResult>>({ ...input, open: null, view, carried: { facts, signals } });
+    await continueAsNew<(next: PaymentInput) => Promise<PaymentResult>>({ ...input, open: null, view, carried: { facts, signals: keys.carriedOver().signalsTaken } });
   }
 
-  /** Resolves to false when something has moved before the time was up. */
+  /** Resolves to false when there is something else to do before the time is up. What leaves the time as it is, such as evidence, is not. */
   async function timeIsUp(now: PaymentView): Promise<boolean> {
-    const moved = (): boolean => (view?.version ?? 0) > now.version || newsUpTo > (view?.version ?? 0) || isFull(input);
+    const moved = (): boolean => view?.ended === true || view?.deadlineMs !== now.deadlineMs || newsUpTo > (view?.version ?? 0) || isFull(input);
     const deadlineMs = now.deadlineMs ?? 0;
     const waitMs = Math.max(deadlineMs - Date.now(), asked > 0 ? ASK_AGAIN_MS : 0);
     if (waitMs > 0 && (await condition(moved, Math.min(waitMs, TIMER_MS_MAX), { summary: timerSummary(rules, now) }))) return false;
@@ -145,9 +146,8 @@ export function followPayment(rules: AnyRules, input: PaymentInput, { quick, pat
         return take(step, currentUpdateInfo()?.id ?? '', sent, request ?? null);
       }, { validator: (sent, request) => validate(rules, view, step, sent, request) });
       setHandler(signal, async (sent) => {
-        signals += 1;
-        // Its number in the history: the same whenever the task is run again, in whichever order its activities then end.
-        const attempt = `${startId}:signal:${signals}`;
+        // Before anything is awaited: the same whenever the task is run again, in whichever order its activities then end.
+        const attempt = keys.ofSignal(step);
         try {
           await take(step, attempt, sent, null);
           lastRefusal = null;
@@ -173,12 +173,14 @@ export function followPayment(rules: AnyRules, input: PaymentInput, { quick, pat
       for (;;) {
         const now = view as PaymentView;
         if (now.ended) return 'moved';
-        if (newsUpTo > now.version) await perform('catchUp', { id, known: known() }, `read what has happened since version ${known()}`);
-        else if (isFull(input)) await goOnInANewRun();
+        if (newsUpTo > now.version) {
+          const upTo = newsUpTo;
+          await perform('catchUp', { id, known: known() }, `read what has happened since version ${known()}`);
+          // Somebody may have told of a version that there is not; what was told meanwhile is read next.
+          if (newsUpTo === upTo) newsUpTo = 0;
+        } else if (isFull(input)) await goOnInANewRun();
         else if (await timeIsUp(now)) return 'deadline';
         if ((view as PaymentView).version > now.version) return 'moved';
-        // Somebody told of a version that there is not.
-        newsUpTo = Math.min(newsUpTo, (view as PaymentView).version);
       }
     },
     async expire() {

@@ -2,7 +2,7 @@
 import { jest } from '@jest/globals';
 import { createLog } from '../../platform/log.ts';
 import type { KeptKind, KeptRow } from '../../workers/keeper.ts';
-import { createNotices, type Notices } from '../../workers/notices.ts';
+import { createNotices, toldOf, type Notices, type Told } from '../../workers/notices.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 
 let db: TestDatabase;
@@ -27,11 +27,11 @@ async function someNotices(count: number): Promise<string[]> {
 }
 
 /** A process: what it told, and whether it came through. */
-function aProcess({ works = () => true, leaseMs }: { works?: (id: string) => boolean; leaseMs?: number } = {}): { notices: Notices; told: string[] } {
+function aProcess({ outcome = () => 'told', leaseMs }: { outcome?: (id: string) => Told; leaseMs?: number } = {}): { notices: Notices; told: string[] } {
   const told: string[] = [];
-  const tell = (_kind: KeptKind, { id }: KeptRow): Promise<boolean> => {
+  const tell = (_kind: KeptKind, { id }: KeptRow): Promise<Told> => {
     told.push(id);
-    return Promise.resolve(works(id));
+    return Promise.resolve(outcome(id));
   };
   return { told, notices: createNotices({ pool: db.pool, log: createLog('silent', 'test'), tell, ...(leaseMs === undefined ? {} : { leaseMs }) }) };
 }
@@ -45,7 +45,7 @@ test('three processes that sweep at once tell each workflow once', async () => {
 
 test('what a process claimed and did not bring through is tried again after its lease, by anybody', async () => {
   const ids = await someNotices(3);
-  const [dead, other] = [aProcess({ works: () => false, leaseMs: 300 }), aProcess({ leaseMs: 300 })];
+  const [dead, other] = [aProcess({ outcome: () => 'unreachable', leaseMs: 300 }), aProcess({ leaseMs: 300 })];
   await dead.notices.sweep(kind);
   await other.notices.sweep(kind);
   expect(other.told).toEqual([]);
@@ -68,11 +68,10 @@ test('a notice that is written anew after it was claimed does not wait for the l
 test('rows that fail again and again come after those that nobody has tried', async () => {
   const ids = await someNotices(120);
   const bad = new Set(ids.slice(0, 100));
-  const one = aProcess({ works: (id) => !bad.has(id), leaseMs: 1 });
+  const one = aProcess({ outcome: (id) => (bad.has(id) ? 'refused' : 'told'), leaseMs: 1 });
   await db.pool.query(`UPDATE workflow_notice SET noted_at = noted_at - interval '1 minute' WHERE payment_id = ANY ($1)`, [[...bad]]);
   await one.notices.sweep(kind);
   expect(new Set(one.told)).toEqual(bad);
-  one.notices.answered();
   await one.notices.sweep(kind);
   expect(one.told.filter((id) => !bad.has(id))).toHaveLength(20);
 });
@@ -90,7 +89,7 @@ test('while nothing comes through the pause doubles up to half a minute, a few a
   let seconds = 0;
   jest.spyOn(Date, 'now').mockImplementation(() => start + seconds * 1_000);
   let works = false;
-  const one = aProcess({ works: () => works });
+  const one = aProcess({ outcome: () => (works ? 'told' : 'unreachable') });
   const rounds: [atSecond: number, told: number][] = [];
   for (; seconds <= 100; seconds += 2) {
     const before = one.told.length;
@@ -105,3 +104,10 @@ test('while nothing comes through the pause doubles up to half a minute, a few a
   await one.notices.sweep(kind);
   expect(one.told).toHaveLength(250);
 });
+
+test.each<[what: string, error: unknown, told: Told]>([
+  ['an answer that the server does not take this one', Object.assign(new Error(), { cause: Object.assign(new Error('3 INVALID_ARGUMENT'), { code: 3 }) }), 'refused'],
+  ['a time-out', Object.assign(new Error(), { cause: Object.assign(new Error('4 DEADLINE_EXCEEDED'), { code: 4 }) }), 'unreachable'],
+  ['a server that has too much to do', Object.assign(new Error('8 RESOURCE_EXHAUSTED'), { code: 8 }), 'unreachable'],
+  ['a connection that is gone', new Error('transport error'), 'unreachable'],
+])('%s counts as what it is', (_what, error, told) => expect(toldOf(error)).toBe(told));
