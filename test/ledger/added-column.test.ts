@@ -13,7 +13,7 @@ import { createMetrics } from '../../platform/metrics.ts';
 import { newId } from '../../platform/random.ts';
 import { discover } from '../../registry/discovery.ts';
 import { createReputationReader } from '../../trust/reputation.ts';
-import { aDeposit, anAddress, anAgent, aRegistry, platformAddress } from '../support/builders.ts';
+import { aDeposit, anAgent, aRegistry, platformAddress } from '../support/builders.ts';
 import { aCandidate, aDelivery, aGivenUp, anAttempt, aNewCall, aNewSession, aStore } from '../support/builders-gateway.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 import { directPayments } from '../support/payments.ts';
