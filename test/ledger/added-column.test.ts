@@ -1,11 +1,11 @@
 /** A migration adds a column while every connection is warm: none of the statements that it has prepared may notice. */
 import pg from 'pg';
-import { createEscrowStore } from '../../activities/escrow/store.ts';
 import { createMultistepStore } from '../../activities/multistep/store.ts';
 import { createPipelineStore } from '../../activities/pipeline/store.ts';
 import { createStreamStore } from '../../activities/stream/store.ts';
 import { parseAmount } from '../../domain/money.ts';
 import { deposit, reverse } from '../../ledger/admin.ts';
+import { createNotices } from '../../ledger/notices.ts';
 import { readLatestPayments, readPayments } from '../../ledger/payments.ts';
 import { readBalance, readBalanceAt, readEntries } from '../../ledger/reads.ts';
 import { readTimelineEvents, readTimelinePostings } from '../../ledger/timeline.ts';
@@ -16,6 +16,7 @@ import { createReputationReader } from '../../trust/reputation.ts';
 import { aDeposit, anAgent, aRegistry, platformAddress } from '../support/builders.ts';
 import { aCandidate, aDelivery, aGivenUp, anAttempt, aNewCall, aNewSession, aStore } from '../support/builders-gateway.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
+import { directPayments } from '../support/payments.ts';
 
 let db: TestDatabase;
 let pool: pg.Pool;
@@ -61,18 +62,24 @@ async function callsAndSessions(): Promise<void> {
   expect((await store.callOnce(single, aNewCall(single, [aCandidate(seller)]))).outcome).toBe('accepted');
 }
 
-async function escrows(): Promise<void> {
-  const store = createEscrowStore({ pool, metrics });
-  const id = newId('escrow');
-  const times = { deliveryMs: 60_000, reviewMs: 60_000, rulingMs: 60_000 };
-  const terms = { seller, arbiter: null, amountMicros: parseAmount('1'), serviceId: null, buyerMayCancel: false, ...times };
-  await store.create({ id, buyer, tenantId: null, workflowId: `escrow-${id}`, terms, idempotency: null });
-  await store.step(id, { address: seller, as: null }, { step: 'deliver' }, null);
-  await store.look(id);
-  await store.told(id, 1);
-  await store.overdue(0, 10);
-  await store.step(id, { address: buyer, as: null }, { step: 'confirm' }, null);
-  expect((await store.byIds([id]))[0]?.status).toBe('released');
+async function paymentsOnTheEngine(): Promise<void> {
+  const { store, escrow, step, clock } = await directPayments(pool, { metrics });
+  expect(await store.canOpen({ buyer, asset: 'USDC', amountMicros: parseAmount('1') }, 'none')).toMatchObject({ covered: true, claimed: false });
+  const { id } = await escrow({ buyer, seller });
+  await store.markStarted([id]);
+  expect(await step(id, 'deliver', seller)).toMatchObject({ kind: 'done', payment: { state: 'delivered', workflowStarted: true } });
+  expect(await clock(id)).toBeNull();
+  expect(await step(id, 'cancel', seller, {}, { attempt: newId('call'), messageSent: true })).toMatchObject({ kind: 'refused' });
+  await store.claimOverdue(['escrow'], { graceMs: 0, leaseMs: 0, limit: 10 });
+  expect(await step(id, 'confirm', buyer)).toMatchObject({ kind: 'done', payment: { state: 'released' } });
+  expect((await store.eventsAfter(id, 0)).map((event) => event.step)).toEqual(['open', 'deliver', 'confirm']);
+  expect((await store.byIds([id]))[0]?.state).toBe('released');
+  expect(await store.idsOf('escrow', seller, { after: null, limit: 1 })).toEqual([id]);
+  expect(await store.idByLookup('escrow', 'x')).toBeNull();
+  expect(await store.forgetRefusals(0, 10)).toBe(1);
+  const notices = createNotices(pool);
+  await notices.claim(['escrow'], { ageMs: 0, leaseMs: 1, limit: 10 });
+  await notices.forget({ id, version: 3 });
 }
 
 async function multistepEscrows(): Promise<void> {
@@ -155,7 +162,7 @@ async function books(): Promise<void> {
 }
 
 async function everything(): Promise<void> {
-  for (const part of [callsAndSessions, escrows, multistepEscrows, streams, pipelines, books]) await part();
+  for (const part of [callsAndSessions, paymentsOnTheEngine, multistepEscrows, streams, pipelines, books]) await part();
 }
 
 test('every statement of every store works before and after, on the same connection and on a new one', async () => {

@@ -1,14 +1,12 @@
 /** What a failed statement costs: nothing but itself, unless the connection is gone. */
 import pg from 'pg';
-import { createEscrowStore } from '../../activities/escrow/store.ts';
-import { micros } from '../../domain/money.ts';
 import { createGroupCommit } from '../../ledger/group-commit.ts';
 import { query } from '../../ledger/query.ts';
 import { isItemError } from '../../ledger/sql-errors.ts';
-import { createMetrics } from '../../platform/metrics.ts';
 import { createPool, type ConnectionTimeouts } from '../../prisma/pool.ts';
 import { anAddress, silent } from '../support/builders.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
+import { directPayments } from '../support/payments.ts';
 
 let db: TestDatabase;
 beforeAll(async () => {
@@ -36,14 +34,12 @@ const pidOf = async (pool: pg.Pool): Promise<number> =>
 
 test('sixty escrows that are refused for want of money cost no more sessions than the pool is large', async () => {
   await withPool(patient, async (pool, opened) => {
-    const store = createEscrowStore({ pool, metrics: createMetrics({ runtime: false }) });
-    const times = { deliveryMs: 60_000, reviewMs: 60_000, rulingMs: 60_000 };
-    const nobody = { arbiter: null, serviceId: null, buyerMayCancel: false };
-    const terms = { ...nobody, seller: anAddress(), amountMicros: micros(1_000_000n), ...times };
-    const refusals = await Promise.all(Array.from({ length: 60 }, (_, n) =>
-      store.create({ id: `esc_poor_${n}`, buyer: anAddress(), tenantId: null, workflowId: `escrow-poor-${n}`, terms, idempotency: null })
-        .catch((error: unknown) => error)));
-    expect(new Set(refusals.map((error) => (error as { code?: unknown }).code))).toEqual(new Set(['insufficient_balance']));
+    const payments = await directPayments(pool);
+    const seller = anAddress();
+    const refusals = await Promise.all(Array.from({ length: 60 }, () => payments.escrow({ buyer: anAddress(), seller })));
+    // Outcomes, not errors: the statement that refuses goes well.
+    expect(refusals).toHaveLength(60);
+    for (const refused of refusals) expect(refused).toMatchObject({ kind: 'refused', payment: null, refusal: { code: 'insufficient_balance' } });
     expect(opened()).toBeLessThanOrEqual(CONNECTIONS);
   });
 });
