@@ -1,4 +1,5 @@
-/** Which way the steps of payments went, and how many payments ever had a workflow, from the platform's own metrics. */import { setTimeout as delay } from 'node:timers/promises';
+/** Which way the steps of payments went, and how many payments ever had a workflow, from the platform's own metrics. */
+import { setTimeout as delay } from 'node:timers/promises';
 
 export interface PathCounts {
   readonly workflow: number;

@@ -276,23 +276,24 @@ function transit(
   const known = context as Context<unknown, object, unknown>;
   const refusal = transition.unless?.(known) ?? null;
   if (refusal !== null) return { kind: 'refuse', refusal };
-  const choice = transition.choose?.(known) ?? plainChoice(transition, known);
+  // Known by this very step, or before it: whoever it is paid to.
+  const seller = transition.seller?.(known) ?? null;
+  const choice = transition.choose?.(known) ?? plainChoice(transition, seller ?? payment.seller);
   if ('code' in choice) return { kind: 'refuse', refusal: choice };
   const { to, moves, resolution } = choice;
   // A step that stays where it is, such as evidence, leaves the time as it is.
   const deadlineMs = to === payment.state ? payment.deadlineMs : deadlineOf(rules, to, payment, nowMs);
   const details = { ...known.payment.details, ...transition.details?.(known, deadlineMs), ...choice.details };
-  const seller = choice.seller ?? transition.seller?.(known) ?? null;
   const decision: Decision = {
-    step, role, by, to, deadlineMs, isDue: false, moves, resolution, details, note: choice.note ?? note, seller,
+    step, role, by, to, deadlineMs, isDue: false, moves, resolution, details, note: choice.note ?? note, seller: choice.seller ?? seller,
   };
   return { kind: 'apply', decision, refusal: choice.refusal ?? null };
 }
 
-function plainChoice({ to, moves, resolution }: AnyTransition, { payment }: Context<unknown, object, unknown>): Choice<string> {
+function plainChoice({ to, moves, resolution }: AnyTransition, seller: string | null): Choice<string> {
   if (typeof to !== 'string') throw new Error('A rule with several targets does not say which.');
   const money: Readonly<Record<'paySeller' | 'giveBack', () => Move>> = {
-    paySeller: () => ({ move: 'pay', to: payment.seller ?? '', amountMicros: 'rest' }),
+    paySeller: () => ({ move: 'pay', to: seller ?? '', amountMicros: 'rest' }),
     giveBack: () => ({ move: 'giveBack', amountMicros: 'rest' }),
   };
   return { to, moves: moves === undefined ? [] : [money[moves]()], resolution: resolution ?? null };

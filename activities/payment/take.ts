@@ -111,9 +111,14 @@ export function createTaker({ store, onApplied }: TakerDeps): Taker {
     },
 
     async clock(rules, id) {
-      const taken = await tryTo(rules, { ...nobody, id }, (payment, nowMs) => decideByClock(rules, payment, nowMs));
-      // Applied, it carries the refusal for those who come too late; not applied, it was not due.
-      return taken.kind === 'refused' && taken.payment?.deadlineMs !== null ? null : taken;
+      let wasDue = false;
+      const taken = await tryTo(rules, { ...nobody, id }, (payment, nowMs) => {
+        const verdict = decideByClock(rules, payment, nowMs);
+        wasDue = verdict.kind === 'apply';
+        return verdict;
+      });
+      // Applied, it carries the refusal for those who come too late.
+      return wasDue ? taken : null;
     },
   };
 }

@@ -1,7 +1,9 @@
+import { createServer as createHttpServer } from 'node:http';
 import { createServer, type AddressInfo, type Server } from 'node:net';
 import { createHttpClient, parseAnswer, requestHead, requestTail } from '../../bench/http-client.ts';
 import { latencyFigures, sampleCpu } from '../../bench/measure.ts';
 import { compare } from '../../bench/level.ts';
+import { pathsBetween, readPaths } from '../../bench/paths.ts';
 import { judge, RATIO_FLOOR } from '../../bench/guard.ts';
 import { findCase } from '../../bench/cases/all.ts';
 
@@ -113,10 +115,44 @@ describe('the books of a level', () => {
   });
 });
 
+describe('the ways that steps went', () => {
+  /** What a platform says of itself, from a server that says nothing else. */
+  async function readFrom(page: string) {
+    const server = createHttpServer((_request, response) => response.end(page));
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    try {
+      return await readPaths({ baseUrl: `http://127.0.0.1:${(server.address() as AddressInfo).port}` });
+    } finally {
+      server.closeAllConnections();
+      server.close();
+    }
+  }
+
+  test('are added up over all kinds, and lives by whether they ever had a workflow', async () => {
+    const page = [
+      '# HELP surety_payment_steps_total Steps, by kind and path="direct".', '# TYPE surety_payment_steps_total counter',
+      'surety_payment_steps_total{kind="escrow",path="workflow"} 1200', 'surety_payment_steps_total{kind="escrow",path="direct"} 3',
+      'surety_payment_steps_total{kind="card",path="workflow"} 34', 'surety_payment_steps_totally_other{path="workflow"} 9',
+      'surety_payment_lives_total{kind="escrow",life="started"} 400', 'surety_payment_lives_total{kind="escrow",life="unstarted"} 2',
+    ].join('\n');
+    expect(await readFrom(page)).toEqual({ workflow: 1234, direct: 3, started: 400, unstarted: 2 });
+  });
+
+  test('are nothing on a platform that has taken none', async () => {
+    expect(await readFrom('surety_http_requests_total 7\n')).toEqual({ workflow: 0, direct: 0, started: 0, unstarted: 0 });
+  });
+
+  test('are those between two moments', () => {
+    const [before, after] = [{ workflow: 10, direct: 2, started: 3, unstarted: 1 }, { workflow: 25, direct: 2, started: 9, unstarted: 4 }];
+    expect(pathsBetween(before, after)).toEqual({ workflow: 15, direct: 0, started: 6, unstarted: 3 });
+  });
+});
+
 describe('the guard', () => {
   const books = { answeredPaid: 9, refused: 0, broken: 0, deliveries: 9, settled: 9, paid: '0.009000', unpaid: 0, balancesAgree: true, stuck: 0, lastError: null };
   const level = {
     clients: 32, seconds: 3, callsPerSecond: 900, p50Ms: 1, p95Ms: 1, p99Ms: 1, maxMs: 1, apiRssMb: 1, ratioToBareSql: RATIO_FLOOR, addedMsP50: null,
+    stepsMsP50: {}, paths: { workflow: 0, direct: 0, started: 0, unstarted: 0 },
     cpuMsPerCall: { api: 1, postgres: 1, temporal: 1, sellers: 1, load: 1 }, books,
   };
 

@@ -154,7 +154,7 @@ test('the list of an agent has what it buys, sells and judges, newest first, pag
   const made: string[] = [];
   for (let n = 0; n < 5; n += 1) made.unshift(await stage.anEscrow({ amount: '0.1', arbiter: n % 2 === 0 }));
   // Two of the same instant, which only their ids tell apart.
-  await platform().db.pool.query(`UPDATE escrow SET created_at = (SELECT created_at FROM escrow WHERE id = $1) WHERE id = $2`, [made[0], made[1]]);
+  await platform().db.pool.query('UPDATE payment SET created_at = (SELECT created_at FROM payment WHERE id = $1) WHERE id = $2', [made[0], made[1]]);
   made.splice(0, 2, ...made.slice(0, 2).sort().reverse());
   const page = async (who: { address: string; key: string }, query = '') => (await platform().ask('GET', `/v1/agents/${who.address}/escrows${query}`, { key: who.key })).body;
   const all = await page(buyer);

@@ -1,11 +1,11 @@
 /** A migration adds a column while every connection is warm: none of the statements that it has prepared may notice. */
 import pg from 'pg';
-import { createEscrowStore } from '../../activities/escrow/store.ts';
 import { createMultistepStore } from '../../activities/multistep/store.ts';
 import { createPipelineStore } from '../../activities/pipeline/store.ts';
 import { createStreamStore } from '../../activities/stream/store.ts';
 import { parseAmount } from '../../domain/money.ts';
 import { deposit, reverse } from '../../ledger/admin.ts';
+import { createNotices } from '../../ledger/notices.ts';
 import { readLatestPayments, readPayments } from '../../ledger/payments.ts';
 import { readBalance, readBalanceAt, readEntries } from '../../ledger/reads.ts';
 import { readTimelineEvents, readTimelinePostings } from '../../ledger/timeline.ts';
@@ -13,9 +13,10 @@ import { createMetrics } from '../../platform/metrics.ts';
 import { newId } from '../../platform/random.ts';
 import { discover } from '../../registry/discovery.ts';
 import { createReputationReader } from '../../trust/reputation.ts';
-import { aDeposit, anAddress, anAgent, aRegistry, platformAddress } from '../support/builders.ts';
+import { aDeposit, anAgent, aRegistry, platformAddress } from '../support/builders.ts';
 import { aCandidate, aDelivery, aGivenUp, anAttempt, aNewCall, aNewSession, aStore } from '../support/builders-gateway.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
+import { directPayments } from '../support/payments.ts';
 
 let db: TestDatabase;
 let pool: pg.Pool;
@@ -40,8 +41,9 @@ async function callsAndSessions(): Promise<void> {
   const store = aStore(pool);
   const session = aNewSession({ agent: buyer });
   await store.openSession(session);
-  const [paid, given, moved] = [0, 1, 2].map(() => aNewCall(session, [aCandidate(seller), aCandidate(seller)])) as [ReturnType<typeof aNewCall>, ReturnType<typeof aNewCall>, ReturnType<typeof aNewCall>];
-  for (const call of [paid, given, moved]) expect((await store.accept(call)).outcome).toBe('accepted');
+  const call = () => aNewCall(session, [aCandidate(seller), aCandidate(seller)]);
+  const [paid, given, moved] = [call(), call(), call()];
+  for (const each of [paid, given, moved]) expect((await store.accept(each)).outcome).toBe('accepted');
   await store.settle(aDelivery(paid.id));
   await store.release(aGivenUp(given.id));
   expect(await store.nextAttempt(moved.id, 0, 1, anAttempt)).toBe('moved');
@@ -60,24 +62,32 @@ async function callsAndSessions(): Promise<void> {
   expect((await store.callOnce(single, aNewCall(single, [aCandidate(seller)]))).outcome).toBe('accepted');
 }
 
-async function escrows(): Promise<void> {
-  const store = createEscrowStore({ pool, metrics });
-  const id = newId('escrow');
-  const terms = { seller, arbiter: null, amountMicros: parseAmount('1'), serviceId: null, deliveryMs: 60_000, reviewMs: 60_000, rulingMs: 60_000, buyerMayCancel: false };
-  await store.create({ id, buyer, tenantId: null, workflowId: `escrow-${id}`, terms, idempotency: null });
-  await store.step(id, { address: seller, as: null }, { step: 'deliver' }, null);
-  await store.look(id);
-  await store.told(id, 1);
-  await store.overdue(0, 10);
-  await store.step(id, { address: buyer, as: null }, { step: 'confirm' }, null);
-  expect((await store.byIds([id]))[0]?.status).toBe('released');
+async function paymentsOnTheEngine(): Promise<void> {
+  const { store, escrow, step, clock } = await directPayments(pool, { metrics });
+  expect(await store.canOpen({ buyer, asset: 'USDC', amountMicros: parseAmount('1') }, 'none')).toMatchObject({ covered: true, claimed: false });
+  const { id } = await escrow({ buyer, seller });
+  await store.markStarted([id]);
+  expect(await step(id, 'deliver', seller)).toMatchObject({ kind: 'done', payment: { state: 'delivered', workflowStarted: true } });
+  expect(await clock(id)).toBeNull();
+  expect(await step(id, 'cancel', seller, {}, { attempt: newId('call'), messageSent: true })).toMatchObject({ kind: 'refused' });
+  await store.claimOverdue(['escrow'], { graceMs: 0, leaseMs: 0, limit: 10 });
+  expect(await step(id, 'confirm', buyer)).toMatchObject({ kind: 'done', payment: { state: 'released' } });
+  expect((await store.eventsAfter(id, 0)).map((event) => event.step)).toEqual(['open', 'deliver', 'confirm']);
+  expect((await store.byIds([id]))[0]?.state).toBe('released');
+  expect(await store.idsOf('escrow', seller, { after: null, limit: 1 })).toEqual([id]);
+  expect(await store.idByLookup('escrow', 'x')).toBeNull();
+  expect(await store.forgetRefusals(0, 10)).toBe(1);
+  const notices = createNotices(pool);
+  await notices.claim(['escrow'], { ageMs: 0, leaseMs: 1, limit: 10 });
+  await notices.forget({ id, version: 3 });
 }
 
 async function multistepEscrows(): Promise<void> {
   const store = createMultistepStore({ pool, metrics });
   const id = newId('multistepEscrow');
   const steps = [{ seller, amountMicros: parseAmount('1') }, { seller, amountMicros: parseAmount('1') }];
-  await store.create({ id, buyer, tenantId: null, workflowId: 'w', idempotency: null, plan: { totalMicros: parseAmount('2'), steps, expiresInMs: 60_000 } });
+  const plan = { totalMicros: parseAmount('2'), steps, expiresInMs: 60_000 };
+  await store.create({ id, buyer, tenantId: null, workflowId: 'w', idempotency: null, plan });
   const taker = { id, caller: buyer, idempotency: null };
   await store.confirmStep(taker, { stepIndex: 0, seller: null, amountMicros: null });
   await store.look(id);
@@ -91,7 +101,8 @@ async function streams(): Promise<void> {
   const store = createStreamStore({ pool, metrics });
   const id = newId('stream');
   await store.open({
-    id, buyer, seller, tenantId: null, serviceId: null, depositMicros: parseAmount('1'), pricePerTickMicros: parseAmount('0.10'), staleTimeoutMs: 60_000, workflowId: `stream-${id}`, idempotency: null,
+    id, buyer, seller, tenantId: null, serviceId: null, depositMicros: parseAmount('1'), pricePerTickMicros: parseAmount('0.10'),
+    staleTimeoutMs: 60_000, workflowId: `stream-${id}`, idempotency: null,
   });
   await store.tick({ streamId: id, agent: buyer, seq: 1, amountMicros: null, metadata: null, idempotency: null });
   await store.tickBatch({ streamId: id, agent: buyer, fromSeq: 2, count: 2, ticks: null, idempotency: null });
@@ -107,9 +118,14 @@ async function pipelines(): Promise<void> {
   const open = async () => {
     const session = aNewSession({ agent: buyer });
     await aStore(pool).openSession(session);
-    const steps = [0, 1].map(() => ({ callId: newId('call'), serviceType: 'x', paramsJson: '{}', candidates: [aCandidate(seller)], refundable: false, compensation: null }));
+    const steps = [0, 1].map(() => ({
+      callId: newId('call'), serviceType: 'x', paramsJson: '{}', candidates: [aCandidate(seller)], refundable: false, compensation: null,
+    }));
     const id = newId('pipeline');
-    await store.open({ id, sessionId: session.id, buyer, tenantId: null, workflowId: `pipeline-${id}`, allOrNothing: false, feeBps: 0, steps, idempotency: null });
+    await store.open({
+      id, sessionId: session.id, buyer, tenantId: null, workflowId: `pipeline-${id}`, allOrNothing: false, feeBps: 0, steps,
+      idempotency: null,
+    });
     return { id, calls: steps.map(({ callId }) => callId) };
   };
   const whole = await open();
@@ -146,14 +162,16 @@ async function books(): Promise<void> {
 }
 
 async function everything(): Promise<void> {
-  for (const part of [callsAndSessions, escrows, multistepEscrows, streams, pipelines, books]) await part();
+  for (const part of [callsAndSessions, paymentsOnTheEngine, multistepEscrows, streams, pipelines, books]) await part();
 }
 
 test('every statement of every store works before and after, on the same connection and on a new one', async () => {
   await everything();
   const { rows: prepared } = await pool.query<{ name: string }>('SELECT name FROM pg_prepared_statements ORDER BY 1');
   expect(prepared.length).toBeGreaterThan(60);
-  const { rows: tables } = await db.pool.query<{ name: string }>(`SELECT relname AS name FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace`);
+  const { rows: tables } = await db.pool.query<{ name: string }>(
+    `SELECT relname AS name FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace`,
+  );
   for (const { name } of tables) await db.pool.query(`ALTER TABLE ${name} ADD COLUMN arrived_later text NOT NULL DEFAULT 'x'`);
   await everything();
   expect((await pool.query('SELECT name FROM pg_prepared_statements ORDER BY 1')).rows).toEqual(prepared);

@@ -3,6 +3,7 @@ import { startApp, type TestApp } from '../support/app.ts';
 import { aDeposit, anAddress } from '../support/builders.ts';
 import { aCandidate, aDelivery, aNewCall, anOpenSession, aStore } from '../support/builders-gateway.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
+import { directPayments } from '../support/payments.ts';
 
 let db: TestDatabase;
 let app: TestApp;
@@ -27,12 +28,15 @@ async function show(id: string) {
 }
 
 test('an escrow', async () => {
-  const id = idOf('esc_');
-  await db.pool.query('SELECT * FROM escrow_create($1)', [JSON.stringify({ id, buyer, seller, amount: '1000000', deliveryMs: 60_000, reviewMs: 60_000, rulingMs: 60_000, buyerMayCancel: false, workflowId: `escrow-${id}` })]);
-  await db.pool.query(`SELECT escrow_end(e, 400000, 'arbitration_partial', $2) FROM escrow e WHERE id = $1`, [id, buyer]);
+  const payments = await directPayments(db.pool);
+  const { id } = await payments.escrow({ id: idOf('esc_'), buyer, seller });
+  await payments.step(id, 'deliver', seller);
+  await payments.step(id, 'dispute', buyer, { reason: 'Half of it is missing.' });
+  await payments.step(id, 'resolve', { address: null, as: 'platform' }, { resolution: 'partial', releaseAmount: '0.4' });
   expect(await show(id)).toMatchObject({
     kind: 'escrow', state: 'released', ended: true, amounts: { amount: '1.000000', released: '0.400000', refunded: '0.600000' },
-    parties: [{ role: 'buyer', address: buyer }, { role: 'seller', address: seller }], told: ['state created', 'posting hold', 'state released', 'posting capture', 'posting release'],
+    parties: [{ role: 'buyer', address: buyer }, { role: 'seller', address: seller }],
+    told: ['posting hold', 'state pending', 'state delivered', 'state disputed', 'posting capture', 'posting release', 'state released'],
   });
 });
 

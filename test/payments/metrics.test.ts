@@ -1,11 +1,11 @@
 /** What Prometheus hears of payments that are more than one call: each beginning and each end once, whoever brought it about. */
-import { createEscrowStore } from '../../activities/escrow/store.ts';
 import { createMultistepStore } from '../../activities/multistep/store.ts';
 import { createStreamStore } from '../../activities/stream/store.ts';
 import { createMetrics } from '../../platform/metrics.ts';
 import { deadlineIn, setStage } from '../support/escrows.ts';
 import { anOpenMultistep, confirm, refund } from '../support/multistep.ts';
 import { aLine, runPipeline } from '../support/pipelines.ts';
+import { directPayments } from '../support/payments.ts';
 import { createPlatformSuite, eventually } from '../support/platform-suite.ts';
 import { aStream, step } from '../support/streams.ts';
 
@@ -38,6 +38,22 @@ test('escrows: paid on a confirmation that was sent twice, given back by the clo
   for (let n = 0; n < 2; n += 1) await stage.step(paid, 'confirm', stage.cast.buyer, undefined, { headers: { 'idempotency-key': 'confirm-once' } });
   await eventually(async () => expect((await stage.get(late))['status']).toBe('refunded'));
   await becomes({ 'payments_begun_total{kind="escrow"}': 2, 'payments_ended_total{kind="escrow",outcome="released"}': 1, 'payments_ended_total{kind="escrow",outcome="refunded"}': 1 });
+});
+
+/** What has been counted of steps and lives, whichever way they went. */
+async function byPath(): Promise<Record<'steps' | 'lives', number>> {
+  const { text } = await platform().ask('GET', '/metrics');
+  const sum = (name: string): number => [...text.matchAll(new RegExp(`^surety_payment_${name}_total\\{\\S+ (\\d+)$`, 'gm'))].reduce((total, [, value]) => total + Number(value), 0);
+  return { steps: sum('steps'), lives: sum('lives') };
+}
+
+test('each step of an escrow counts once by the way it went, one that was refused or sent again does not, and each life once', async () => {
+  const stage = await setStage(platform(), '10');
+  const { steps, lives } = await byPath();
+  const id = await stage.anEscrowIn('delivered');
+  expect((await stage.step(id, 'cancel', stage.cast.buyer)).status).toBe(403);
+  for (let n = 0; n < 2; n += 1) await stage.step(id, 'confirm', stage.cast.buyer, undefined, { headers: { 'idempotency-key': 'confirm-once' } });
+  await eventually(async () => expect(await byPath()).toEqual({ steps: steps + 3, lives: lives + 1 }), { everyMs: 300 });
 });
 
 test('multistep escrows: completed, taken back, ended by the clock', async () => {
@@ -89,10 +105,9 @@ test('many who find at the same moment that the time is up count one end', async
   await deadlineIn(pool, escrow, -1);
   await pool.query(`UPDATE multistep_escrow SET deadline = now() WHERE id = $1`, [plan.id]);
   await pool.query(`UPDATE stream SET created_at = created_at - interval '1 day' WHERE id = $1`, [stream.id]);
-  const looks = [
-    [createEscrowStore({ pool, metrics }), escrow], [createMultistepStore({ pool, metrics }), plan.id], [createStreamStore({ pool, metrics }), stream.id],
-  ] as const;
-  await Promise.all(looks.flatMap(([store, id]) => Array.from({ length: 5 }, () => store.look(id))));
+  const [payments, plans, streams] = [await directPayments(pool, { metrics }), createMultistepStore({ pool, metrics }), createStreamStore({ pool, metrics })];
+  const looks: (() => Promise<unknown>)[] = [() => payments.clock(escrow), () => plans.look(plan.id), () => streams.look(stream.id)];
+  await Promise.all(looks.flatMap((look) => Array.from({ length: 5 }, look)));
   const { text } = await metrics.render();
   for (const line of ['kind="escrow",outcome="refunded"', 'kind="multistep_escrow",outcome="aborted"', 'kind="stream",outcome="stale_closed"']) expect(text).toContain(`surety_payments_ended_total{${line}} 1\n`);
 });
