@@ -24,6 +24,7 @@ export const tagDescriptions: Readonly<Record<string, string>> = {
   Keys: 'API keys and proof of control of an address.',
   Gateway: 'Buying: open a session with a budget, buy calls, close it. Or one call without a session.',
   Escrow: 'Orders that take their time: the buyer confirms, an arbiter rules, or the clock decides.',
+  Cards: 'Card numbers that can be charged once, up to an amount.',
   'Multistep escrow': 'A plan of steps, each paid when the buyer confirms it.',
   Streams: 'Metered work, paid by the tick out of a deposit.',
   Payments: 'Any payment by its id: what happened to it and to its money, in order.',

@@ -17,6 +17,7 @@ import { createMissLimit } from '../middleware/rate-limit.ts';
 import { route, type Answer, type Route } from '../route.ts';
 import { addressParams } from '../schemas.ts';
 
+const stepErrors = ['not_found', 'invalid_state', 'idempotency_mismatch', 'busy', 'unavailable'] as const;
 const idParams = z.object({ id: z.string().max(64) });
 const oneCard = z.object({ card: cardOut });
 
@@ -68,10 +69,7 @@ function chargeRoute(deps: RouteDeps): Route {
     summary: 'A merchant charges a card with its number: once, up to its amount. The rest goes back to the buyer.',
     description: 'Wrong merchant, wrong details or too high an amount count as wrong tries; the fifth blocks the card. Unknown numbers are limited to ten a minute.',
     body: chargeBody, answer: oneCard, example: chargeExample,
-    errors: [
-      'not_found', 'invalid_state', 'wrong_merchant', 'wrong_card_details', 'above_card_limit', 'self_trade', 'validation_error', 'invalid_amount',
-      'idempotency_mismatch', 'busy', 'unavailable',
-    ],
+    errors: [...stepErrors, 'wrong_merchant', 'wrong_card_details', 'above_card_limit', 'self_trade', 'validation_error', 'invalid_amount'],
     handler: async ({ caller, body: { number, amount, description, cvv, expiry }, idempotencyKey }) => {
       await misses.check(caller.address);
       const id = await payments.idByLookup(cardKind, cards.lookupOf(number));
@@ -93,7 +91,7 @@ function chargeRoute(deps: RouteDeps): Route {
 function cancelRoute({ payments }: RouteDeps): Route {
   return route({
     method: 'post', path: '/v1/cards/:id/cancel', access: 'agent', tag: 'Cards', movesMoney: true, summary: 'The buyer takes the card back, with all its money.',
-    params: idParams, answer: oneCard, example: cancelExample, errors: ['not_found', 'unauthorized', 'invalid_state', 'idempotency_mismatch', 'unavailable'],
+    params: idParams, answer: oneCard, example: cancelExample, errors: [...stepErrors, 'unauthorized'],
     handler: async ({ params: { id }, caller, idempotencyClaim }) =>
       shown(await payments.step(cardKind, { id, step: 'cancel', actor: byAgent(caller), input: {}, claim: idempotencyClaim() })),
   });

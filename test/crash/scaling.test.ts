@@ -15,7 +15,7 @@ import { scratchDataDir, startProgram } from '../support/programs.ts';
 /** Long enough for every client to pay several times in each situation, on a slow machine too. */
 const PHASE_MS = 1_000;
 
-const everyQueue = 'gateway,escrow,multistep,pipeline,stream';
+const everyQueue = 'gateway,escrow,card,multistep,pipeline,stream';
 /** The first is killed and the second drained; the third has what either of them leaves behind. */
 const queuesOfWorkers = ['escrow,stream,gateway', 'pipeline,multistep', everyQueue];
 
