@@ -34,13 +34,15 @@ SELECT p.id, p.ref, payer.owner AS payer, payee.owner AS payee, (p.amount + coal
 /** What {@link columns} needs of the postings that were picked. */
 const posting = ['id', 'ref', 'amount', 'debit_account', 'credit_account', 'created_at'];
 const side = (column: string): string => `
-  SELECT ${columnList(posting, 'p')} FROM posting p WHERE p.${column} = (SELECT id FROM account WHERE owner = $1 AND asset = 'USDC') AND p.kind = 'capture'
+  SELECT ${columnList(posting, 'p')} FROM posting p
+   WHERE p.${column} = (SELECT id FROM account WHERE owner = $1 AND asset = 'USDC') AND p.kind = 'capture'
      AND ($2::text IS NULL OR (p.debit_account, p.credit_account) IN (SELECT x.id, y.id FROM account x, account y WHERE (x.owner, y.owner) IN (($1, $2), ($2, $1)) AND x.asset = 'USDC' AND y.asset = 'USDC'))
    ORDER BY p.id DESC LIMIT $3`;
 
 const ofOwnerSql = {
   name: 'payments-of-owner',
-  text: `WITH both_sides AS ((${side('debit_account')}) UNION (${side('credit_account')})), picked AS (SELECT ${columnList(posting)} FROM both_sides ORDER BY id DESC LIMIT $3) ${columns}`,
+  text: `WITH both_sides AS ((${side('debit_account')}) UNION (${side('credit_account')})),
+picked AS (SELECT ${columnList(posting)} FROM both_sides ORDER BY id DESC LIMIT $3) ${columns}`,
 };
 const latestSql = {
   name: 'payments-latest',

@@ -30,7 +30,8 @@ both_views AS (
   SELECT a.owner, coalesce(r.available, 0) AS r_available, coalesce(r.pending, 0) AS r_pending, coalesce(r.escrowed, 0) AS r_escrowed,
          a.available + coalesce(f.amount, 0) AS available, a.pending, a.escrowed
     FROM account a LEFT JOIN replay r ON r.id = a.id LEFT JOIN fees f ON f.id = a.id)
-SELECT owner, r_available, r_pending, r_escrowed, available, pending, escrowed, (r_available, r_pending, r_escrowed) = (available, pending, escrowed) AS match FROM both_views
+SELECT owner, r_available, r_pending, r_escrowed, available, pending, escrowed,
+       (r_available, r_pending, r_escrowed) = (available, pending, escrowed) AS match FROM both_views
  WHERE NOT $1 OR (r_available, r_pending, r_escrowed) <> (available, pending, escrowed) ORDER BY match, owner LIMIT $2`;
 
 /**

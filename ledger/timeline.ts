@@ -44,8 +44,10 @@ const posting = ['id', 'ref', 'kind', 'asset', 'amount', 'debit_account', 'credi
 const postingsSql = {
   name: 'timeline-postings',
   text: `
-WITH own AS (SELECT ${columnList(posting)}, ref AS part FROM posting WHERE ref = ANY ($1) AND kind IN ('hold', 'capture', 'fee', 'release')),
-found AS (SELECT ${columnList(posting)}, part FROM own UNION ALL SELECT ${columnList(posting, 'r')}, own.ref FROM own JOIN posting r ON r.reverses = own.id)
+WITH own AS (SELECT ${columnList(posting)}, ref AS part FROM posting
+              WHERE ref = ANY ($1) AND kind IN ('hold', 'capture', 'fee', 'release')),
+found AS (SELECT ${columnList(posting)}, part FROM own
+          UNION ALL SELECT ${columnList(posting, 'r')}, own.ref FROM own JOIN posting r ON r.reverses = own.id)
 SELECT p.id, (extract(epoch FROM p.created_at) * 1000000)::bigint AS at_micros, p.ref, p.part, p.kind, p.asset, p.amount, d.owner AS payer, c.owner AS payee, p.note
   FROM found p LEFT JOIN account d ON d.id = p.debit_account LEFT JOIN account c ON c.id = p.credit_account
  WHERE (p.created_at, p.id) > (timestamptz 'epoch' + $2::bigint * interval '1 microsecond', $3::bigint)

@@ -47,23 +47,8 @@ const NOTICES_AT_ONCE = 50;
 /** The pause between rounds doubles up to this while Temporal does not answer. */
 const BACKOFF_MS_MAX = 30_000;
 
-export function createPaymentKeeper(deps: KeeperDeps): PaymentKeeper {
-  const { store, notices, messages, capacity, kinds, log, metrics } = deps;
-  const waiting = new Map<string, NodeJS.Timeout>();
-  const telling = new Set<Promise<unknown>>();
-  let failures = 0;
-  let pausedUntilMs = 0;
-
-  const failed = (error: unknown, id: string): void => {
-    log.warn({ err: error, paymentId: id }, 'A workflow could not hear of its payment; the sweep tries again.');
-    metrics.backgroundError('payment-keeper');
-  };
-
-  function confirmed(id: string, version: number): void {
-    const forgotten = notices.forget({ id, version }).catch((error: unknown) => failed(error, id)).finally(() => telling.delete(forgotten));
-    telling.add(forgotten);
-  }
-
+/** Has the workflow of a payment hear where it stands, or gives it one. Rejects when Temporal or Postgres does not answer. */
+function createTeller({ store, notices, messages, kinds }: KeeperDeps): (id: string) => Promise<void> {
   /** The workflow of a payment that is there, started from its row. */
   async function start(kind: PaymentKind, payment: Payment): Promise<void> {
     // Before it is sent: a start whose answer is lost may have come through.
@@ -75,7 +60,7 @@ export function createPaymentKeeper(deps: KeeperDeps): PaymentKeeper {
     await notices.forget({ id, version });
   }
 
-  async function tell(id: string): Promise<void> {
+  return async (id) => {
     const found = await store.read(id);
     const kind = kinds.find(({ rules }) => rules.kind === found?.payment.kind);
     if (found === null || kind === undefined) return;
@@ -89,58 +74,89 @@ export function createPaymentKeeper(deps: KeeperDeps): PaymentKeeper {
     if ((await messages.moved(payment.workflowId, payment.version)) === 'missing' && !ended) await start(kind, payment);
     // A start that comes through late reads the row and finds the end.
     else await notices.forget({ id, version: payment.version });
-  }
+  };
+}
 
-  /** Takes a place among what Temporal is asked at once. @returns false when there was none. */
-  async function tellIfRoom(id: string): Promise<boolean> {
-    if (!capacity.take()) return false;
-    const told = tell(id).then(() => capacity.answered(), (error: unknown) => {
+/** Things under way that a stopping process waits for. */
+function createPending() {
+  const pending = new Set<Promise<unknown>>();
+  return {
+    add(promise: Promise<unknown>): void {
+      const settled = promise.then(() => undefined, () => undefined).finally(() => pending.delete(settled));
+      pending.add(settled);
+    },
+    all: () => Promise.all(pending),
+  };
+}
+
+export function createPaymentKeeper(deps: KeeperDeps): PaymentKeeper {
+  const { notices, capacity, log, metrics } = deps;
+  const tell = createTeller(deps);
+  const waiting = new Map<string, NodeJS.Timeout>();
+  const pending = createPending();
+
+  const failed = (error: unknown, id: string): void => {
+    log.warn({ err: error, paymentId: id }, 'A workflow could not hear of its payment; the sweep tries again.');
+    metrics.backgroundError('payment-keeper');
+  };
+
+  /** Takes a place among what Temporal is asked at once. `no room`: there was none. Never rejects: what failed stays noted in Postgres. */
+  async function tellIfRoom(id: string): Promise<'told' | 'failed' | 'no room'> {
+    if (!capacity.take()) return 'no room';
+    try {
+      await tell(id);
+      capacity.answered();
+      return 'told';
+    } catch (error) {
       capacity.timedOut();
       failed(error, id);
-      throw error;
-    }).finally(() => {
+      return 'failed';
+    } finally {
       capacity.release();
-      telling.delete(told);
-    });
-    telling.add(told);
-    await told;
-    return true;
+    }
   }
 
   function wait(id: string, ms: number): void {
     waiting.set(id, setTimeout(() => {
       waiting.delete(id);
-      // What failed stays noted in Postgres.
-      tellIfRoom(id).then((had) => { if (!had && !capacity.isOpen()) wait(id, AGAIN_MS); }, () => undefined);
+      const told = tellIfRoom(id);
+      pending.add(told);
+      void told.then((came) => { if (came === 'no room' && !capacity.isOpen()) wait(id, AGAIN_MS); });
     }, ms).unref());
   }
 
   return {
-    confirmed,
+    confirmed: (id, version) => pending.add(notices.forget({ id, version }).catch((error: unknown) => failed(error, id))),
     soon(id) {
       if (!waiting.has(id) && waiting.size < WAITING_MAX) wait(id, QUIET_MS);
     },
-    async sweep() {
-      if (Date.now() < pausedUntilMs) return;
-      const claimed = await notices.claim(kinds.map(({ rules }) => rules.kind), { ageMs: NOTICE_AGE_MS, leaseMs: LEASE_MS, limit: NOTICES_AT_ONCE });
-      let answered = claimed.length === 0;
-      for (const { id } of claimed) {
-        // One after the other: requests go first, and a Temporal that is slow is not asked by fifty at once.
-        const worked = await tellIfRoom(id).catch(() => false);
-        answered ||= worked;
-        if (!worked && capacity.isOpen()) break;
-      }
-      failures = answered ? 0 : failures + 1;
-      pausedUntilMs = answered ? 0 : Date.now() + Math.min(BACKOFF_MS_MAX, 1_000 * 2 ** failures);
-    },
+    sweep: createSweep(deps, tellIfRoom),
     async flush(timeoutMs) {
-      const ids = [...waiting.keys()];
       for (const [id, timer] of waiting) {
         clearTimeout(timer);
         waiting.delete(id);
+        pending.add(tellIfRoom(id));
       }
-      const all = Promise.allSettled([...ids.map((id) => tellIfRoom(id)), ...telling]);
-      await Promise.race([all, new Promise((resolve) => setTimeout(resolve, timeoutMs).unref())]);
+      await Promise.race([pending.all(), new Promise((resolve) => setTimeout(resolve, timeoutMs).unref())]);
     },
+  };
+}
+
+/** Rounds over notices that nobody has seen to. While Temporal does not answer, the pauses between them double. */
+function createSweep({ notices, kinds, capacity }: KeeperDeps, tellIfRoom: (id: string) => Promise<'told' | 'failed' | 'no room'>): () => Promise<void> {
+  let failures = 0;
+  let pausedUntilMs = 0;
+  return async () => {
+    if (Date.now() < pausedUntilMs) return;
+    const claimed = await notices.claim(kinds.map(({ rules }) => rules.kind), { ageMs: NOTICE_AGE_MS, leaseMs: LEASE_MS, limit: NOTICES_AT_ONCE });
+    let answered = claimed.length === 0;
+    for (const { id } of claimed) {
+      // One after the other: requests go first, and a Temporal that is slow is not asked by fifty at once.
+      const came = await tellIfRoom(id);
+      answered ||= came === 'told';
+      if (came !== 'told' && capacity.isOpen()) break;
+    }
+    failures = answered ? 0 : failures + 1;
+    pausedUntilMs = answered ? 0 : Date.now() + Math.min(BACKOFF_MS_MAX, 1_000 * 2 ** failures);
   };
 }

@@ -73,7 +73,7 @@ export async function createPayments({ pool, temporal, metrics, crash, log, task
   const capacity = createCapacity({ atOnceMax: TEMPORAL_AT_ONCE, timeoutsMax: 3, probeEveryMs: 1_000 });
   const messages = createMessages({ client: temporal.client, searchAttributes: temporal.searchAttributes, taskQueue: ({ queue }) => taskQueue(queue) });
   const keeper = createPaymentKeeper({ store, notices: createNotices(pool), messages, capacity, kinds: paymentKinds, log, metrics });
-  const engine = createPaymentEngine({ store, taker, messages, keeper, attempts, capacity, metrics, crash, log });
+  const engine = createPaymentEngine({ store, taker, messages, keeper, attempts, capacity, metrics, crash });
   const sweep = createSweeper({
     store, taker, keeper, failed: (error, id) => log.warn({ err: error, paymentId: id }, 'A payment whose time is up could not be ended; it is tried again.'),
   });

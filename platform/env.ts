@@ -72,7 +72,7 @@ export const envSchema = z.object({
   POSTGRES_MAX_OPEN_CONNS: whole(2, 500, 20).describe('Database connections of one process.'),
   POSTGRES_STATEMENT_TIMEOUT: duration(30_000).describe('Longest time one database statement may take.'),
   POSTGRES_LOCK_TIMEOUT: duration(10_000).describe('Longest time one database statement may wait for a lock that another one has.'),
-  POSTGRES_IDLE_IN_TRANSACTION_TIMEOUT: duration(60_000).describe('How long a database transaction may stand idle before Postgres ends its connection.'),
+  POSTGRES_IDLE_IN_TRANSACTION_TIMEOUT: duration(60_000).describe('How long a database transaction may stand idle before it is ended.'),
   CRASH_AT: z.string().optional().describe('For tests only: the named point at which this process kills itself.'),
 });
 export type Env = z.output<typeof envSchema>;

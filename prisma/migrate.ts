@@ -72,7 +72,8 @@ export async function migrate(databaseUrl: string, options: MigrateOptions = {})
     // change that is under way, or a rollback, and must not put back what the new processes call.
     const names = new Set(migrations.map(({ name }) => name));
     if ([...recorded.keys()].some((name) => !names.has(name))) return applied;
-    const functions = await pastLocks(migrator, 'The SQL functions', () => inTransaction(client, () => applyFunctions(client, path.join(directory, 'functions'))));
+    const apply = (): Promise<string[]> => inTransaction(client, () => applyFunctions(client, path.join(directory, 'functions')));
+    const functions = await pastLocks(migrator, 'The SQL functions', apply);
     return [...applied, ...functions.map((name) => `functions/${name}`)];
   } finally {
     await client.end();
@@ -110,8 +111,9 @@ function isDue({ name, checksum }: Migration, recorded: ReadonlyMap<string, stri
   const known = recorded.get(name);
   if (known !== undefined && known !== checksum) {
     throw new Error(
-      `Migration ${name} is not the one that this database was made with: the database is of an earlier, unreleased version, or the file was edited. ` +
-      'Start with an empty database (an empty DATA_DIR, or a new database in DATABASE_URL), or put the file back and write a new migration.',
+      `Migration ${name} is not the one that this database was made with: the database is of an earlier, unreleased version, ` +
+      'or the file was edited. Start with an empty database (an empty DATA_DIR, or a new database in DATABASE_URL), ' +
+      'or put the file back and write a new migration.',
     );
   }
   return known === undefined;
@@ -155,7 +157,8 @@ async function pastLocks<T>({ client, lockTimeoutMs, attemptsMax }: Migrator, wh
     try {
       return await run();
     } catch (error) {
-      if ((error as { code?: unknown }).code !== LOCK_NOT_AVAILABLE) throw new Error(`${what} failed: ${(error as Error).message}`, { cause: error });
+      const { code, message } = error as { code?: unknown; message: string };
+      if (code !== LOCK_NOT_AVAILABLE) throw new Error(`${what} failed: ${message}`, { cause: error });
       if (attempt === attemptsMax) {
         throw new Error(
           `${what} waited ${attemptsMax} times ${lockTimeoutMs} ms for a table that another transaction uses, and changed nothing. ` +

@@ -31,7 +31,8 @@ export function timeoutSettings({ statementMs, lockMs, idleInTransactionMs }: Co
 /** The connections money moves through. One pool a process. */
 export function createPool({ databaseUrl, connectionsMax, timeouts, name, log }: PoolOptions): pg.Pool {
   const pool = new pg.Pool({
-    ...timeoutSettings(timeouts), connectionString: databaseUrl, max: connectionsMax, application_name: name, keepAlive: true, connectionTimeoutMillis: 10_000,
+    ...timeoutSettings(timeouts), connectionString: databaseUrl, max: connectionsMax, application_name: name, keepAlive: true,
+    connectionTimeoutMillis: 10_000,
   });
   // A connection that breaks while nobody uses it is replaced at the next query; without a listener it would end the process.
   pool.on('error', (error) => log.warn({ err: error }, 'An idle database connection broke.'));

@@ -40,7 +40,8 @@ export async function applyFunctions(client: pg.ClientBase, folder: string): Pro
   const existing = await existingFunctions(client);
   const checksums = new Map(recorded.map(({ file, checksum }) => [file, checksum]));
   // A migration that drops a table with CASCADE takes the functions that speak of its rows with it.
-  const due = files.filter(({ name, checksum, signatures }) => checksums.get(name) !== checksum || [...signatures.keys()].some((one) => !existing.has(one)));
+  const due = files.filter(({ name, checksum, signatures }) =>
+    checksums.get(name) !== checksum || [...signatures.keys()].some((one) => !existing.has(one)));
 
   // Functions may be written in any order, and speak of tables that their first call will find.
   await client.query('SET LOCAL check_function_bodies = off');
@@ -68,7 +69,9 @@ async function readFunctionFiles(folder: string): Promise<FunctionFile[]> {
 function readSignatures(file: string, sql: string): Signatures {
   const found = [...sql.matchAll(/^CREATE OR REPLACE (FUNCTION|PROCEDURE) (\w+)\s*(\([\s\S]*?)\bAS \$\w*\$/gm)];
   const begun = sql.match(/^\s*CREATE\s+(OR\s+REPLACE\s+)?(FUNCTION|PROCEDURE)\b/gim)?.length ?? 0;
-  if (begun !== found.length) throw new Error(`${file}: each function begins a line with CREATE OR REPLACE FUNCTION and has its body between AS $$ and $$.`);
+  if (begun !== found.length) {
+    throw new Error(`${file}: each function begins a line with CREATE OR REPLACE FUNCTION and has its body between AS $$ and $$.`);
+  }
   return new Map(found.map(([, kind, name = '', rest = '']) => {
     const signature = `${kind} ${rest}`.replace(/\bSET \w+ (?:=|TO) \S+/g, '').replace(/\s+/g, ' ').trim();
     return [name, signature];
@@ -88,7 +91,8 @@ function signaturesOf(files: readonly FunctionFile[]): Signatures {
 }
 
 async function existingFunctions(client: pg.ClientBase): Promise<Set<string>> {
-  const { rows } = await client.query<{ proname: string }>('SELECT proname FROM pg_proc WHERE pronamespace = current_schema()::regnamespace');
+  const text = 'SELECT proname FROM pg_proc WHERE pronamespace = current_schema()::regnamespace';
+  const { rows } = await client.query<{ proname: string }>(text);
   return new Set(rows.map(({ proname }) => proname));
 }
 

@@ -50,7 +50,8 @@ const orders: Readonly<Record<SortOrder, string>> = {
 };
 
 const ofService = [
-  'id', 'agent_address', 'type', 'name', 'description', 'price_micros', 'endpoint', 'active', 'idempotent', 'metadata', 'created_at', 'updated_at',
+  'id', 'agent_address', 'type', 'name', 'description', 'price_micros', 'endpoint', 'active', 'idempotent', 'metadata', 'created_at',
+  'updated_at',
 ];
 const listed = [...ofService, 'agent_name', 'verified', 'score', 'tier', 'settled', 'failed'].join(', ');
 
@@ -59,7 +60,9 @@ const sql = (order: SortOrder): { name: string; text: string } => ({
   text: `
 SELECT ${listed}, value FROM (
   SELECT ${listed}, ranked_score, ranked_score * 1000000 / price_micros AS value FROM (
-    SELECT ${ofService.map((column) => `s.${column}`).join(', ')}, a.name AS agent_name, a.proven_at IS NOT NULL AS verified, coalesce(r.score, ${freshReputation.score}) AS score, r.tier,
+    SELECT ${ofService.map((column) => `s.${column}`).join(', ')},
+           a.name AS agent_name, a.proven_at IS NOT NULL AS verified,
+           coalesce(r.score, ${freshReputation.score}) AS score, r.tier,
            coalesce(r.score, ${freshReputation.score}) + CASE WHEN a.proven_at IS NULL THEN 0 ELSE ${verifiedBonus} END AS ranked_score,
            coalesce(r.settled_count, 0) AS settled, coalesce(r.failed_count, 0) AS failed
       FROM service s JOIN agent a ON a.address = s.agent_address LEFT JOIN agent_stats r ON r.address = s.agent_address

@@ -61,7 +61,8 @@ SELECT u.address, t.sold_count, t.sold_micros, t.bought_count, t.bought_micros, 
             SELECT id, amount, created_at, false FROM posting WHERE debit_account = u.account_id AND id > u.counted_to AND kind = 'capture') p) t`;
 
 const recentSql = `
-SELECT u.address, w.successful, w.failed, w.volume, w.peers, w.last_at, (SELECT count(*) FROM seller_failure f WHERE f.seller = u.address) AS failed_total
+SELECT u.address, w.successful, w.failed, w.volume, w.peers, w.last_at,
+       (SELECT count(*) FROM seller_failure f WHERE f.seller = u.address) AS failed_total
   FROM unnest($1::text[], $2::bigint[]) AS u(address, account_id) CROSS JOIN LATERAL (
     SELECT count(*) FILTER (WHERE ok)::integer AS successful, count(*) FILTER (WHERE NOT ok)::integer AS failed,
            coalesce(sum(amount) FILTER (WHERE ok), 0)::bigint AS volume, count(DISTINCT peer)::integer AS peers, max(at) AS last_at

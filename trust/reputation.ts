@@ -91,7 +91,8 @@ export function createReputationReader({ pool }: { pool: pg.Pool }): ReputationR
       const [list, counts] = await Promise.all([
         pool.query<StatsRow & { rank: string }>({
           name: 'reputation-board',
-          text: `SELECT rank, address, created_at, ${names.join(', ')} FROM (SELECT row_number() OVER (ORDER BY s.score DESC, g.address) AS rank, ${columns} AND s.address IS NOT NULL) ranked
+          text: `SELECT rank, address, created_at, ${names.join(', ')} FROM (
+                  SELECT row_number() OVER (ORDER BY s.score DESC, g.address) AS rank, ${columns} AND s.address IS NOT NULL) ranked
                   WHERE ($1::float8 IS NULL OR score >= $1) AND ($2::text IS NULL OR tier = $2) ORDER BY rank LIMIT $3`,
           values: [minScore ?? null, tier ?? null, limit],
         }),

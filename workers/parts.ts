@@ -45,7 +45,8 @@ export async function createParts({ env, databaseUrl, temporalAddress, name }: P
   const temporal = await connectWorker({ address: temporalAddress, namespace: env.TEMPORAL_NAMESPACE, security }, log);
   const metrics = createMetrics();
   const timeouts: ConnectionTimeouts = {
-    statementMs: env.POSTGRES_STATEMENT_TIMEOUT, lockMs: env.POSTGRES_LOCK_TIMEOUT, idleInTransactionMs: env.POSTGRES_IDLE_IN_TRANSACTION_TIMEOUT,
+    statementMs: env.POSTGRES_STATEMENT_TIMEOUT, lockMs: env.POSTGRES_LOCK_TIMEOUT,
+    idleInTransactionMs: env.POSTGRES_IDLE_IN_TRANSACTION_TIMEOUT,
   };
   const pool = createPool({ databaseUrl, connectionsMax: env.POSTGRES_MAX_OPEN_CONNS, timeouts, name, log });
   metrics.watchPool(() => ({ total: pool.totalCount, idle: pool.idleCount, waiting: pool.waitingCount }));

@@ -15,7 +15,7 @@ export function outcomeOf(facts: readonly PaymentFact[]): PaymentOutcome {
 
 /** Lines for the "current details" of a run: what it is about, where it stands, and what has happened, the latest last. */
 export function detailsOf(input: PaymentInput, view: PaymentView | null, facts: readonly PaymentFact[]): string {
-  const title = `**${input.amount} ${input.asset}** of \`${input.buyer}\`${view?.seller == null ? '' : ` for \`${view.seller}\``}`;
+  const title = `**${input.amount} ${input.asset}** of \`${input.buyer}\`${view === null || view.seller === null ? '' : ` for \`${view.seller}\``}`;
   const now = view === null ? 'being opened' : view.ended ? `${view.state} (${view.resolution ?? ''})` : `${view.state} until ${moment(view.deadlineMs ?? 0)}`;
   return [title, `State: **${now}**`, '', ...facts.map((fact) => `- ${line(input.asset, fact)}`)].join('\n');
 }

@@ -5,15 +5,16 @@
  */
 import type { ActivityOptions, LocalActivityOptions } from '@temporalio/common';
 import {
-  allHandlersFinished, ApplicationFailure, condition, continueAsNew, currentUpdateInfo, isCancellation, log, setCurrentDetails, setHandler, sleep, upsertSearchAttributes,
+  allHandlersFinished, ApplicationFailure, condition, continueAsNew, currentUpdateInfo, isCancellation, log, setCurrentDetails, setHandler, sleep,
   workflowInfo,
 } from '@temporalio/workflow';
 import { SuretyError } from '../domain/errors.ts';
 import type { ClockTask, OpenTask, PaymentFact, PaymentInput, PaymentReport, PaymentResult, PaymentView, StepRequest, StepTask } from '../domain/payment-messages.ts';
 import { stateRefusal, type AnyRules, type Refusal } from '../domain/payment.ts';
-import { createMessageKeys } from './message-keys.ts';
 import { movedSignal, openedUpdate, paymentViewQuery, stepMessages } from './contracts/payment.ts';
+import { createMessageKeys, type MessageKeys } from './message-keys.ts';
 import { detailsOf, outcomeOf, resultOf, summaryOf, timerSummary } from './payment-story.ts';
+import { showInSearches } from './search-attributes.ts';
 
 /**
  * Local: each is one quick statement, safe to repeat, and the history stays short. Given up before a workflow task would time out, because a
@@ -54,151 +55,188 @@ export interface FollowedPayment {
   result(): Promise<PaymentResult>;
 }
 
-/** Registers the handlers that all payments share. Call it first in a workflow. */
-export function followPayment(rules: AnyRules, input: PaymentInput, { quick, patient }: Performers): FollowedPayment {
-  const { id, startId } = input;
-  let view = input.view;
-  let facts: readonly PaymentFact[] = input.carried?.facts ?? [];
+/** What a run knows. One object, because handlers and main function share it. */
+interface Run {
+  readonly rules: AnyRules;
+  readonly input: PaymentInput;
+  readonly performers: Performers;
+  readonly keys: MessageKeys;
+  view: PaymentView | null;
+  facts: readonly PaymentFact[];
   /** Why there is no payment. */
-  let notOpened: Refusal | null = null;
-  const keys = createMessageKeys({ startId, signalsTaken: input.carried?.signals ?? {} });
-  let lastRefusal: string | null = null;
+  notOpened: Refusal | null;
+  lastRefusal: string | null;
   /** The latest version that somebody has told of. */
-  let newsUpTo = 0;
+  newsUpTo: number;
   /** How often the clock was asked since the payment last moved. */
-  let asked = 0;
+  asked: number;
   /** An operator's update was answered whose answer may not have gone out yet. */
-  let operatorWaits = false;
-  const known = (): number => facts.at(-1)?.version ?? 0;
+  operatorWaits: boolean;
+  /** The state that can be searched for: as the start has set it, or the latest upsert. */
+  shownState: string;
+}
 
-  function learn(report: PaymentReport): PaymentReport {
-    // Reports of handlers that ran side by side may come in any order, and repeat one another.
-    const fresh = report.facts.filter(({ version }) => version > known());
-    if (fresh.length > 0) facts = [...facts, ...fresh].slice(-FACTS_KEPT);
-    if (report.view !== null && report.view.version >= (view?.version ?? 0)) {
-      if (report.view.version > (view?.version ?? 0)) asked = 0;
-      show(report.view);
-      view = report.view;
-    }
-    setCurrentDetails(detailsOf(input, view, facts));
-    return report;
-  }
-
-  function show({ state, ended }: PaymentView): void {
-    const values = { ...(state === view?.state ? {} : { PaymentState: [state] }), ...(ended ? { PaymentOutcome: [outcomeOf(facts)] } : {}) };
-    const usable = Object.fromEntries(Object.entries(values).filter(([name]) => input.searchAttributes.includes(name)));
-    if (Object.keys(usable).length > 0) upsertSearchAttributes(usable);
-  }
-
-  /** Has an activity done its work: at once and in this process, or, when the database is away, for as long as it takes. */
-  async function perform(name: string, task: Task, summary: string): Promise<PaymentReport> {
-    const [local, remote] = [quick[name], patient[name]];
-    if (local === undefined || remote === undefined) throw new TypeError(`There is no activity called ${name}.`);
-    try {
-      return learn(await local.executeWithOptions({ ...quickly, summary }, [task as never]));
-    } catch (error) {
-      if (isCancellation(error)) throw error;
-      return learn(await remote.executeWithOptions({ ...patiently, summary }, [task as never]));
-    }
-  }
-
-  async function take(step: string, attempt: string, sent: unknown, request: StepRequest | null): Promise<PaymentView> {
-    await condition(() => view !== null || notOpened !== null);
-    if (notOpened !== null) throw failure(notOpened);
-    const { refusal } = await perform(step, { id, attempt, known: known(), input: sent, request }, summaryOf(rules, step, input, view, sent, request));
-    if (refusal !== undefined) throw failure(refusal);
-    return view as PaymentView;
-  }
-
-  setHandler(paymentViewQuery, () => ({ ...(view ?? unopened(id, notOpened)), facts, lastRefusal }));
+/** Registers the handlers that all payments share. Call it first in a workflow. */
+export function followPayment(rules: AnyRules, input: PaymentInput, performers: Performers): FollowedPayment {
+  const run: Run = {
+    rules, input, performers, keys: createMessageKeys({ startId: input.startId, signalsTaken: input.carried?.signals ?? {} }), view: input.view,
+    facts: input.carried?.facts ?? [], notOpened: null, lastRefusal: null, newsUpTo: 0, asked: 0, operatorWaits: false, shownState: input.view?.state ?? rules.opens.to,
+  };
+  setHandler(paymentViewQuery, () => ({ ...(run.view ?? unopened(input.id, run.notOpened)), facts: run.facts, lastRefusal: run.lastRefusal }));
   // Temporal lets anybody with its CLI send anything; a handler that throws would leave the workflow standing for ever.
   setHandler(movedSignal, (news: unknown) => {
     const version = typeof news === 'object' && news !== null ? Number((news as { version?: unknown }).version) : Number.NaN;
-    if (Number.isSafeInteger(version)) newsUpTo = Math.max(newsUpTo, version);
+    if (Number.isSafeInteger(version)) run.newsUpTo = Math.max(run.newsUpTo, version);
     else log.warn('A notice of the payment could not be read.');
   });
-  setHandler(openedUpdate, async () => {
-    await condition(() => view !== null || notOpened !== null);
-    if (notOpened !== null) throw failure(notOpened);
-    return view as PaymentView;
-  });
-
-  async function goOnInANewRun(): Promise<void> {
-    await condition(allHandlersFinished);
-    if (view === null || view.ended) return;
-    await continueAsNew<(next: PaymentInput) => Promise<PaymentResult>>({ ...input, open: null, view, carried: { facts, signals: keys.carriedOver().signalsTaken } });
-  }
-
-  /** Resolves to false when there is something else to do before the time is up. What leaves the time as it is, such as evidence, is not. */
-  async function timeIsUp(now: PaymentView): Promise<boolean> {
-    const moved = (): boolean => view?.ended === true || view?.deadlineMs !== now.deadlineMs || newsUpTo > (view?.version ?? 0) || isFull(input);
-    const deadlineMs = now.deadlineMs ?? 0;
-    const waitMs = Math.max(deadlineMs - Date.now(), asked > 0 ? ASK_AGAIN_MS : 0);
-    if (waitMs > 0 && (await condition(moved, Math.min(waitMs, TIMER_MS_MAX), { summary: timerSummary(rules, now) }))) return false;
-    return !moved() && deadlineMs <= Date.now();
-  }
-
+  setHandler(openedUpdate, () => whenOpened(run));
   return {
-    takes(step) {
-      const { update, signal } = stepMessages(step);
-      setHandler(update, async (sent, request) => {
-        operatorWaits ||= request === undefined;
-        return take(step, currentUpdateInfo()?.id ?? '', sent, request ?? null);
-      }, { validator: (sent, request) => validate(rules, view, step, sent, request) });
-      setHandler(signal, async (sent) => {
-        // Before anything is awaited: the same whenever the task is run again, in whichever order its activities then end.
-        const attempt = keys.ofSignal(step);
-        try {
-          await take(step, attempt, sent, null);
-          lastRefusal = null;
-        } catch (error) {
-          if (isCancellation(error)) throw error;
-          lastRefusal = reasonOf(error);
-          log.warn('A signal was refused.', { reason: lastRefusal });
-        }
-      });
-    },
-    async open() {
-      if (input.carried !== undefined) return;
-      if (input.open === null) {
-        await perform('catchUp', { id, known: 0 }, 'read what has happened so far');
-        return;
-      }
-      const task = { id, attempt: startId, known: 0, open: input.open };
-      const { view: opened, refusal } = await perform('open', task, `hold ${input.amount} ${input.asset} of ${input.buyer}`);
-      if (opened === null) notOpened = refusal ?? { code: 'internal_error', message: 'It was not opened.' };
-    },
-    hasEnded: () => notOpened !== null || view?.ended === true,
-    async nextEvent() {
-      for (;;) {
-        const now = view as PaymentView;
-        if (now.ended) return 'moved';
-        if (newsUpTo > now.version) {
-          const upTo = newsUpTo;
-          await perform('catchUp', { id, known: known() }, `read what has happened since version ${known()}`);
-          // Somebody may have told of a version that there is not; what was told meanwhile is read next.
-          if (newsUpTo === upTo) newsUpTo = 0;
-        } else if (isFull(input)) await goOnInANewRun();
-        else if (await timeIsUp(now)) return 'deadline';
-        if ((view as PaymentView).version > now.version) return 'moved';
-      }
-    },
+    takes: (step) => takeMessages(run, step),
+    open: () => open(run),
+    hasEnded: () => run.notOpened !== null || run.view?.ended === true,
+    nextEvent: () => nextEvent(run),
     async expire() {
-      asked += 1;
-      await perform('expire', { id, known: known() }, timerSummary(rules, view as PaymentView));
+      run.asked += 1;
+      await perform(run, 'expire', { id: input.id, known: knownBy(run) }, timerSummary(rules, run.view as PaymentView));
     },
-    async result() {
-      for (;;) {
-        await condition(allHandlersFinished);
-        // Temporal takes no end of a run while a message waits that the run has not seen: it fails the whole task, and an operator who waits
-        // for an update that was answered in it hears of a failure. So that answer goes out in a task before the last. Requests of the
-        // platform do not depend on it: they have heard of their step from its activity, or ask the row.
-        if (!operatorWaits) return resultOf(input, view, facts, notOpened);
-        operatorWaits = false;
-        await sleep(NEXT_TASK_MS);
-      }
-    },
+    result: () => resultWhenAnswered(run),
   };
+}
+
+/** The version of the latest fact. */
+function knownBy({ facts }: Run): number {
+  return facts.at(-1)?.version ?? 0;
+}
+
+/** Takes in what an activity has reported. */
+function learn(run: Run, report: PaymentReport): PaymentReport {
+  // Reports of handlers that ran side by side may come in any order, and repeat one another.
+  const fresh = report.facts.filter(({ version }) => version > knownBy(run));
+  if (fresh.length > 0) run.facts = [...run.facts, ...fresh].slice(-FACTS_KEPT);
+  const known = run.view?.version ?? 0;
+  if (report.view !== null && report.view.version >= known) {
+    if (report.view.version > known) run.asked = 0;
+    show(run, report.view);
+    run.view = report.view;
+  }
+  setCurrentDetails(detailsOf(run.input, run.view, run.facts));
+  return report;
+}
+
+/** The search attributes that have changed. Those that the server does not know are left out. */
+function show(run: Run, { state, ended }: PaymentView): void {
+  showInSearches(run.input.searchAttributes, {
+    ...(state === run.shownState ? {} : { PaymentState: state }), ...(ended ? { PaymentOutcome: outcomeOf(run.facts) } : {}),
+  });
+  run.shownState = state;
+}
+
+/** Has an activity done its work: at once and in this process, or, when the database is away, for as long as it takes. */
+async function perform(run: Run, name: string, task: Task, summary: string): Promise<PaymentReport> {
+  const [quick, patient] = [run.performers.quick[name], run.performers.patient[name]];
+  if (quick === undefined || patient === undefined) throw new TypeError(`There is no activity called ${name}.`);
+  try {
+    return learn(run, await quick.executeWithOptions({ ...quickly, summary }, [task as never]));
+  } catch (error) {
+    if (isCancellation(error)) throw error;
+    return learn(run, await patient.executeWithOptions({ ...patiently, summary }, [task as never]));
+  }
+}
+
+async function open(run: Run): Promise<void> {
+  const { input } = run;
+  const { id, startId } = input;
+  if (input.carried !== undefined) return;
+  if (input.open === null) {
+    await perform(run, 'catchUp', { id, known: 0 }, 'read what has happened so far');
+    return;
+  }
+  const task = { id, attempt: startId, known: 0, open: input.open };
+  const { view, refusal } = await perform(run, 'open', task, `hold ${input.amount} ${input.asset} of ${input.buyer}`);
+  if (view !== null) return;
+  run.notOpened = refusal ?? { code: 'internal_error', message: 'It was not opened.' };
+  showInSearches(input.searchAttributes, { PaymentState: 'not_opened', PaymentOutcome: 'not_opened' });
+}
+
+async function whenOpened(run: Run): Promise<PaymentView> {
+  await condition(() => run.view !== null || run.notOpened !== null);
+  if (run.notOpened !== null) throw failure(run.notOpened);
+  return run.view as PaymentView;
+}
+
+/** One step, whichever way it was asked for. */
+async function take(run: Run, step: string, attempt: string, sent: unknown, request: StepRequest | null): Promise<PaymentView> {
+  const view = await whenOpened(run);
+  const { rules, input } = run;
+  const task = { id: input.id, attempt, known: knownBy(run), input: sent, request };
+  const { refusal } = await perform(run, step, task, summaryOf(rules, step, input, view, sent, request));
+  if (refusal !== undefined) throw failure(refusal);
+  return run.view as PaymentView;
+}
+
+function takeMessages(run: Run, step: string): void {
+  const { update, signal } = stepMessages(step);
+  setHandler(update, async (sent, request) => {
+    run.operatorWaits ||= request === undefined;
+    return take(run, step, currentUpdateInfo()?.id ?? '', sent, request ?? null);
+  }, { validator: (sent, request) => validate(run.rules, run.view, step, sent, request) });
+  setHandler(signal, async (sent) => {
+    // Before anything is awaited: the same whenever the task is run again, in whichever order its activities then end.
+    const attempt = run.keys.ofSignal(step);
+    try {
+      await take(run, step, attempt, sent, null);
+      run.lastRefusal = null;
+    } catch (error) {
+      if (isCancellation(error)) throw error;
+      run.lastRefusal = reasonOf(error);
+      log.warn('A signal was refused.', { reason: run.lastRefusal });
+    }
+  });
+}
+
+/** Resolves to false when there is something else to do before the time is up. What leaves the time as it is, such as evidence, is not. */
+async function timeIsUp(run: Run, now: PaymentView): Promise<boolean> {
+  const moved = (): boolean =>
+    run.view?.ended === true || run.view?.deadlineMs !== now.deadlineMs || run.newsUpTo > (run.view?.version ?? 0) || isFull(run.input);
+  const deadlineMs = now.deadlineMs ?? 0;
+  const waitMs = Math.max(deadlineMs - Date.now(), run.asked > 0 ? ASK_AGAIN_MS : 0);
+  if (waitMs > 0 && (await condition(moved, Math.min(waitMs, TIMER_MS_MAX), { summary: timerSummary(run.rules, now) }))) return false;
+  return !moved() && deadlineMs <= Date.now();
+}
+
+async function nextEvent(run: Run): Promise<'moved' | 'deadline'> {
+  for (;;) {
+    const now = run.view as PaymentView;
+    if (now.ended) return 'moved';
+    if (run.newsUpTo > now.version) {
+      const upTo = run.newsUpTo;
+      await perform(run, 'catchUp', { id: now.id, known: knownBy(run) }, `read what has happened since version ${knownBy(run)}`);
+      // Somebody may have told of a version that there is not; what was told meanwhile is read next.
+      if (run.newsUpTo === upTo) run.newsUpTo = 0;
+    } else if (isFull(run.input)) await goOnInANewRun(run);
+    else if (await timeIsUp(run, now)) return 'deadline';
+    if ((run.view as PaymentView).version > now.version) return 'moved';
+  }
+}
+
+/** Nobody who waits for an answer is left behind: their handlers end first, and may end the payment with it. */
+async function goOnInANewRun(run: Run): Promise<void> {
+  await condition(allHandlersFinished);
+  if (run.view === null || run.view.ended) return;
+  const carried = { facts: run.facts, signals: run.keys.carriedOver().signalsTaken };
+  await continueAsNew<(next: PaymentInput) => Promise<PaymentResult>>({ ...run.input, open: null, view: run.view, carried });
+}
+
+async function resultWhenAnswered(run: Run): Promise<PaymentResult> {
+  for (;;) {
+    await condition(allHandlersFinished);
+    // Temporal takes no end of a run while a message waits that the run has not seen: it fails the whole task, and an operator who waits
+    // for an update that was answered in it hears of a failure. So that answer goes out in a task before the last. Requests of the
+    // platform do not depend on it: they have heard of their step from its activity, or ask the row.
+    if (!run.operatorWaits) return resultOf(run.input, run.view, run.facts, run.notOpened);
+    run.operatorWaits = false;
+    await sleep(NEXT_TASK_MS);
+  }
 }
 
 function isFull({ eventsMax }: PaymentInput): boolean {

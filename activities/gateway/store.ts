@@ -101,11 +101,16 @@ function hotSteps(query: Query, { driver, leaseMs, feeOwner, metrics }: StoreOpt
   };
 
   return {
-    accept: grouped('accept', 'SELECT pos, outcome, existing_id, remaining FROM gateway_accept($1, $2, $3)', [driver, leaseMs], callJson, toAccepted),
+    accept: grouped(
+      'accept', 'SELECT pos, outcome, existing_id, remaining FROM gateway_accept($1, $2, $3)', [driver, leaseMs], callJson, toAccepted,
+    ),
     settle: grouped<Delivery, SettleRow & { pos: number }, Settled>(
       'settle', 'SELECT pos, outcome, spent, remaining, request_count FROM gateway_settle($1, $2)', [feeOwner], deliveryJson, toSettled,
     ),
-    release: grouped('release', 'SELECT pos, outcome FROM gateway_release($1)', [], givenUpJson, (row: ReleaseRow | undefined): Released => row?.outcome ?? 'missing'),
+    release: grouped(
+      'release', 'SELECT pos, outcome FROM gateway_release($1)', [], givenUpJson,
+      (row: ReleaseRow | undefined): Released => row?.outcome ?? 'missing',
+    ),
   };
 }
 
@@ -114,13 +119,15 @@ function sessionSteps(query: Query, { driver, leaseMs }: StoreOptions) {
     /** Hold, session and call in one transaction. @throws SuretyError insufficient_balance. */
     async callOnce(session: NewSession, call: NewCall): Promise<Accepted> {
       const values = [sessionJson(session), JSON.stringify([{ ...callJson(call, 0), key_taken: true }]), driver, leaseMs];
-      const rows = await query<AcceptRow>('gateway-call-once', 'SELECT pos, outcome, existing_id, remaining FROM gateway_call_once($1, $2, $3, $4)', values);
+      const text = 'SELECT pos, outcome, existing_id, remaining FROM gateway_call_once($1, $2, $3, $4)';
+      const rows = await query<AcceptRow>('gateway-call-once', text, values);
       return toAccepted(rows[0]);
     },
 
     /** @throws SuretyError insufficient_balance, idempotency_mismatch. */
     async openSession(session: NewSession): Promise<{ sessionId: string; replayed: boolean }> {
-      const rows = await query<{ session_id: string; replayed: boolean }>('gateway-open', 'SELECT session_id, replayed FROM gateway_open_session($1)', [sessionJson(session)]);
+      const text = 'SELECT session_id, replayed FROM gateway_open_session($1)';
+      const rows = await query<{ session_id: string; replayed: boolean }>('gateway-open', text, [sessionJson(session)]);
       return { sessionId: rows[0]?.session_id ?? session.id, replayed: rows[0]?.replayed ?? false };
     },
 
@@ -148,7 +155,7 @@ function drivingSteps(query: Query, { driver, leaseMs }: StoreOptions) {
 
     /** Takes over those of the calls whose driver is silent. */
     async takeOver(callIds: readonly string[]): Promise<OpenCall[]> {
-      const rows = await query<CallRow>('gateway-take', `SELECT ${columnList(openCallColumns)} FROM gateway_take_over($1, $2, $3)`, [callIds, driver, leaseMs]);
+      const rows = await query<CallRow>('gateway-take', takeSql, [callIds, driver, leaseMs]);
       return rows.map(toOpenCall);
     },
 
@@ -169,7 +176,8 @@ function reads(query: Query) {
   const ids = async (name: string, text: string, values: unknown[]): Promise<string[]> => (await query<{ id: string }>(name, text, values)).map((row) => row.id);
   return {
     async session(sessionId: string): Promise<Session | null> {
-      const rows = await query<SessionRow>('gateway-session', `SELECT ${columnList(sessionColumns)} FROM gateway_session WHERE id = $1`, [sessionId]);
+      const text = `SELECT ${columnList(sessionColumns)} FROM gateway_session WHERE id = $1`;
+      const rows = await query<SessionRow>('gateway-session', text, [sessionId]);
       return rows[0] === undefined ? null : toSession(rows[0]);
     },
 
@@ -217,16 +225,17 @@ interface ReleaseRow extends pg.QueryResultRow { pos: number; outcome: Released 
 interface AcceptRow extends pg.QueryResultRow { pos: number; outcome: string; existing_id: string | null; remaining: string | null }
 export interface SettleRow extends pg.QueryResultRow { outcome: Settled['outcome']; spent: string; remaining: string; request_count: number }
 interface CallRow extends pg.QueryResultRow {
-  id: string; session_id: string; buyer: string; service_type: string; params: string; candidates: Candidate[]; attempt: number; drives: number; workflow_id: string | null;
+  id: string; session_id: string; buyer: string; service_type: string; params: string; candidates: Candidate[]; attempt: number;
 }
-const openCallColumns = ['id', 'session_id', 'buyer', 'service_type', 'params', 'candidates', 'attempt', 'drives', 'workflow_id'];
+const takeSql = 'SELECT id, session_id, buyer, service_type, params, candidates, attempt FROM gateway_take_over($1, $2, $3)';
 export interface SessionRow extends pg.QueryResultRow {
   id: string; agent_address: string; tenant_id: string | null; max_total: string; max_per_request: string; spent: string; reserved: string; request_count: number;
   strategy: Strategy; allowed_types: string[]; warn_at_percent: number; max_requests_per_minute: number; status: SessionStatus; workflow_id: string;
   expires_at: Date; created_at: Date; updated_at: Date;
 }
 const sessionColumns = [
-  'id', 'agent_address', 'tenant_id', 'max_total', 'max_per_request', 'spent', 'reserved', 'request_count', 'strategy', 'allowed_types', 'warn_at_percent',
+  'id', 'agent_address', 'tenant_id', 'max_total', 'max_per_request', 'spent', 'reserved', 'request_count', 'strategy', 'allowed_types',
+  'warn_at_percent',
   'max_requests_per_minute', 'status', 'workflow_id', 'expires_at', 'created_at', 'updated_at',
 ];
 

@@ -11,7 +11,8 @@ export interface PipelineRow extends pg.QueryResultRow {
 
 /** Those of {@link PipelineRow}. */
 export const pipelineColumns: readonly string[] = [
-  'id', 'session_id', 'buyer', 'tenant_id', 'steps', 'all_or_nothing', 'state', 'version', 'held', 'total_paid', 'failed_step', 'error_code', 'error_message',
+  'id', 'session_id', 'buyer', 'tenant_id', 'steps', 'all_or_nothing', 'state', 'version', 'held', 'total_paid', 'failed_step',
+  'error_code', 'error_message',
   'workflow_id', 'created_at', 'ended_at',
 ];
 
@@ -23,8 +24,10 @@ export interface StepRow extends pg.QueryResultRow {
 
 /** Those of {@link StepRow}. */
 export const stepColumns: readonly string[] = [
-  'id', 'session_id', 'buyer', 'pipeline_id', 'step_index', 'service_type', 'params', 'candidates', 'attempt', 'state', 'price', 'seller', 'service_id', 'service_name',
-  'http_status', 'response', 'latency_ms', 'error_code', 'error_message', 'refundable', 'compensation', 'undo_state', 'undo_attempts', 'undo_error',
+  'id', 'session_id', 'buyer', 'pipeline_id', 'step_index', 'service_type', 'params', 'candidates', 'attempt', 'state', 'price',
+  'seller', 'service_id', 'service_name',
+  'http_status', 'response', 'latency_ms', 'error_code', 'error_message', 'refundable', 'compensation', 'undo_state', 'undo_attempts',
+  'undo_error',
 ];
 
 export interface BudgetRow extends pg.QueryResultRow { spent: string; remaining: string }

@@ -67,17 +67,25 @@ export interface PipelineStoreOptions {
 interface OpenedRow extends pg.QueryResultRow { outcome: string; existing_id: string | null; remaining: string | null }
 const pipelineList = columnList(pipelineColumns);
 const stepList = columnList(stepColumns);
+const stepSql = `SELECT ${stepList} FROM gateway_call WHERE pipeline_id = $1 AND step_index = $2`;
+const stepsSql = `SELECT ${stepList} FROM gateway_call WHERE pipeline_id = $1 ORDER BY step_index`;
+const passSql = `
+SELECT r.outcome, r.spent, r.remaining, r.request_count, r.next, ${columnList(pipelineColumns, '(r.ended)')}
+  FROM pipeline_pass($1, $2, $3, $4, $5, $6, $7) r`;
+const finishSql = `SELECT ${pipelineList} FROM pipeline_finish($1, $2, $3, $4)`;
+const undoSql = `SELECT ${pipelineList} FROM pipeline_note_undo($1, $2, $3, $4, $5)`;
+type Query = <Row extends pg.QueryResultRow>(name: string, text: string, values: unknown[]) => Promise<Row[]>;
 
 export type PipelineStore = ReturnType<typeof createPipelineStore>;
 
 export function createPipelineStore({ pool, driver, leaseMs, feeOwner }: PipelineStoreOptions) {
-  const query = <Row extends pg.QueryResultRow>(name: string, text: string, values: unknown[]): Promise<Row[]> => run<Row>(pool, { name, text, values });
+  const query: Query = (name, text, values) => run(pool, { name, text, values });
   const one = async (name: string, text: string, values: unknown[]): Promise<PipelineRow> => {
     const [row] = await query<PipelineRow>(name, text, values);
     if (row === undefined) throw new SuretyError('not_found', 'There is no such pipeline.');
     return row;
   };
-  const steps = (id: string): Promise<StepRow[]> => query<StepRow>('pipeline-steps', `SELECT ${stepList} FROM gateway_call WHERE pipeline_id = $1 ORDER BY step_index`, [id]);
+  const steps = (id: string): Promise<StepRow[]> => query<StepRow>('pipeline-steps', stepsSql, [id]);
 
   return {
     /** Writes the pipeline and reserves its sum. @throws SuretyError idempotency_mismatch. */
@@ -102,15 +110,14 @@ export function createPipelineStore({ pool, driver, leaseMs, feeOwner }: Pipelin
 
     /** Settles a delivered step and, in the same transaction, begins `next` for this process, or ends the pipeline where that is null. */
     async pass(id: string, delivery: Delivery, next: { readonly step: number; readonly paramsJson: string } | null): Promise<Passed> {
-      const [row] = await query<SettleRow & { next: StartOutcome | null } & PipelineRow>('pipeline-pass',
-        `SELECT r.outcome, r.spent, r.remaining, r.request_count, r.next, ${columnList(pipelineColumns, '(r.ended)')} FROM pipeline_pass($1, $2, $3, $4, $5, $6, $7) r`,
+      const [row] = await query<SettleRow & { next: StartOutcome | null } & PipelineRow>('pipeline-pass', passSql,
         [JSON.stringify([deliveryJson(delivery, 0)]), feeOwner, id, next?.step, next?.paramsJson, driver, leaseMs]);
       return { settled: toSettled(row), next: row?.next ?? null, ended: typeof row?.id === 'string' ? row : null };
     },
 
     /** Ends the pipeline if its steps say so; changes nothing while one is under way. `fault`: a step that cannot begin. */
     finish: (id: string, fault: { readonly step: number; readonly message: string } | null = null) =>
-      one('pipeline-finish', `SELECT ${pipelineList} FROM pipeline_finish($1, $2, $3, $4)`, [id, feeOwner, fault?.step ?? null, fault?.message ?? null]),
+      one('pipeline-finish', finishSql, [id, feeOwner, fault?.step ?? null, fault?.message ?? null]),
 
     /** @param agent who asks; null for the platform. @throws SuretyError not_found, unauthorized (403), invalid_state. */
     async cancel(id: string, agent: string | null): Promise<PipelineRow> {
@@ -123,10 +130,10 @@ export function createPipelineStore({ pool, driver, leaseMs, feeOwner }: Pipelin
     },
 
     noteUndo: ({ id, step, done, final, error }: UndoNote) =>
-      one('pipeline-undo', `SELECT ${pipelineList} FROM pipeline_note_undo($1, $2, $3, $4, $5)`, [id, step, done, final, error === null ? null : plain(error)]),
+      one('pipeline-undo', undoSql, [id, step, done, final, error === null ? null : plain(error)]),
 
     async step(id: string, step: number): Promise<StepRow | null> {
-      return (await query<StepRow>('pipeline-step', `SELECT ${stepList} FROM gateway_call WHERE pipeline_id = $1 AND step_index = $2`, [id, step]))[0] ?? null;
+      return (await query<StepRow>('pipeline-step', stepSql, [id, step]))[0] ?? null;
     },
     steps,
 
@@ -139,7 +146,8 @@ export function createPipelineStore({ pool, driver, leaseMs, feeOwner }: Pipelin
       // The pipeline first: the steps read after it are at least as far.
       const row = known ?? await one('pipeline-row', `SELECT ${pipelineList} FROM pipeline WHERE id = $1`, [id]);
       const own = await query<StepRow & BudgetRow>('pipeline-whole', `
-        SELECT ${columnList(stepColumns, 'c')}, s.spent, CASE s.status WHEN 'active' THEN s.max_total - s.spent - s.reserved ELSE 0 END AS remaining
+        SELECT ${columnList(stepColumns, 'c')}, s.spent,
+               CASE s.status WHEN 'active' THEN s.max_total - s.spent - s.reserved ELSE 0 END AS remaining
           FROM gateway_call c JOIN gateway_session s ON s.id = c.session_id WHERE c.pipeline_id = $1 ORDER BY c.step_index`, [id]);
       return pipelineOf(row, own, own[0]);
     },

@@ -100,7 +100,7 @@ function moneySteps(query: Query, metrics: Metrics) {
 
   return {
     async open(stream: NewStream): Promise<StreamStep> {
-      const opened = await step('stream-open', `SELECT t.replayed, ${ofStream} FROM stream_open($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) t`, [
+      const opened = await step('stream-open', openSql, [
         stream.id, stream.buyer, stream.seller, stream.serviceId, stream.tenantId, stream.depositMicros.toString(), stream.pricePerTickMicros.toString(), stream.staleTimeoutMs,
         stream.workflowId, ...claimed(stream.idempotency),
       ]);
@@ -110,7 +110,7 @@ function moneySteps(query: Query, metrics: Metrics) {
 
     /** @param agent an address, or the word `buyer` or `seller` when an operator acts for one of them. */
     async close(id: string, agent: string, reason: string | null, claim: IdempotencyClaim | null): Promise<StreamStep> {
-      const closed = await step('stream-close', `SELECT t.replayed, ${ofStream} FROM stream_close($1, $2, $3, $4, $5) t`, [id, agent, reason, ...claimed(claim)]);
+      const closed = await step('stream-close', closeSql, [id, agent, reason, ...claimed(claim)]);
       if (!closed.replayed) countEnd(closed.stream);
       return closed;
     },
@@ -159,11 +159,14 @@ interface TickRow extends StreamRow {
 interface BatchRow extends StreamRow { outcome: BatchOutcome; first_seq: number; last_seq: number; affordable: number; moved: boolean }
 
 const columns = [
-  'id', 'buyer', 'seller', 'service_id', 'session_key_id', 'tenant_id', 'deposit', 'spent', 'price_per_tick', 'tick_count', 'status', 'stale_timeout_ms',
+  'id', 'buyer', 'seller', 'service_id', 'session_key_id', 'tenant_id', 'deposit', 'spent', 'price_per_tick', 'tick_count', 'status',
+  'stale_timeout_ms',
   'paused', 'last_tick_at', 'closed_at', 'close_reason', 'version', 'workflow_id', 'created_at', 'updated_at',
 ];
 /** The columns of the stream in what the functions return. */
 const ofStream = columnList(columns, '(t.s)');
+const openSql = `SELECT t.replayed, ${ofStream} FROM stream_open($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) t`;
+const closeSql = `SELECT t.replayed, ${ofStream} FROM stream_close($1, $2, $3, $4, $5) t`;
 const tickManySql = `
 SELECT t.pos, t.outcome, t.tick_seq, t.tick_amount, t.tick_cumulative, t.tick_metadata, t.tick_by, t.tick_at, t.moved, ${ofStream}
   FROM stream_tick_many($1, $2, $3, $4, $5, $6, $7) t`;

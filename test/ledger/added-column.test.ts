@@ -41,8 +41,9 @@ async function callsAndSessions(): Promise<void> {
   const store = aStore(pool);
   const session = aNewSession({ agent: buyer });
   await store.openSession(session);
-  const [paid, given, moved] = [0, 1, 2].map(() => aNewCall(session, [aCandidate(seller), aCandidate(seller)])) as [ReturnType<typeof aNewCall>, ReturnType<typeof aNewCall>, ReturnType<typeof aNewCall>];
-  for (const call of [paid, given, moved]) expect((await store.accept(call)).outcome).toBe('accepted');
+  const call = () => aNewCall(session, [aCandidate(seller), aCandidate(seller)]);
+  const [paid, given, moved] = [call(), call(), call()];
+  for (const each of [paid, given, moved]) expect((await store.accept(each)).outcome).toBe('accepted');
   await store.settle(aDelivery(paid.id));
   await store.release(aGivenUp(given.id));
   expect(await store.nextAttempt(moved.id, 0, 1, anAttempt)).toBe('moved');
@@ -85,7 +86,8 @@ async function multistepEscrows(): Promise<void> {
   const store = createMultistepStore({ pool, metrics });
   const id = newId('multistepEscrow');
   const steps = [{ seller, amountMicros: parseAmount('1') }, { seller, amountMicros: parseAmount('1') }];
-  await store.create({ id, buyer, tenantId: null, workflowId: 'w', idempotency: null, plan: { totalMicros: parseAmount('2'), steps, expiresInMs: 60_000 } });
+  const plan = { totalMicros: parseAmount('2'), steps, expiresInMs: 60_000 };
+  await store.create({ id, buyer, tenantId: null, workflowId: 'w', idempotency: null, plan });
   const taker = { id, caller: buyer, idempotency: null };
   await store.confirmStep(taker, { stepIndex: 0, seller: null, amountMicros: null });
   await store.look(id);
@@ -99,7 +101,8 @@ async function streams(): Promise<void> {
   const store = createStreamStore({ pool, metrics });
   const id = newId('stream');
   await store.open({
-    id, buyer, seller, tenantId: null, serviceId: null, depositMicros: parseAmount('1'), pricePerTickMicros: parseAmount('0.10'), staleTimeoutMs: 60_000, workflowId: `stream-${id}`, idempotency: null,
+    id, buyer, seller, tenantId: null, serviceId: null, depositMicros: parseAmount('1'), pricePerTickMicros: parseAmount('0.10'),
+    staleTimeoutMs: 60_000, workflowId: `stream-${id}`, idempotency: null,
   });
   await store.tick({ streamId: id, agent: buyer, seq: 1, amountMicros: null, metadata: null, idempotency: null });
   await store.tickBatch({ streamId: id, agent: buyer, fromSeq: 2, count: 2, ticks: null, idempotency: null });
@@ -115,9 +118,14 @@ async function pipelines(): Promise<void> {
   const open = async () => {
     const session = aNewSession({ agent: buyer });
     await aStore(pool).openSession(session);
-    const steps = [0, 1].map(() => ({ callId: newId('call'), serviceType: 'x', paramsJson: '{}', candidates: [aCandidate(seller)], refundable: false, compensation: null }));
+    const steps = [0, 1].map(() => ({
+      callId: newId('call'), serviceType: 'x', paramsJson: '{}', candidates: [aCandidate(seller)], refundable: false, compensation: null,
+    }));
     const id = newId('pipeline');
-    await store.open({ id, sessionId: session.id, buyer, tenantId: null, workflowId: `pipeline-${id}`, allOrNothing: false, feeBps: 0, steps, idempotency: null });
+    await store.open({
+      id, sessionId: session.id, buyer, tenantId: null, workflowId: `pipeline-${id}`, allOrNothing: false, feeBps: 0, steps,
+      idempotency: null,
+    });
     return { id, calls: steps.map(({ callId }) => callId) };
   };
   const whole = await open();
@@ -161,7 +169,9 @@ test('every statement of every store works before and after, on the same connect
   await everything();
   const { rows: prepared } = await pool.query<{ name: string }>('SELECT name FROM pg_prepared_statements ORDER BY 1');
   expect(prepared.length).toBeGreaterThan(60);
-  const { rows: tables } = await db.pool.query<{ name: string }>(`SELECT relname AS name FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace`);
+  const { rows: tables } = await db.pool.query<{ name: string }>(
+    `SELECT relname AS name FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace`,
+  );
   for (const { name } of tables) await db.pool.query(`ALTER TABLE ${name} ADD COLUMN arrived_later text NOT NULL DEFAULT 'x'`);
   await everything();
   expect((await pool.query('SELECT name FROM pg_prepared_statements ORDER BY 1')).rows).toEqual(prepared);

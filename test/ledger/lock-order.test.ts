@@ -1,6 +1,6 @@
 /**
- * Locks are taken in one rank by everybody, or two statements wait for each other until Postgres ends one of them. Here at the level of SQL:
- * what one buyer may start at the same moment with the same idempotency keys.
+ * Locks are taken in one rank by everybody, or two statements wait for each other until Postgres ends one of them. Here at the level of
+ * SQL: what one buyer may start at the same moment with the same idempotency keys.
  */
 import pg from 'pg';
 import { newId } from '../../platform/random.ts';
@@ -35,10 +35,12 @@ const singleCall: Opening = async (pool, key) => {
 const escrow: Opening = (pool, key) => {
   const id = newId('escrow');
   return pool.query('SELECT r.outcome FROM escrow_create($1) r', [JSON.stringify({
-    id, buyer, seller, amount: '100000', deliveryMs: 60_000, reviewMs: 60_000, rulingMs: 60_000, buyerMayCancel: false, workflowId: `escrow-${id}`, key, hash: 'escrow',
+    id, buyer, seller, amount: '100000', deliveryMs: 60_000, reviewMs: 60_000, rulingMs: 60_000, buyerMayCancel: false,
+    workflowId: `escrow-${id}`, key, hash: 'escrow',
   })]);
 };
-const session: Opening = (pool, key) => aStore(pool).openSession(aNewSession({ agent: buyer, maxTotal: '0.10', key: { key, requestHash: 'session' } }));
+const session: Opening = (pool, key) =>
+  aStore(pool).openSession(aNewSession({ agent: buyer, maxTotal: '0.10', key: { key, requestHash: 'session' } }));
 
 /** The SQLSTATE or our code of what went wrong; null where nothing did. */
 const codeOf = (running: Promise<unknown>): Promise<unknown> =>
@@ -50,7 +52,9 @@ test('single calls, escrows and sessions of one buyer with the same keys never w
     const running: Promise<unknown>[] = [];
     for (let n = 0; n < KEYS * TWINS; n += 1) {
       const key = `round-${round}-key-${n % KEYS}`;
-      for (const [index, open] of [singleCall, escrow, session].entries()) running.push(codeOf(open(pools[(n + index) % 2] ?? db.pool, key)));
+      for (const [index, open] of [singleCall, escrow, session].entries()) {
+        running.push(codeOf(open(pools[(n + index) % 2] ?? db.pool, key)));
+      }
     }
     for (const code of await Promise.all(running)) seen.add(code);
   }
@@ -61,14 +65,18 @@ test('single calls, escrows and sessions of one buyer with the same keys never w
 
 test('a single call repeated at the same moment is one call, and its twins are told which', async () => {
   for (let round = 0; round < 10; round += 1) {
-    const outcomes = await Promise.all(Array.from({ length: 6 }, (_, n) => singleCall(pools[n % 2] ?? db.pool, `twin-${round}`))) as { outcome: string; existingId: string | null }[];
+    const twins = Array.from({ length: 6 }, (_, n) => singleCall(pools[n % 2] ?? db.pool, `twin-${round}`));
+    const outcomes = await Promise.all(twins) as { outcome: string; existingId: string | null }[];
     const replays = outcomes.filter(({ outcome }) => outcome === 'replay');
     expect(outcomes.filter(({ outcome }) => outcome === 'accepted')).toHaveLength(1);
     expect(replays).toHaveLength(5);
     expect(new Set(replays.map(({ existingId }) => existingId)).size).toBe(1);
   }
   expect((await db.pool.query(`SELECT 1 FROM gateway_call WHERE idempotency_key LIKE 'twin-%'`)).rowCount).toBe(10);
-  expect((await db.pool.query(`SELECT 1 FROM gateway_session s WHERE single_call AND NOT EXISTS (SELECT 1 FROM gateway_call c WHERE c.session_id = s.id)`)).rowCount).toBe(0);
+  const { rowCount } = await db.pool.query(
+    'SELECT 1 FROM gateway_session s WHERE single_call AND NOT EXISTS (SELECT 1 FROM gateway_call c WHERE c.session_id = s.id)',
+  );
+  expect(rowCount).toBe(0);
 });
 
 test('calls that are given back while escrows take their keys never wait in a ring', async () => {
@@ -80,7 +88,7 @@ test('calls that are given back while escrows take their keys never wait in a ri
     });
     await Promise.all(calls.map(({ own, call }) => aStore(db.pool).callOnce(own, call)));
     const released = calls.map(({ call }) => codeOf(aStore(pools[0] ?? db.pool).release(aGivenUp(call.id))));
-    const taken = calls.flatMap((_, n) => [codeOf(escrow(pools[1] ?? db.pool, `back-${round}-${n}`)), codeOf(escrow(pools[0] ?? db.pool, `back-${round}-${n}`))]);
+    const taken = calls.flatMap((_, n) => pools.map((pool) => codeOf(escrow(pool, `back-${round}-${n}`))));
     for (const code of await Promise.all([...released, ...taken])) seen.add(code);
   }
   expect(seen).not.toContain('40P01');

@@ -3,9 +3,8 @@ import pg from 'pg';
 import { createGroupCommit } from '../../ledger/group-commit.ts';
 import { query } from '../../ledger/query.ts';
 import { isItemError } from '../../ledger/sql-errors.ts';
-import { createLog } from '../../platform/log.ts';
 import { createPool, type ConnectionTimeouts } from '../../prisma/pool.ts';
-import { anAddress } from '../support/builders.ts';
+import { anAddress, silent } from '../support/builders.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 import { directPayments } from '../support/payments.ts';
 
@@ -20,7 +19,7 @@ const patient: ConnectionTimeouts = { statementMs: 30_000, lockMs: 10_000, idleI
 
 /** A pool of the product, how many connections it has opened, and its end. */
 async function withPool(timeouts: ConnectionTimeouts, run: (pool: pg.Pool, opened: () => number) => Promise<void>): Promise<void> {
-  const pool = createPool({ databaseUrl: db.url, connectionsMax: CONNECTIONS, timeouts, name: 'query-test', log: createLog('fatal', 'test') });
+  const pool = createPool({ databaseUrl: db.url, connectionsMax: CONNECTIONS, timeouts, name: 'query-test', log: silent });
   let opened = 0;
   pool.on('connect', () => { opened += 1; });
   try {
@@ -30,7 +29,8 @@ async function withPool(timeouts: ConnectionTimeouts, run: (pool: pg.Pool, opene
   }
 }
 
-const pidOf = async (pool: pg.Pool): Promise<number> => (await query<{ pid: number }>(pool, { text: 'SELECT pg_backend_pid() AS pid' }))[0]?.pid ?? 0;
+const pidOf = async (pool: pg.Pool): Promise<number> =>
+  (await query<{ pid: number }>(pool, { text: 'SELECT pg_backend_pid() AS pid' }))[0]?.pid ?? 0;
 
 test('sixty escrows that are refused for want of money cost no more sessions than the pool is large', async () => {
   await withPool(patient, async (pool, opened) => {
@@ -61,7 +61,8 @@ test.each([
 test('a connection that is cut is not used again, and its user hears that the outcome is unknown', async () => {
   await withPool(patient, async (pool, opened) => {
     const pid = await pidOf(pool);
-    const cut = expect(query(pool, { text: 'SELECT pg_sleep(30)' })).rejects.toMatchObject({ code: 'unavailable', extras: { body: { funds_status: 'unknown' } } });
+    const lost = { code: 'unavailable', extras: { body: { funds_status: 'unknown' } } };
+    const cut = expect(query(pool, { text: 'SELECT pg_sleep(30)' })).rejects.toMatchObject(lost);
     await db.pool.query('SELECT pg_terminate_backend($1)', [pid]);
     await cut;
     expect(await pidOf(pool)).not.toBe(pid);
@@ -92,7 +93,8 @@ test('in a transaction of somebody else it fails and leaves the end to him', asy
 test('every connection has the three time limits', async () => {
   await withPool({ statementMs: 1_234, lockMs: 567, idleInTransactionMs: 8_910 }, async (pool) => {
     const shown = async (name: string): Promise<unknown> => (await pool.query<Record<string, unknown>>(`SHOW ${name}`)).rows[0]?.[name];
-    expect(await Promise.all(['statement_timeout', 'lock_timeout', 'idle_in_transaction_session_timeout'].map(shown))).toEqual(['1234ms', '567ms', '8910ms']);
+    const limits = ['statement_timeout', 'lock_timeout', 'idle_in_transaction_session_timeout'];
+    expect(await Promise.all(limits.map(shown))).toEqual(['1234ms', '567ms', '8910ms']);
   });
 });
 
@@ -132,9 +134,13 @@ describe('in a group', () => {
     holder.release();
   });
 
-  test.each([['40P01', true], ['55P03', true], ['57014', true], ['23505', true], ['SURTY', true], ['57P01', false], ['57P03', false], ['53300', false], ['ECONNREFUSED', false], ['EPIPE', false]])(
+  test.each([
+    ['40P01', true], ['55P03', true], ['57014', true], ['23505', true], ['SURTY', true],
+    ['57P01', false], ['57P03', false], ['53300', false], ['ECONNREFUSED', false], ['EPIPE', false],
+  ])(
     'the error %s is that of one item: %s', async (code, expected) => {
-      const pool = Object.assign(Object.create(pg.Pool.prototype) as pg.Pool, { connect: () => Promise.reject(Object.assign(new Error('not_found'), { code })) });
+      const connect = (): Promise<never> => Promise.reject(Object.assign(new Error('not_found'), { code }));
+      const pool = Object.assign(Object.create(pg.Pool.prototype) as pg.Pool, { connect });
       const error: unknown = await query(pool, { text: 'SELECT 1' }).catch((thrown: unknown) => thrown);
       expect(isItemError(error)).toBe(expected);
     });

@@ -24,7 +24,9 @@ export function buildPrograms(): void {
     }
   }
   // What the sources read beside themselves.
-  for (const name of ['package.json', 'prisma/migrations', 'prisma/functions']) if (!existsSync(path.join(built, name))) symlinkSync(path.join(root, name), path.join(built, name));
+  for (const name of ['package.json', 'prisma/migrations', 'prisma/functions']) {
+    if (!existsSync(path.join(built, name))) symlinkSync(path.join(root, name), path.join(built, name));
+  }
 }
 
 function build(source: string): void {

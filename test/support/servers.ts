@@ -86,7 +86,8 @@ export function withDatabase(databaseUrl: string, name: string): string {
 function migrationsHash(): string {
   const hash = createHash('sha256');
   for (const folder of ['migrations', 'functions']) {
-    for (const name of readdirSync(path.join(prismaDir, folder), { recursive: true, encoding: 'utf8' }).filter((one) => one.endsWith('.sql')).sort()) {
+    const names = readdirSync(path.join(prismaDir, folder), { recursive: true, encoding: 'utf8' });
+    for (const name of names.filter((one) => one.endsWith('.sql')).sort()) {
       hash.update(name).update(readFileSync(path.join(prismaDir, folder, name)));
     }
   }

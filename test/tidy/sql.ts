@@ -17,7 +17,8 @@ export function starLists(sources: readonly Source[]): string[] {
       if (!ts.isStringLiteralLike(node) && !ts.isTemplateExpression(node)) return;
       const text = node.getText(source.tree);
       if (looksLikeSql.test(text) && star.test(text)) {
-        faults.push(`${placeOf(source, node)}: ${star.exec(text)?.[0].trim()} in a statement; name the columns (columnList of ledger/query.ts).`);
+        const found = star.exec(text)?.[0].trim();
+        faults.push(`${placeOf(source, node)}: ${found} in a statement; name the columns (columnList of ledger/query.ts).`);
       }
     });
   }
