@@ -3,19 +3,23 @@
  * SQL: what one buyer may start at the same moment with the same idempotency keys.
  */
 import pg from 'pg';
-import { newId } from '../../platform/random.ts';
+import { parseAmount } from '../../domain/money.ts';
+import { escrowKind } from '../../payments/kinds.ts';
 import { aDeposit, anAddress } from '../support/builders.ts';
 import { aCandidate, aGivenUp, aNewCall, aNewSession, aStore } from '../support/builders-gateway.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
+import { anOpening, directPayments, noAttempt, type DirectPayments } from '../support/payments.ts';
 
 let db: TestDatabase;
 const pools: pg.Pool[] = [];
+const payments = new Map<pg.Pool, DirectPayments>();
 const [buyer, seller] = [anAddress(), anAddress()];
 
 beforeAll(async () => {
   db = await createTestDatabase();
   // Two processes.
   for (let n = 0; n < 2; n += 1) pools.push(new pg.Pool({ connectionString: db.url, max: 8 }));
+  for (const pool of pools) payments.set(pool, await directPayments(pool));
   await aDeposit(db.pool, buyer, '1000');
 });
 afterAll(async () => {
@@ -32,12 +36,10 @@ const singleCall: Opening = async (pool, key) => {
   const session = aNewSession({ agent: buyer, maxTotal: '0.10', singleCall: true });
   return aStore(pool).callOnce(session, aNewCall(session, [aCandidate(seller)], { idempotency: { key, requestHash: 'call' } }));
 };
-const escrow: Opening = (pool, key) => {
-  const id = newId('escrow');
-  return pool.query('SELECT r.outcome FROM escrow_create($1) r', [JSON.stringify({
-    id, buyer, seller, amount: '100000', deliveryMs: 60_000, reviewMs: 60_000, rulingMs: 60_000, buyerMayCancel: false,
-    workflowId: `escrow-${id}`, key, hash: 'escrow',
-  })]);
+const escrow: Opening = async (pool, key) => {
+  const opening = anOpening({ buyer, seller, amountMicros: parseAmount('0.10') });
+  const claim = { owner: buyer, key, requestHash: 'escrow' };
+  return payments.get(pool)?.taker.open(escrowKind.rules, { ...noAttempt, opening, claim, askedAtMs: Date.now(), workflowStarted: false });
 };
 const session: Opening = (pool, key) =>
   aStore(pool).openSession(aNewSession({ agent: buyer, maxTotal: '0.10', key: { key, requestHash: 'session' } }));
