@@ -1,4 +1,4 @@
-/** One platform process on a Postgres and a Temporal of its own, for tests that kill or freeze those; the servers of the suite belong to everybody. */
+/** A platform process on a Postgres and a Temporal of its own, for tests that kill or freeze those; the servers of the suite belong to everybody. */
 import { rmSync } from 'node:fs';
 import path from 'node:path';
 import pg from 'pg';
@@ -10,6 +10,8 @@ import { scratchDataDir } from './programs.ts';
 export interface OwnServers {
   readonly pool: pg.Pool;
   readonly node: PlatformNode;
+  /** One more process on the same servers. */
+  startNode(): Promise<PlatformNode>;
   readonly temporalAddress: string;
   /** SIGKILL; it is started again by itself. After an earlier kill it may not have been yet, which is waited for. */
   killPostgres(): Promise<void>;
@@ -44,7 +46,7 @@ export async function startOwnServers(settings: Readonly<Record<string, string>>
   };
   try {
     return {
-      pool, close, node: await nodes.start(), temporalAddress: stack.temporalAddress,
+      pool, close, node: await nodes.start(), startNode: () => nodes.start(), temporalAddress: stack.temporalAddress,
       killPostgres: () => kill(0),
       async killTemporal({ andForget }) {
         await kill(1);

@@ -1,0 +1,33 @@
+/** Rules of a kind of payment as a picture: the diagrams of docs/ are made from the tables, so they cannot say anything else. */
+import { isEnd, type AnyRules, type Payment, type Role } from './payment.ts';
+
+/** The states of a kind and what leads from one to another, as a mermaid `stateDiagram-v2`: each step with who may take it, and the clock. */
+export function stateDiagram(rules: AnyRules): string {
+  const lines = Object.keys(rules.states).flatMap((state) => (isEnd(rules, state) ? [arrow(state, '[*]')] : waysFrom(rules, state)));
+  return ['stateDiagram-v2', ...[arrow('[*]', rules.opens.to, 'open'), ...lines].map((line) => `  ${line}`), ''].join('\n');
+}
+
+function waysFrom(rules: AnyRules, state: string): string[] {
+  const rule = rules.states[state];
+  if (rule === undefined || 'end' in rule) return [];
+  const steps = Object.keys(rule.on).flatMap((step) => targetsOf(rule.on[step]).map((to) => arrow(state, to, `${step} (${rolesOf(rules, step).join(', ')})`)));
+  const why = rule.clock.resolution === undefined ? '' : ` (${rule.clock.resolution})`;
+  return [...steps, ...targetsOf(rule.clock).map((to) => arrow(state, to, `time of ${rule.time} is up${why}`))];
+}
+
+function arrow(from: string, to: string, label?: string): string {
+  return `${from} --> ${to}${label === undefined ? '' : `: ${label}`}`;
+}
+
+function targetsOf(transition: { readonly to: string | readonly string[] } | undefined): readonly string[] {
+  const to = transition?.to ?? [];
+  return typeof to === 'string' ? [to] : to;
+}
+
+/** Everybody who may take a step of some payment: with an arbiter or without. */
+function rolesOf(rules: AnyRules, step: string): readonly Role[] {
+  const by = rules.steps[step]?.by ?? [];
+  if (typeof by !== 'function') return by;
+  const among = (arbiter: string | null): readonly Role[] => by({ arbiter, terms: {}, details: {} } as unknown as Payment);
+  return [...new Set([...among('an arbiter'), ...among(null)])];
+}
