@@ -1,12 +1,13 @@
-/** What the routes of payments on the engine share: who acts, what a refused role and missing money look like, and pages of lists. */
+/** What the routes of payments on the engine share: who acts, what a refused role and missing money look like, and reads. */
 import { z } from 'zod';
 import { SuretyError } from '../domain/errors.ts';
 import { formatMicros, type Micros } from '../domain/money.ts';
 import type { Actor, Payment } from '../domain/payment.ts';
+import type { PaymentOutcome } from '../payments/engine.ts';
 import type { PaymentKind } from '../payments/kind.ts';
-import type { Payments } from '../payments/payments.ts';
-import type { Caller } from './route.ts';
-import { cursor, limit, writeCursor, type Cursor } from './schemas.ts';
+import type { RouteDeps } from './deps.ts';
+import { route, type Answer, type Caller, type Route } from './route.ts';
+import { addressParams, cursor, limit, writeCursor } from './schemas.ts';
 
 /** The agent behind the key, in the role that its address has. */
 export const byAgent = ({ address }: Caller): Actor => ({ address, as: null });
@@ -27,16 +28,59 @@ export function sayingPrice(amountMicros: Micros): (error: unknown) => never {
   };
 }
 
-/** Query of a list, and what stands beside it in the answer. */
-export const pageQuery = z.object({ limit: limit(200, 50), cursor });
-export const pageOut = { count: z.number().int(), has_more: z.boolean(), next_cursor: z.string().optional() };
+/** How payments of a kind are read: by whom, in which words, and how they look. */
+export interface Reading {
+  readonly kind: PaymentKind;
+  readonly tag: string;
+  /** `/v1/cards/:id`, and other spellings of it. */
+  readonly path: string;
+  readonly aliases?: readonly string[];
+  /** Of the answers, `{"card": …}` and `{"cards": […]}`; the second is also the end of the list's path. */
+  readonly names: readonly [one: string, many: string];
+  readonly schema: z.ZodType;
+  readonly show: (payment: Payment) => object;
+  /** Where a single one is shown with more than in a list. */
+  readonly showOne?: (payment: Payment) => Promise<object>;
+  readonly summaries: readonly [one: string, many: string];
+  readonly examples: readonly [one: object, many: object];
+  /** Refusal of those who take no part. */
+  readonly only: string;
+}
 
-/** A page of an agent's payments of a kind, newest first. */
-export async function readPage(
-  payments: Payments, kind: PaymentKind, address: string, query: { readonly limit: number; readonly cursor?: Cursor | undefined },
-): Promise<{ readonly page: readonly Payment[]; readonly rest: z.input<z.ZodObject<typeof pageOut>> }> {
-  const { payments: page, more } = await payments.listOf(kind, address, { after: query.cursor?.id ?? null, limit: query.limit });
-  const last = page.at(-1);
-  const next = more && last !== undefined ? { next_cursor: writeCursor(new Date(last.createdAtMs), last.id) } : {};
-  return { page, rest: { count: page.length, has_more: more, ...next } };
+/** A payment as it is after a request. */
+export async function shownAs({ names: [one], show, showOne }: Reading, { payment, replayed }: PaymentOutcome): Promise<Answer> {
+  const body = { [one]: showOne === undefined ? show(payment) : await showOne(payment) };
+  return { body, ...(replayed ? { headers: { 'Idempotent-Replayed': 'true' } } : {}) };
+}
+
+/** Reads of a kind: one payment for those who take part in it, and an agent's own, page by page, newest first. */
+export function readRoutes({ payments }: Pick<RouteDeps, 'payments'>, reading: Reading): Route[] {
+  const { kind, tag, path, aliases = [], names: [one, many], schema, show, summaries, examples, only } = reading;
+  const rest = { count: z.number().int(), has_more: z.boolean(), next_cursor: z.string().optional() };
+  return [
+    route({
+      method: 'get', path, aliases, access: 'agent_or_admin', tag, summary: summaries[0], params: z.object({ id: z.string().max(64) }),
+      answer: z.object({ [one]: schema }), example: examples[0], errors: ['not_found', 'unauthorized'],
+      handler: async ({ params, caller, isAdmin }) => {
+        const payment = await payments.read(params.id);
+        const { kind: name, noun } = kind.rules;
+        if (payment === null || payment.kind !== name) throw new SuretyError('not_found', `There is no such ${noun}.`);
+        const parties = [payment.buyer, payment.seller, payment.arbiter];
+        if (!isAdmin && !parties.includes(caller?.address ?? '')) throw wrongRole(only);
+        return shownAs(reading, { payment, replayed: false });
+      },
+    }),
+    route({
+      method: 'get', path: `/v1/agents/:address/${many}`, access: 'owner', tag, summary: summaries[1], params: addressParams,
+      query: z.object({ limit: limit(200, 50), cursor }), answer: z.object({ [many]: z.array(schema), ...rest }), example: examples[1],
+      errors: ['invalid_cursor'],
+      handler: async ({ params, query }) => {
+        const after = query.cursor?.id ?? null;
+        const { payments: page, more } = await payments.listOf(kind, params.address, { after, limit: query.limit });
+        const last = page.at(-1);
+        const next = more && last !== undefined ? { next_cursor: writeCursor(new Date(last.createdAtMs), last.id) } : {};
+        return { body: { [many]: page.map(show), count: page.length, has_more: more, ...next } };
+      },
+    }),
+  ];
 }

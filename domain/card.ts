@@ -1,6 +1,6 @@
 /**
- * One-time virtual card: money up to an amount for one merchant, a type of service or anybody, charged once with the number of the card. The
- * table below are the rules; nothing repeats them. What the edge found out about number, cvv and expiry comes as a word: secrets stop there.
+ * One-time virtual card: money up to an amount for one merchant, a type of service or anybody, charged once with its number. The table
+ * below are the rules; nothing repeats them. What the edge found out about number, cvv and expiry comes as a word: secrets stop there.
  */
 import { isAddress, normaliseAddress } from './ids.ts';
 import { parseAmount, ZERO, type Micros } from './money.ts';
@@ -93,22 +93,23 @@ function charge(context: CardContext): Choice<CardStatus> {
   const rest = { move: 'giveBack', amountMicros: 'rest' } as const;
   if (wrong === null) {
     const seller = merchantOf(context) ?? '';
-    return { to: 'used', moves: [{ move: 'pay', to: seller, amountMicros }, rest], resolution: 'charged', seller, details: { chargedFor: description } };
+    const moves = [{ move: 'pay', to: seller, amountMicros }, rest] as const;
+    return { to: 'used', moves, resolution: 'charged', seller, details: { chargedFor: description } };
   }
   const wrongTries = details.wrongTries + 1;
   const isLast = wrongTries >= cardBounds.wrongTriesMax;
   const told = isLast ? 'It was the last wrong try: the card is blocked, and its money is back with the buyer.'
     : `Wrong try ${wrongTries} of ${cardBounds.wrongTriesMax}.`;
-  return {
-    to: isLast ? 'blocked' : 'active', moves: isLast ? [rest] : [], resolution: isLast ? 'blocked' : null, details: { wrongTries }, note: wrong.message,
-    refusal: { code: wrong.code, message: `${wrong.message} ${told}` },
-  };
+  const counted = { details: { wrongTries }, note: wrong.message, refusal: { code: wrong.code, message: `${wrong.message} ${told}` } };
+  if (isLast) return { to: 'blocked', moves: [rest], resolution: 'blocked', ...counted };
+  return { to: 'active', moves: [], resolution: null, ...counted };
 }
 
 /** What is wrong with a charge. The merchant comes first: strangers learn nothing of cvv and amount; nor does anybody learn the limit. */
 function wrongTry(context: CardContext): Refusal | null {
   const { payment: { terms, heldMicros }, input } = context;
-  if (terms.merchant !== null && merchantOf(context) !== terms.merchant) return refusal('wrong_merchant', 'This card is for another merchant.');
+  const isOther = terms.merchant !== null && terms.merchant !== merchantOf(context);
+  if (isOther) return refusal('wrong_merchant', 'This card is for another merchant.');
   if (terms.category !== null && input.inCategory === false) {
     return refusal('wrong_merchant', `This card is for merchants with an active service of the type ${terms.category}.`);
   }
@@ -139,9 +140,10 @@ function readCardInput(step: CardStep, raw: unknown): CardInput {
   const known = credentials.find((word) => word === found);
   if (known === undefined) throw wrongField('credentials', `must be one of ${credentials.join(', ')}`);
   if (merchant !== undefined && !(typeof merchant === 'string' && isAddress(merchant))) throw wrongField('merchant', 'must be an address');
+  const amountMicros = parseAmount(typeof amount === 'string' ? amount : '');
   return {
-    amountMicros: parseAmount(typeof amount === 'string' ? amount : ''), description: textOf(fields, 'description', cardBounds.textMax), credentials: known,
-    ...(typeof merchant === 'string' ? { merchant: normaliseAddress(merchant) } : {}), ...(typeof inCategory === 'boolean' ? { inCategory } : {}),
+    amountMicros, description: textOf(fields, 'description', cardBounds.textMax), credentials: known,
+    ...(merchant === undefined ? {} : { merchant: normaliseAddress(merchant) }), ...(typeof inCategory === 'boolean' ? { inCategory } : {}),
   };
 }
 

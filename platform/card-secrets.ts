@@ -1,4 +1,4 @@
-/** Numbers and cvvs of cards: made here, shown once, and known afterwards only by hashes that nobody can make without the platform's key. */
+/** Numbers and cvvs of cards: made here, shown once, and known afterwards only by hashes that need the platform's key. */
 import { createHmac, randomInt, timingSafeEqual } from 'node:crypto';
 import type { CardTerms, Credentials } from '../domain/card.ts';
 import { cardExpiry, cardPrefix, cardRandomDigits, withCheckDigit } from '../domain/card-number.ts';

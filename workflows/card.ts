@@ -1,4 +1,4 @@
-/** One virtual card: its first activity holds the money; then it waits for the charge, for the owner to cancel it, or for the end of its time. */
+/** One virtual card: its first activity holds the money; then it waits for the charge, a cancellation, or the end of its time. */
 import { proxyActivities, proxyLocalActivities } from '@temporalio/workflow';
 import type { PaymentActivities } from '../activities/payment/activities.ts';
 import { cardRules, cardSteps, type CardStep } from '../domain/card.ts';

@@ -5,20 +5,18 @@ import type { EscrowPayment, EscrowStep, EscrowTerms } from '../../domain/escrow
 import type { IdempotencyClaim } from '../../domain/gateway.ts';
 import { formatMicros } from '../../domain/money.ts';
 import type { Actor, Payment } from '../../domain/payment.ts';
-import type { PaymentOutcome } from '../../payments/engine.ts';
 import { escrowKind } from '../../payments/kinds.ts';
 import type { RouteDeps } from '../deps.ts';
-import { byAgent, pageOut, pageQuery, readPage, sayingPrice, wrongRole } from '../engine-routes.ts';
+import { byAgent, readRoutes, sayingPrice, shownAs, wrongRole, type Reading } from '../engine-routes.ts';
 import { arbitrateBody, createBody, disputeBody, escrowOut, evidenceBody, resolveBody, showEscrow, type Evidence } from '../escrow-shapes.ts';
 import { createExample, listExample, oneExample, stepExamples } from '../examples/escrow.ts';
 import { route, type Answer, type Route, type RouteSpec } from '../route.ts';
-import { addressParams } from '../schemas.ts';
 
 const idParams = z.object({ id: z.string().max(64) });
 const oneEscrow = z.object({ escrow: escrowOut });
 
 export function escrowRoutes(deps: RouteDeps): Route[] {
-  return [createRoute(deps), ...plainStepRoutes(deps), ...disputeRoutes(deps), ...rulingRoutes(deps), ...readRoutes(deps)];
+  return [createRoute(deps), ...plainStepRoutes(deps), ...disputeRoutes(deps), ...rulingRoutes(deps), ...readRoutes(deps, readingOf(deps))];
 }
 
 /** The README of the first system says `/escrows`, its code `/escrow`. */
@@ -41,7 +39,7 @@ function createRoute(deps: RouteDeps): Route {
         buyer: caller.address, seller: body.sellerAddr, arbiter: body.arbitratorAddr ?? null, tenantId: caller.tenantId, asset: 'USDC', amountMicros: body.amount, terms, lookup: null,
       };
       const outcome = await deps.payments.open(escrowKind, wish, idempotencyClaim()).catch(sayingPrice(body.amount));
-      return { status: 201, ...(await shown(deps, outcome)) };
+      return { status: 201, ...(await shownAs(readingOf(deps), outcome)) };
     },
   });
 }
@@ -117,30 +115,19 @@ function rulingRoutes(deps: RouteDeps): Route[] {
   ];
 }
 
-function readRoutes(deps: RouteDeps): Route[] {
-  const { payments } = deps;
-  return [
-    route({
-      method: 'get', ...both('/:id'), access: 'agent_or_admin', tag: 'Escrow', summary: 'One escrow with its evidence, for its parties and its arbiter.',
-      params: idParams, answer: oneEscrow, example: oneExample, errors: ['not_found', 'unauthorized'],
-      handler: async ({ params, caller, isAdmin }) => {
-        const escrow = await payments.read(params.id);
-        if (escrow === null || escrow.kind !== 'escrow') throw new SuretyError('not_found', 'There is no such escrow.');
-        if (!isAdmin && ![escrow.buyer, escrow.seller, escrow.arbiter].includes(caller?.address ?? '')) throw wrongRole('Only the parties of an escrow and its arbiter may see it.');
-        return shown(deps, { payment: escrow, replayed: false });
-      },
-    }),
-    route({
-      method: 'get', path: '/v1/agents/:address/escrows', access: 'owner', tag: 'Escrow',
-      summary: 'Your escrows as buyer, seller or arbiter, newest first, without their evidence.',
-      params: addressParams, query: pageQuery, answer: z.object({ escrows: z.array(escrowOut), ...pageOut }), example: listExample, errors: ['invalid_cursor'],
-      handler: async ({ params, query }) => {
-        const { page, rest } = await readPage(payments, escrowKind, params.address, query);
-        return { body: { escrows: page.map((escrow) => showEscrow(asEscrow(escrow))), ...rest } };
-      },
-    }),
-  ];
-}
+/** Without evidence in lists. */
+const readingOf = ({ payments }: RouteDeps): Reading => ({
+  kind: escrowKind, tag: 'Escrow', ...both('/:id'), names: ['escrow', 'escrows'], schema: escrowOut, show: (payment) => showEscrow(asEscrow(payment)),
+  async showOne(payment) {
+    const escrow = asEscrow(payment);
+    // There is evidence only where there was a dispute.
+    return showEscrow(escrow, escrow.details.disputeReason === undefined ? [] : evidenceAmong(await payments.eventsOf(escrow.id)));
+  },
+  summaries: [
+    'One escrow with its evidence, for its parties and its arbiter.', 'Your escrows as buyer, seller or arbiter, newest first, without their evidence.',
+  ],
+  examples: [oneExample, listExample], only: 'Only the parties of an escrow and its arbiter may see it.',
+});
 
 /** A payment of this kind has the terms and details of this kind: nobody else writes them. */
 const asEscrow = (payment: Payment): EscrowPayment => payment as EscrowPayment;
@@ -148,14 +135,7 @@ const asEscrow = (payment: Payment): EscrowPayment => payment as EscrowPayment;
 interface Order { readonly step: EscrowStep; readonly actor: Actor; readonly input: unknown; readonly claim: IdempotencyClaim | null }
 
 async function take(deps: RouteDeps, id: string, order: Order): Promise<Answer> {
-  return shown(deps, await deps.payments.step(escrowKind, { id, ...order }));
-}
-
-async function shown({ payments }: RouteDeps, { payment, replayed }: PaymentOutcome): Promise<Answer> {
-  const escrow = asEscrow(payment);
-  // There is evidence only where there was a dispute.
-  const evidence = escrow.details.disputeReason === undefined ? [] : evidenceAmong(await payments.eventsOf(escrow.id));
-  return { body: { escrow: showEscrow(escrow, evidence) }, ...(replayed ? { headers: { 'Idempotent-Replayed': 'true' } } : {}) };
+  return shownAs(readingOf(deps), await deps.payments.step(escrowKind, { id, ...order }));
 }
 
 /** The reason of the dispute is the first piece. */
