@@ -20,7 +20,7 @@ export const paymentRules: RuleSet = {
     {
       invariant: 'I4', sentence: 'a hold, capture or release under the id of a payment belongs to a payment that is there',
       sql: `SELECT x.id AS row FROM (SELECT id FROM hold UNION SELECT ref FROM posting WHERE kind IN ('hold', 'capture', 'release')) x
-             WHERE x.id LIKE ANY (SELECT DISTINCT regexp_replace(id, '_.*', '\\_%') FROM payment) AND NOT EXISTS (SELECT FROM payment p WHERE p.id = x.id)`,
+             WHERE x.id LIKE ANY (SELECT DISTINCT split_part(id, '_', 1) || '\\_%' FROM payment) AND NOT EXISTS (SELECT FROM payment p WHERE p.id = x.id)`,
     },
     {
       invariant: 'I5', sentence: 'what a payment paid reached its payees, and what it returned reached its buyer',

@@ -174,6 +174,15 @@ describe('many at once', () => {
     expect([mine.available + theirs.available, mine.escrowed]).toEqual([usdc('10'), 0n]);
   });
 
+  test('as many pieces of evidence as there may be, all at once, are all on record, and one more is not', async () => {
+    const id = await anEscrow();
+    await payments.step(id, 'dispute', buyer, { reason: 'no' });
+    const said = await Promise.all(Array.from({ length: 25 }, (_, n) => payments.step(id, 'evidence', buyer, { content: `entry ${n}` })));
+    // The reason of the dispute is the first of the twenty.
+    expect(said.map(whatOf).sort()).toEqual([...Array<string>(19).fill('disputed'), ...Array<string>(6).fill('evidence_limit')]);
+    expect((await rowOf(id)).version).toBe(21);
+  });
+
   test('opposing escrows between two agents, by the dozen from two processes, never lock one another out', async () => {
     await aDeposit(db.pool, seller, '40');
     await aDeposit(db.pool, buyer, '40');
