@@ -5,7 +5,7 @@ import { micros } from '../domain/money.ts';
 import type { Decision, Move, Opening, Payment, Refusal } from '../domain/payment.ts';
 import type { Metrics } from '../platform/metrics.ts';
 import { createGroupCommit } from './group-commit.ts';
-import { query as runQuery } from './query.ts';
+import { columnList, query as runQuery } from './query.ts';
 import { isItemError } from './sql-errors.ts';
 
 /** One decision for `payment_apply` (prisma/functions/payment.sql), or a refusal that is to be kept for its attempt. */
@@ -34,6 +34,8 @@ export interface Applied {
   readonly refusal: Refusal | null;
   /** As it is now; null where there is none. With `replay`, the one that the first request with this key was about. */
   readonly payment: Payment | null;
+  /** What has happened, where this has done something. */
+  readonly event: PaymentEvent | null;
 }
 
 /** What has happened to a payment at one version. Amounts are what moved with it. */
@@ -64,16 +66,20 @@ const columnNames = [
   'id', 'kind', 'state', 'version', 'deadline', 'buyer', 'seller', 'arbiter', 'tenant_id', 'asset', 'held', 'paid', 'returned', 'resolution', 'terms', 'details',
   'workflow_id', 'workflow_started', 'created_at', 'updated_at', 'ended_at',
 ] as const;
-const columnsOf = (row: string): string => columnNames.map((name) => `${row}.${name}`).join(', ');
+const eventNames = ['version', 'step', 'role', 'actor', 'state', 'deadline', 'held', 'paid', 'returned', 'payee', 'resolution', 'note', 'created_at'] as const;
+/** Those of a payment and of its event have names in common. */
+const eventPrefix = 'event_';
 
-const readSql = `SELECT ${columnsOf('x')}, (extract(epoch FROM clock_timestamp()) * 1000)::bigint AS now_ms FROM payment x WHERE x.id = $1`;
-const byIdsSql = `SELECT ${columnsOf('x')} FROM payment x WHERE x.id = ANY ($1)`;
-const applySql = `SELECT r.pos, r.outcome, r.refusal, ${columnsOf('(r.p)')} FROM payment_apply($1) r`;
+const readSql = `SELECT ${columnList(columnNames, 'x')}, (extract(epoch FROM clock_timestamp()) * 1000)::bigint AS now_ms FROM payment x WHERE x.id = $1`;
+const byIdsSql = `SELECT ${columnList(columnNames, 'x')} FROM payment x WHERE x.id = ANY ($1)`;
+const applySql = `
+SELECT r.pos, r.outcome, r.refusal, ${columnList(columnNames, '(r.p)')}, ${eventNames.map((name) => `(r.e).${name} AS ${eventPrefix}${name}`).join(', ')}
+  FROM payment_apply($1) r`;
 const openableSql = `
 SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint AS now_ms, EXISTS (SELECT FROM account WHERE owner = $1 AND asset = $2 AND available >= $3) AS covered,
        EXISTS (SELECT FROM idempotency WHERE agent_address = $1 AND key = $4) AS claimed`;
 const eventsSql = `
-SELECT version, step, role, actor, state, deadline, held, paid, returned, payee, resolution, note, created_at FROM payment_event
+SELECT ${columnList(eventNames)} FROM payment_event
  WHERE payment_id = $1 AND version > $2 ORDER BY version LIMIT $3`;
 
 // One walk along each of the three indexes; a single OR would sort everything an agent ever did.
@@ -191,7 +197,13 @@ interface EventRow extends pg.QueryResultRow {
 function toApplied(row: AppliedRow | undefined): Applied {
   if (row === undefined) throw new Error('A decision came back without an answer.');
   // Without a payment every column of the composite is null.
-  return { outcome: row.outcome, refusal: row.refusal, payment: (row.id as string | null) === null ? null : toPayment(row) };
+  const payment = (row.id as string | null) === null ? null : toPayment(row);
+  return { outcome: row.outcome, refusal: row.refusal, payment, event: row[`${eventPrefix}version`] === null ? null : toEvent(eventOf(row)) };
+}
+
+/** The columns of the event under their own names. */
+function eventOf(row: AppliedRow): EventRow {
+  return Object.fromEntries(eventNames.map((name) => [name, (row as pg.QueryResultRow)[eventPrefix + name]])) as EventRow;
 }
 
 function toPayment(row: PaymentRow): Payment {

@@ -4,7 +4,7 @@
  */
 import { randomUUID } from 'node:crypto';
 import type { AttemptListener } from '../activities/payment/activities.ts';
-import type { Taken } from '../activities/payment/take.ts';
+import type { Found, Taken } from '../activities/payment/take.ts';
 
 /** One attempt somebody waits for. */
 export interface ExpectedAttempt {
@@ -18,23 +18,25 @@ export interface ExpectedAttempt {
 }
 
 export interface Attempts extends AttemptListener {
-  /** A new attempt, waited for from now on. */
-  expect(): ExpectedAttempt;
+  /** A new attempt, waited for from now on. @param seen where the request found the payment. */
+  expect(seen?: Found): ExpectedAttempt;
 }
 
 export function createAttempts(): Attempts {
-  const waiting = new Map<string, { begun: boolean; resolve: (taken: Taken) => void }>();
+  const waiting = new Map<string, { begun: boolean; readonly seen: Found | undefined; resolve: (taken: Taken) => void }>();
   return {
-    expect() {
+    expect(seen) {
       const attempt = newAttempt();
-      const entry = { begun: false, resolve: (_taken: Taken): void => undefined };
+      const entry = { begun: false, seen, resolve: (_taken: Taken): void => undefined };
       const ended = new Promise<Taken>((resolve) => (entry.resolve = resolve));
       waiting.set(attempt, entry);
       return { attempt, ended, hasBegun: () => entry.begun, forget: () => void waiting.delete(attempt) };
     },
     begun(attempt) {
       const entry = waiting.get(attempt);
-      if (entry !== undefined) entry.begun = true;
+      if (entry === undefined) return undefined;
+      entry.begun = true;
+      return entry.seen;
     },
     ended(attempt, taken) {
       waiting.get(attempt)?.resolve(taken);

@@ -3,7 +3,7 @@
  * moves the money, and the request answers as soon as that is committed. When the workflow does not begin in time, the same function takes
  * the step here, under the same attempt: whichever comes second finds what the first one did (docs/decisions/workflow-first.md).
  */
-import type { Taken, Taker } from '../activities/payment/take.ts';
+import type { Found, Taken, Taker } from '../activities/payment/take.ts';
 import { SuretyError } from '../domain/errors.ts';
 import type { IdempotencyClaim } from '../domain/gateway.ts';
 import type { OpenRequest, StepRequest } from '../domain/payment-messages.ts';
@@ -129,7 +129,7 @@ async function step(deps: EngineDeps, racing: Racing, kind: PaymentKind, { id, s
 
   const claim = keyed === null ? null : { ...keyed, owner: actor.address ?? actor.as ?? 'platform' };
   const wish = { id, step: name, actor, input, notAfterMs: nowMs + NOT_AFTER_MS, claim };
-  if (verdict.kind !== 'refuse' && payment.workflowStarted && capacity.take()) return outcomeOf(kind, await throughWorkflow(deps, racing, kind, payment, wish));
+  if (verdict.kind !== 'refuse' && payment.workflowStarted && capacity.take()) return outcomeOf(kind, await throughWorkflow(deps, racing, kind, found, wish));
   const taken = await racing.direct(kind, () => taker.step(kind.rules, { ...wish, attempt: null, messageSent: false, seen: found }));
   if (taken.payment !== null) keeper.soon(id);
   return outcomeOf(kind, taken);
@@ -138,12 +138,12 @@ async function step(deps: EngineDeps, racing: Racing, kind: PaymentKind, { id, s
 type Wish = Omit<StepRequest, 'seenVersion'> & { readonly id: string; readonly step: string; readonly input: unknown };
 
 /** Sends an update whose id is the attempt, and answers when its activity has committed. */
-async function throughWorkflow({ taker, messages, keeper, attempts, capacity }: EngineDeps, racing: Racing, kind: PaymentKind, payment: Payment, wish: Wish): Promise<Taken> {
+async function throughWorkflow({ taker, messages, keeper, attempts, capacity }: EngineDeps, racing: Racing, kind: PaymentKind, seen: Found, wish: Wish): Promise<Taken> {
   const { id, step: name, input, actor, notAfterMs, claim } = wish;
-  const expected = attempts.expect();
+  const expected = attempts.expect(seen);
   const { attempt } = expected;
-  const request: StepRequest = { actor, seenVersion: payment.version, notAfterMs, claim };
-  const answer = messages.step(payment.workflowId, name, { attempt, input, request });
+  const request: StepRequest = { actor, seenVersion: seen.payment.version, notAfterMs, claim };
+  const answer = messages.step(seen.payment.workflowId, name, { attempt, input, request });
   void answer.then((came) => {
     capacity.release();
     if (came.kind === 'answered' || came.kind === 'refused') capacity.answered();

@@ -57,7 +57,7 @@ export function createRacing({ store, capacity, metrics, crash }: RaceDeps): Rac
         case 'joined': return counted(kind, 'workflow', came.taken);
         case 'answered': {
           const found = await store.read(came.view.id);
-          if (found !== null) return counted(kind, 'workflow', { kind: 'done', payment: found.payment, replayed: false, again: false });
+          if (found !== null) return counted(kind, 'workflow', { kind: 'done', payment: found.payment, event: null, replayed: false, again: false });
           break;
         }
         case 'late': capacity.timedOut(); break;

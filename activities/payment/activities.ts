@@ -7,7 +7,7 @@ import { fieldsOf, wrongField } from '../../domain/step-input.ts';
 import type { PaymentEvent, PaymentStore } from '../../ledger/payment-store.ts';
 import type { Crash } from '../../platform/crash.ts';
 import type { ClockTask, OpenTask, PaymentFact, PaymentReport, PaymentView, StepTask } from '../../domain/payment-messages.ts';
-import type { Attempt, Taken, Taker } from './take.ts';
+import type { Attempt, Found, Taken, Taker } from './take.ts';
 
 /** The activities of a kind whose steps are these. */
 export type PaymentActivities<Step extends string> = Readonly<Record<Step, (task: StepTask) => Promise<PaymentReport>>> & {
@@ -21,7 +21,8 @@ export type PaymentActivities<Step extends string> = Readonly<Record<Step, (task
 
 /** Whoever waits in this process for an attempt that an activity takes hears of it from here, and not only by way of Temporal. */
 export interface AttemptListener {
-  begun(attempt: string): void;
+  /** @returns where the payment was when the request looked, which is not long ago; undefined for attempts from elsewhere. */
+  begun(attempt: string): Found | undefined;
   ended(attempt: string, taken: Taken): void;
 }
 
@@ -33,32 +34,37 @@ export interface PaymentActivityDeps {
   readonly crash: Crash;
 }
 
+/** What an activity has found or done. */
+interface Reported {
+  readonly payment: Payment | null;
+  readonly refusal?: PaymentReport['refusal'];
+  readonly event?: PaymentEvent | null;
+}
+
 /** So much of what somebody said is shown in Temporal; the whole of it is in the books. */
 const NOTE_SHOWN = 200;
 
 export function createPaymentActivities<Step extends string>({ rules, taker, store, attempts, crash }: PaymentActivityDeps): PaymentActivities<Step> {
-  async function report(id: string, known: number, payment: Payment | null, refusal?: PaymentReport['refusal']): Promise<PaymentReport> {
-    const facts = payment === null || payment.version <= known ? [] : (await store.eventsAfter(id, known)).map(factOf);
+  async function report(id: string, known: number, { payment, refusal, event = null }: Reported): Promise<PaymentReport> {
+    const facts = payment === null || payment.version <= known ? [] : (event?.version === known + 1 ? [event] : await store.eventsAfter(id, known)).map(factOf);
     return { view: payment === null ? null : viewOf(payment), facts, ...(refusal === undefined ? {} : { refusal }) };
   }
 
   /** Lets those who wait in this process know at once, before Temporal does. */
-  async function attempted({ id, attempt, known }: { id: string; attempt: string; known: number }, take: () => Promise<Taken>): Promise<PaymentReport> {
-    attempts.begun(attempt);
-    const taken = await take().catch((error: unknown) => refusedBy(error));
+  async function attempted({ id, attempt, known }: { id: string; attempt: string; known: number }, take: (seen?: Found) => Promise<Taken>): Promise<PaymentReport> {
+    const taken = await take(attempts.begun(attempt)).catch((error: unknown) => refusedBy(error));
     crash.at('payment-committed');
     attempts.ended(attempt, taken);
     crash.at('payment-answered');
-    if (taken.kind === 'refused') return report(id, known, taken.payment, taken.refusal);
-    if (!taken.replayed) return report(id, known, taken.payment);
+    if (taken.kind === 'refused' || !taken.replayed) return report(id, known, taken);
     // The money was held for another payment, by an earlier request with the same key: this one is none.
     return { view: taken.payment.id === id ? viewOf(taken.payment) : null, facts: [], refusal: { code: 'invalid_state', message: `An earlier request with this key made ${taken.payment.id}.` } };
   }
 
-  const step = (name: string) => (task: StepTask): Promise<PaymentReport> => attempted(task, async () => {
+  const step = (name: string) => (task: StepTask): Promise<PaymentReport> => attempted(task, async (seen) => {
     const { id, attempt, input, request } = task;
     const common: Attempt = { attempt, notAfterMs: request?.notAfterMs ?? null, claim: request?.claim ?? null, messageSent: true };
-    return taker.step(rules, { ...common, id, step: name, input, actor: request?.actor ?? operatorOf(rules, name, input) });
+    return taker.step(rules, { ...common, id, seen, step: name, input, actor: request?.actor ?? operatorOf(rules, name, input) });
   });
   const steps = Object.fromEntries(Object.keys(rules.steps).map((name) => [name, step(name)])) as Record<Step, ReturnType<typeof step>>;
 
@@ -73,10 +79,10 @@ export function createPaymentActivities<Step extends string>({ rules, taker, sto
     async expire({ id, known }: ClockTask) {
       await taker.clock(rules, id);
       crash.at('payment-expired');
-      return report(id, known, await paymentOf(id));
+      return report(id, known, { payment: await paymentOf(id) });
     },
     async catchUp({ id, known }: ClockTask) {
-      return report(id, known, await paymentOf(id));
+      return report(id, known, { payment: await paymentOf(id) });
     },
   };
 
@@ -90,7 +96,7 @@ export function createPaymentActivities<Step extends string>({ rules, taker, sto
 /** What is wrong with the request itself is an answer; what is wrong with us is tried again. */
 function refusedBy(error: unknown): Taken {
   if (!(error instanceof SuretyError) || error.retryable) throw error;
-  return { kind: 'refused', payment: null, refusal: { code: error.code, message: error.message } };
+  return { kind: 'refused', payment: null, event: null, refusal: { code: error.code, message: error.message } };
 }
 
 /** Operators act for the party whose step it is, or for the one they name in `by`. */

@@ -5,7 +5,7 @@
 import { SuretyError } from '../../domain/errors.ts';
 import type { IdempotencyClaim } from '../../domain/gateway.ts';
 import { decide, decideByClock, decideOpening, type Actor, type AnyRules, type Opening, type Payment, type Refusal, type Verdict } from '../../domain/payment.ts';
-import type { Applied, ApplyItem, PaymentStore } from '../../ledger/payment-store.ts';
+import type { Applied, ApplyItem, PaymentEvent, PaymentStore } from '../../ledger/payment-store.ts';
 
 /** What every attempt carries, whichever way it goes. */
 export interface Attempt {
@@ -46,9 +46,9 @@ export interface OpenWish extends Attempt {
 /** What became of an attempt. */
 export type Taken =
   /** `replayed`: an earlier request with the same idempotency key did it; `again`: this very attempt did it before. */
-  | { readonly kind: 'done'; readonly payment: Payment; readonly replayed: boolean; readonly again: boolean }
-  /** `payment`: where it stands; null where there is none. `ended`: the clock has ended it with this. */
-  | { readonly kind: 'refused'; readonly refusal: Refusal; readonly payment: Payment | null };
+  | { readonly kind: 'done'; readonly payment: Payment; readonly replayed: boolean; readonly again: boolean; readonly event: PaymentEvent | null }
+  /** `payment`: where it stands; null where there is none. `event`: what was done instead, such as what the clock has decided. */
+  | { readonly kind: 'refused'; readonly refusal: Refusal; readonly payment: Payment | null; readonly event: PaymentEvent | null };
 
 export interface Taker {
   open(rules: AnyRules, wish: OpenWish): Promise<Taken>;
@@ -92,7 +92,7 @@ export function createTaker({ store, onApplied }: TakerDeps): Taker {
       if (found === null) throw new SuretyError('not_found', `There is no such ${rules.noun}.`);
       const verdict = judge(found.payment, found.nowMs);
       // Nothing to write and nobody who could have been here before with the same name.
-      if (verdict.kind === 'refuse' && attempt.attempt === null && attempt.claim === null) return { ...verdict, kind: 'refused', payment: found.payment };
+      if (verdict.kind === 'refuse' && attempt.attempt === null && attempt.claim === null) return { ...verdict, kind: 'refused', payment: found.payment, event: null };
       const decision = verdict.kind === 'apply' ? verdict.decision : null;
       const taken = takenOf(await apply(rules, attempt, { id, expect: found.payment.version, decision, opening: null, refusal: verdict.refusal, workflowStarted: false }));
       if (taken !== null) return taken;
@@ -147,13 +147,13 @@ function createTurns(): <Result>(id: string, run: () => Promise<Result>) => Prom
 }
 
 /** Null: the payment has moved on since it was decided on. */
-function takenOf({ outcome, refusal, payment }: Applied): Taken | null {
+function takenOf({ outcome, refusal, payment, event }: Applied): Taken | null {
   switch (outcome) {
     case 'conflict': return null;
-    case 'mismatch': return { kind: 'refused', payment, refusal: { code: 'idempotency_mismatch', message: 'This Idempotency-Key was used before with a different request.' } };
+    case 'mismatch': return { kind: 'refused', payment, event, refusal: { code: 'idempotency_mismatch', message: 'This Idempotency-Key was used before with a different request.' } };
     default:
-      if (refusal !== null) return { kind: 'refused', refusal, payment };
+      if (refusal !== null) return { kind: 'refused', refusal, payment, event };
       if (payment === null) return null;
-      return { kind: 'done', payment, replayed: outcome === 'replay', again: outcome === 'again' };
+      return { kind: 'done', payment, event, replayed: outcome === 'replay', again: outcome === 'again' };
   }
 }

@@ -8,11 +8,11 @@
 --   not_after_ms  after this nothing happens any more
 --   claim_*       the client's idempotency key: whose, which, and the hash of the request
 --   step … note   the decision; without `step` there is only `refusal`, which is kept where `record` is true
--- Outcomes: done; again (this very attempt was applied before); replay (an earlier request with the same key; `p` is what that was about);
+-- Outcomes: done (`e` is what has happened); again (this very attempt was applied before); replay (an earlier request with the same key; `p` is what that was about);
 -- refused (`refusal` says why); mismatch (the key came with another request); conflict (the payment or its clock has moved on: decide again).
 -- Locks in this order, in groups rank by rank: openings by id, payments by id, idempotency keys, holds, accounts.
 -- The planner settings hold for the functions that it calls as well.
-CREATE OR REPLACE FUNCTION payment_apply(p_items jsonb) RETURNS TABLE (pos integer, outcome text, refusal jsonb, p payment) LANGUAGE plpgsql
+CREATE OR REPLACE FUNCTION payment_apply(p_items jsonb) RETURNS TABLE (pos integer, outcome text, refusal jsonb, p payment, e payment_event) LANGUAGE plpgsql
 SET plan_cache_mode = force_generic_plan SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
 DECLARE i record; v_claims text[]; v_moved payment_event; v_resource text; v_hash text; v_now timestamptz;
 BEGIN
@@ -26,7 +26,7 @@ BEGIN
       pos integer, id text, expect integer, due boolean, attempt text, not_after_ms bigint, claim_owner text, claim_key text, claim_hash text,
       step text, refusal jsonb, record boolean, opening jsonb, role text, actor text, state text, deadline_ms bigint, moves jsonb, resolution text,
       details jsonb, note text, seller text, workflow_started boolean) ORDER BY x.id, x.pos LOOP
-    pos := i.pos; outcome := NULL; refusal := NULL;
+    pos := i.pos; outcome := NULL; refusal := NULL; e := NULL;
     -- Read after the row is ours: whoever had to wait for the lock is judged by the time at which the wait was over.
     v_now := clock_timestamp();
     SELECT * INTO p FROM payment y WHERE y.id = i.id;
@@ -34,7 +34,7 @@ BEGIN
     IF i.attempt IS NOT NULL THEN
       SELECT r.refusal INTO refusal FROM payment_refusal r WHERE r.attempt = i.attempt;
       outcome := CASE WHEN refusal IS NOT NULL THEN 'refused'
-                      WHEN EXISTS (SELECT FROM payment_event e WHERE e.payment_id = i.id AND e.attempt = i.attempt) THEN 'again' END;
+                      WHEN EXISTS (SELECT FROM payment_event x WHERE x.payment_id = i.id AND x.attempt = i.attempt) THEN 'again' END;
     END IF;
     IF outcome IS NULL AND i.claim_key IS NOT NULL AND NOT coalesce(i.claim_owner || ' ' || i.claim_key = ANY (v_claims), false) THEN
       SELECT y.request_hash, y.resource_id INTO v_hash, v_resource FROM idempotency y WHERE y.agent_address = i.claim_owner AND y.key = i.claim_key;
@@ -61,7 +61,7 @@ BEGIN
       ELSE
         p := payment_write(i.id, p, i.opening, jsonb_build_object('state', i.state, 'deadline_ms', i.deadline_ms, 'resolution', i.resolution, 'details', i.details,
                            'seller', i.seller, 'workflow_started', i.workflow_started), v_moved, v_now);
-        PERFORM payment_note(p, v_moved, i.step, i.role, i.actor, i.note, i.attempt, v_now);
+        e := payment_note(p, v_moved, i.step, i.role, i.actor, i.note, i.attempt, v_now);
         outcome := 'done';
         -- The clock has decided in the place of the step that was asked for: that one is refused.
         refusal := i.refusal;
@@ -174,10 +174,12 @@ END $$;
 
 -- Puts on record what was done, tells the outside by an event, and notes that the workflow must hear of it, unless none was ever needed.
 CREATE OR REPLACE FUNCTION payment_note(p payment, m payment_event, p_step text, p_role text, p_actor text, p_note text, p_attempt text, p_now timestamptz)
-RETURNS void LANGUAGE plpgsql AS $$
+RETURNS payment_event LANGUAGE plpgsql AS $$
+DECLARE e payment_event;
 BEGIN
   INSERT INTO payment_event (payment_id, version, step, role, actor, state, deadline, held, paid, returned, payee, resolution, note, attempt, created_at)
-  VALUES (p.id, p.version, p_step, p_role, p_actor, p.state, p.deadline, m.held, m.paid, m.returned, m.payee, p.resolution, p_note, p_attempt, p_now);
+  VALUES (p.id, p.version, p_step, p_role, p_actor, p.state, p.deadline, m.held, m.paid, m.returned, m.payee, p.resolution, p_note, p_attempt, p_now)
+  RETURNING * INTO e;
   INSERT INTO outbox (topic, ref, data) VALUES (p.kind || '.' || p_step, p.id, jsonb_build_object('version', p.version, 'state', p.state, 'by', p_actor));
   IF p.ended AND NOT p.workflow_started THEN
     DELETE FROM workflow_notice WHERE payment_id = p.id;
@@ -185,6 +187,7 @@ BEGIN
     INSERT INTO workflow_notice (payment_id, kind, version) VALUES (p.id, p.kind, p.version)
     ON CONFLICT (payment_id) DO UPDATE SET version = excluded.version, noted_at = excluded.noted_at;
   END IF;
+  RETURN e;
 END $$;
 
 -- Claims payments whose deadline passed more than p_grace_ms ago: who gets one has p_lease_ms to see to it, and others leave it alone meanwhile.
