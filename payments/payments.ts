@@ -53,8 +53,8 @@ export interface PaymentsDeps {
   readonly taskQueue: (queue: PaymentKind['queue']) => string;
 }
 
-/** Updates, starts and signals under way at once; measured, see docs/performance.md. */
-const TEMPORAL_AT_ONCE = 8;
+/** Requests that wait for a workflow, and messages of the keeper, at once; measured, see docs/performance.md. */
+const TEMPORAL_AT_ONCE = 4;
 const SWEEP_EVERY_MS = 2_000;
 /** The workflow's timer comes first. */
 const DEADLINE_GRACE_MS = 10_000;
