@@ -1,7 +1,7 @@
 /** Rules of a kind of payment as a picture: the diagrams of docs/ are made from the tables, so they cannot say anything else. */
 import { isEnd, type AnyRules, type Payment, type Role } from './payment.ts';
 
-/** The states of a kind and what leads from one to another, as a mermaid `stateDiagram-v2`: each step with who may take it, and the clock. */
+/** States and what leads from one to another, as a mermaid `stateDiagram-v2`: each step with who may take it, and the clock. */
 export function stateDiagram(rules: AnyRules): string {
   const lines = Object.keys(rules.states).flatMap((state) => (isEnd(rules, state) ? [arrow(state, '[*]')] : waysFrom(rules, state)));
   return ['stateDiagram-v2', ...[arrow('[*]', rules.opens.to, 'open'), ...lines].map((line) => `  ${line}`), ''].join('\n');
@@ -10,7 +10,10 @@ export function stateDiagram(rules: AnyRules): string {
 function waysFrom(rules: AnyRules, state: string): string[] {
   const rule = rules.states[state];
   if (rule === undefined || 'end' in rule) return [];
-  const steps = Object.keys(rule.on).flatMap((step) => targetsOf(rule.on[step]).map((to) => arrow(state, to, `${step} (${rolesOf(rules, step).join(', ')})`)));
+  const steps = Object.entries(rule.on).flatMap(([step, transition]) => {
+    const label = `${step} (${rolesOf(rules, step).join(', ')})`;
+    return targetsOf(transition).map((to) => arrow(state, to, label));
+  });
   const why = rule.clock.resolution === undefined ? '' : ` (${rule.clock.resolution})`;
   return [...steps, ...targetsOf(rule.clock).map((to) => arrow(state, to, `time of ${rule.time} is up${why}`))];
 }

@@ -12,6 +12,8 @@ export interface Notice {
 export interface Notices {
   /** Temporal has confirmed that the workflow knows the payment up to this version. Many share a statement. Errors: unavailable. */
   forget(notice: Notice): Promise<void>;
+  /** Notes that the workflows of these payments have something to hear. Errors: unavailable. */
+  note(ids: readonly string[]): Promise<void>;
   /** Notices that nobody has seen to for `ageMs`, claimed for `leaseMs`: other processes leave them alone meanwhile. Errors: unavailable. */
   claim(kinds: readonly string[], options: { readonly ageMs: number; readonly leaseMs: number; readonly limit: number }): Promise<Notice[]>;
 }
@@ -28,6 +30,13 @@ export function createNotices(pool: pg.Pool): Notices {
   });
   return {
     forget,
+    async note(ids) {
+      await query(pool, {
+        name: 'notices-note', values: [ids],
+        text: `INSERT INTO workflow_notice (payment_id, kind, version) SELECT p.id, p.kind, p.version FROM payment p WHERE p.id = ANY ($1) AND p.deadline IS NOT NULL
+               ON CONFLICT (payment_id) DO NOTHING`,
+      });
+    },
     claim: (kinds, { ageMs, leaseMs, limit }) => query<Notice & pg.QueryResultRow>(pool, {
       name: 'notices-claim', values: [kinds, ageMs, leaseMs, limit],
       text: `UPDATE workflow_notice n SET claimed_until = clock_timestamp() + $3 * interval '1 millisecond'

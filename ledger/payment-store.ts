@@ -82,6 +82,10 @@ const eventsSql = `
 SELECT ${columnList(eventNames)} FROM payment_event
  WHERE payment_id = $1 AND version > $2 ORDER BY version LIMIT $3`;
 
+const openAfterSql = `
+SELECT id, workflow_id FROM payment WHERE deadline IS NOT NULL AND kind = ANY ($1) AND id > $2 AND created_at < clock_timestamp() - $3 * interval '1 millisecond'
+ ORDER BY id LIMIT $4`;
+
 // One walk along each of the three indexes; a single OR would sort everything an agent ever did.
 const walkSql = (role: string): string => `
   (SELECT id, created_at FROM payment WHERE ${role} = $2 AND kind = $1 AND ($3::text IS NULL OR (created_at, id) < (SELECT created_at, id FROM last))
@@ -145,6 +149,12 @@ export function createPaymentStore({ pool, metrics }: { readonly pool: pg.Pool; 
     async idByLookup(kind: string, lookup: string): Promise<string | null> {
       const [row] = await query<{ id: string }>('payment-by-lookup', 'SELECT id FROM payment WHERE lookup = $1 AND kind = $2', [lookup, kind]);
       return row?.id ?? null;
+    },
+
+    /** Open payments older than this, in the order of their ids, after one. */
+    async openAfter(kinds: readonly string[], { after, ageMs, limit }: { after: string; ageMs: number; limit: number }): Promise<{ id: string; workflowId: string }[]> {
+      return (await query<{ id: string; workflow_id: string }>('payment-open-after', openAfterSql, [kinds, after, ageMs, limit]))
+        .map(({ id, workflow_id: workflowId }) => ({ id, workflowId }));
     },
 
     /** A start of its workflow is about to be sent. */

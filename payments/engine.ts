@@ -145,14 +145,16 @@ async function throughWorkflow({ taker, messages, keeper, attempts, capacity }: 
   const request: StepRequest = { actor, seenVersion: seen.payment.version, notAfterMs, claim };
   const answer = messages.step(seen.payment.workflowId, name, { attempt, input, request });
   void answer.then((came) => {
-    capacity.release();
     if (came.kind === 'answered' || came.kind === 'refused') capacity.answered();
     // Whatever Temporal itself has not heard of stays noted, and the workflow is told of it.
     if (came.kind === 'answered') keeper.confirmed(id, came.view.version);
     else keeper.soon(id);
   });
   const direct = () => taker.step(kind.rules, { ...wish, attempt, messageSent: true });
-  return racing.first(kind, { expected, answer, patienceMs: STEP_PATIENCE_MS, direct }).finally(() => expected.forget());
+  return racing.first(kind, { expected, answer, patienceMs: STEP_PATIENCE_MS, direct }).finally(() => {
+    expected.forget();
+    capacity.release();
+  });
 }
 
 function outcomeOf(kind: PaymentKind, taken: Taken): PaymentOutcome {

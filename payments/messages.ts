@@ -41,6 +41,8 @@ export interface Messages {
   opened(workflowId: string): Promise<Answer>;
   /** Takes a step by an update whose id is the attempt. Never rejects. */
   step(workflowId: string, step: string, message: { readonly attempt: string; readonly input: unknown; readonly request: StepRequest }): Promise<Answer>;
+  /** Which of these workflows are running, as far as Temporal's search knows. */
+  running(workflowIds: readonly string[]): Promise<ReadonlySet<string>>;
   /** Lets the workflow know that there is something to read. */
   moved(workflowId: string, version: number): Promise<'accepted' | 'missing'>;
 }
@@ -80,6 +82,14 @@ export function createMessages({ client, searchAttributes, taskQueue }: Messages
     opened: (workflowId) => ask(() => client.workflow.getHandle(workflowId).executeUpdate(openedUpdate)),
     step: (workflowId, step, { attempt, input, request }) =>
       ask(() => client.workflow.getHandle(workflowId).executeUpdate(stepMessages(step).update, { updateId: attempt, args: [input, request] })),
+    async running(workflowIds) {
+      const found = new Set<string>();
+      const query = `ExecutionStatus = 'Running' AND WorkflowId IN (${workflowIds.map((workflowId) => `'${workflowId}'`).join(', ')})`;
+      await within(ANSWER_PATIENCE_MS, async () => {
+        for await (const { workflowId } of client.workflow.list({ query })) found.add(workflowId);
+      });
+      return found;
+    },
     async moved(workflowId, version) {
       try {
         await within(SEND_PATIENCE_MS, () => client.workflow.getHandle(workflowId).signal(movedSignal, { version }));

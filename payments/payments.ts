@@ -12,6 +12,7 @@ import { paymentOutcomes, type LongPayment, type Metrics, type PaymentOutcome as
 import type { WorkerTemporal } from '../temporal/connection.ts';
 import { createAttempts } from './attempts.ts';
 import { createCapacity } from './capacity.ts';
+import { createComparison } from './comparison.ts';
 import { createPaymentEngine, type PaymentEngine } from './engine.ts';
 import { createPaymentKeeper } from './keeper.ts';
 import type { PaymentKind } from './kind.ts';
@@ -53,12 +54,13 @@ export interface PaymentsDeps {
   readonly taskQueue: (queue: PaymentKind['queue']) => string;
 }
 
-/** Updates, starts and signals under way at once; measured, see docs/performance.md. */
-const TEMPORAL_AT_ONCE = 8;
+/** Requests that wait for a workflow, and messages of the keeper, at once; measured, see docs/performance.md. */
+const TEMPORAL_AT_ONCE = 4;
 const SWEEP_EVERY_MS = 2_000;
 /** The workflow's timer comes first. */
 const DEADLINE_GRACE_MS = 10_000;
 const LEASE_MS = 30_000;
+const COMPARE_EVERY_MS = 3_600_000;
 const FORGET_EVERY_MS = 60_000;
 /** Far longer than any message of an attempt can be on its way. */
 const REFUSALS_KEPT_MS = 3_600_000;
@@ -72,8 +74,10 @@ export async function createPayments({ pool, temporal, metrics, crash, log, task
   const attempts = createAttempts();
   const capacity = createCapacity({ atOnceMax: TEMPORAL_AT_ONCE, timeoutsMax: 3, probeEveryMs: 1_000 });
   const messages = createMessages({ client: temporal.client, searchAttributes: temporal.searchAttributes, taskQueue: ({ queue }) => taskQueue(queue) });
-  const keeper = createPaymentKeeper({ store, notices: createNotices(pool), messages, capacity, kinds: paymentKinds, log, metrics });
+  const notices = createNotices(pool);
+  const keeper = createPaymentKeeper({ store, notices, messages, capacity, kinds: paymentKinds, log, metrics });
   const engine = createPaymentEngine({ store, taker, messages, keeper, attempts, capacity, metrics, crash });
+  const compare = createComparison({ store, notices, messages });
   const sweep = createSweeper({
     store, taker, keeper, failed: (error, id) => log.warn({ err: error, paymentId: id }, 'A payment whose time is up could not be ended; it is tried again.'),
   });
@@ -96,6 +100,7 @@ export async function createPayments({ pool, temporal, metrics, crash, log, task
     jobsOf: (kinds) => [
       { name: 'payment-notices', everyMs: SWEEP_EVERY_MS, run: () => keeper.sweep() },
       { name: 'payments', everyMs: SWEEP_EVERY_MS, run: async () => void (await sweep(kinds, { graceMs: DEADLINE_GRACE_MS, leaseMs: LEASE_MS })) },
+      { name: 'payment-workflows', everyMs: COMPARE_EVERY_MS, run: async () => void (await compare(kinds.map(({ rules }) => rules.kind))) },
       { name: 'payment-refusals', everyMs: FORGET_EVERY_MS, run: async () => void (await store.forgetRefusals(REFUSALS_KEPT_MS, FORGET_AT_ONCE)) },
     ],
   };

@@ -168,7 +168,8 @@ async function whenOpened(run: Run): Promise<PaymentView> {
 
 /** One step, whichever way it was asked for. */
 async function take(run: Run, step: string, attempt: string, sent: unknown, request: StepRequest | null): Promise<PaymentView> {
-  const view = await whenOpened(run);
+  // The SDK keeps a stack trace of each promise: none is made here where nothing has to be waited for.
+  const view = run.view ?? (await whenOpened(run));
   const { rules, input } = run;
   const task = { id: input.id, attempt, known: knownBy(run), input: sent, request };
   const { refusal } = await perform(run, step, task, summaryOf(rules, step, input, view, sent, request));

@@ -70,6 +70,8 @@ const TRIES = 5;
 const nobody: Attempt = { attempt: null, notAfterMs: null, claim: null, messageSent: false };
 
 export function createTaker({ store, onApplied }: TakerDeps): Taker {
+  const inTurn = createTurns();
+
   async function apply(rules: AnyRules, attempt: Attempt, item: Pick<ApplyItem, 'id' | 'expect' | 'decision' | 'opening' | 'refusal' | 'workflowStarted'>): Promise<Applied> {
     const { messageSent: recordsRefusal, notAfterMs, claim } = attempt;
     const applied = await store.apply({ ...item, recordsRefusal, attempt: attempt.attempt, notAfterMs, claim });
@@ -78,7 +80,13 @@ export function createTaker({ store, onApplied }: TakerDeps): Taker {
   }
 
   /** Has it decided and applied until it meets the payment where it was decided on. */
-  async function tryTo(rules: AnyRules, { id, seen, ...attempt }: Attempt & { id: string; seen?: Found }, judge: (payment: Payment, nowMs: number) => Verdict): Promise<Taken> {
+  function tryTo(rules: AnyRules, wish: Attempt & { id: string; seen?: Found }, judge: (payment: Payment, nowMs: number) => Verdict): Promise<Taken> {
+    return inTurn(wish.id, () => tryInTurn(rules, wish, judge));
+  }
+
+  async function tryInTurn(
+    rules: AnyRules, { id, seen, ...attempt }: Attempt & { id: string; seen?: Found }, judge: (payment: Payment, nowMs: number) => Verdict,
+  ): Promise<Taken> {
     for (let tries = 0; tries < TRIES; tries += 1) {
       const found: Found | null = (tries === 0 ? seen : undefined) ?? (await store.read(id));
       // The rules of one kind must never judge a payment of another.
@@ -120,6 +128,22 @@ export function createTaker({ store, onApplied }: TakerDeps): Taker {
       // Applied, it carries the refusal for those who come too late.
       return wasDue ? taken : null;
     },
+  };
+}
+
+/**
+ * Steps of one payment wait for one another in this process. All of a group would be decided on the same version, and all but one in
+ * vain; of twenty that came at once most would be told that it is busy.
+ */
+function createTurns(): <Result>(id: string, run: () => Promise<Result>) => Promise<Result> {
+  const last = new Map<string, Promise<unknown>>();
+  return (id, run) => {
+    const before = last.get(id);
+    const turn = before === undefined ? run() : before.then(run, run);
+    const forget = (): void => { if (last.get(id) === turn) last.delete(id); };
+    last.set(id, turn);
+    turn.then(forget, forget);
+    return turn;
   };
 }
 

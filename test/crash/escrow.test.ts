@@ -22,14 +22,16 @@ const viewIn = (temporal: Temporal, id: string) => handleIn(temporal, id).query<
 const ends = (temporal: Temporal, id: string) =>
   eventually(async () => expect((await handleIn(temporal, id).describe()).status.name).toBe('COMPLETED'), { withinMs: 40_000 });
 const topicsOf = async ({ pool }: Pick<Nodes, 'pool'>, id: string): Promise<string[]> => {
-  const { rows } = await pool.query<{ topic: string }>(`SELECT topic FROM outbox WHERE ref = $1 AND topic NOT LIKE 'call.%' ORDER BY id`, [id]);
+  const { rows } = await pool.query<{ topic: string }>(`SELECT topic FROM outbox WHERE ref = $1 AND topic NOT LIKE 'call.%' ORDER BY id`,
+    [id]);
   return rows.map(({ topic }) => topic);
 };
 
 /** Asks this process for an escrow of 1 USDC, with a key or without. */
 function askFor(node: Market, { cast: { buyer, seller } }: EscrowStage, key: string | null, terms: object = {}): Promise<Reply> {
   const headers: Record<string, string> = key === null ? {} : { 'idempotency-key': key };
-  return node.ask('POST', '/v1/escrow', { key: buyer.key, headers, body: { buyerAddr: buyer.address, sellerAddr: seller.address, amount: '1', ...terms } });
+  return node.ask('POST', '/v1/escrow', { key: buyer.key, headers, body: { buyerAddr: buyer.address, sellerAddr: seller.address,
+    amount: '1', ...terms } });
 }
 
 /** What an answer with a key says: its status, whether an earlier request did it, and where the escrow is. */
@@ -67,7 +69,8 @@ describe('a process that dies', () => {
     const others = async () => {
       const found = [];
       for await (const { workflowId, searchAttributes, status } of temporal.client.workflow.list({ query: `WorkflowType = 'escrow'` })) {
-        if (searchAttributes['Buyer']?.[0] === buyer.address && workflowId !== workflowOf(id)) found.push({ workflowId, status: status.name });
+        if (searchAttributes['Buyer']?.[0] === buyer.address && workflowId !== workflowOf(id)) found.push({ workflowId,
+          status: status.name });
       }
       return found;
     };
@@ -79,7 +82,8 @@ describe('a process that dies', () => {
     await survivor.booksAreRight({ overdueMs: 60_000 });
   }, 120_000);
 
-  for (const [point, when] of [['payment-committed', 'after the money was held and before anybody knew'], ['payment-answered', 'after the request knew and before Temporal did']] as const) {
+  for (const [point, when] of [['payment-committed', 'after the money was held and before anybody knew'],
+    ['payment-answered', 'after the request knew and before Temporal did']] as const) {
     story(`${when}: the same key finds the escrow, held once, and its workflow goes on`, async (lane) => {
       const { nodes, survivor, stage, doomed, temporal } = await setScene(lane, point);
       const { buyer } = stage.cast;
@@ -89,7 +93,8 @@ describe('a process that dies', () => {
       expect(told(again)).toEqual([201, 'true', 'pending']);
       expect(await purse(nodes.pool, buyer)).toEqual({ available: usdc('99'), escrowed: usdc('1') });
       const id = again.body.escrow.id as string;
-      await eventually(async () => expect(await viewIn(temporal, id)).toMatchObject({ state: 'pending', version: 1 }), { withinMs: 40_000 });
+      await eventually(async () => expect(await viewIn(temporal, id)).toMatchObject({ state: 'pending', version: 1 }),
+        { withinMs: 40_000 });
       expect(stage.outcome(await stage.step(id, 'confirm', buyer))).toBe('200 released');
       await ends(temporal, id);
       expect(await topicsOf(nodes, id)).toEqual(['escrow.open', 'escrow.confirm']);
@@ -97,14 +102,16 @@ describe('a process that dies', () => {
     }, 120_000);
   }
 
-  story('after the clock gave the money back: not twice, and every other escrow whose time is up is ended by those who are left', async (lane) => {
+  story('after the clock gave the money back: not twice, and every other escrow whose time is up is ended by those who are left',
+    async (lane) => {
     const { nodes, survivor, stage, temporal, doomed } = await setScene(lane, 'payment-expired');
     const before = await purse(nodes.pool, stage.cast.buyer);
     const made = await Promise.all(Array.from({ length: 6 }, () => askFor(doomed, stage, null, { autoRelease: '3s' })));
     const ids = made.map(({ body }) => body.escrow.id as string);
     await doomed.ended;
     for (const id of ids) {
-      await eventually(async () => expect(await stage.get(id)).toMatchObject({ status: 'refunded', resolution: 'delivery_expired' }), { withinMs: 30_000 });
+      await eventually(async () => expect(await stage.get(id)).toMatchObject({ status: 'refunded', resolution: 'delivery_expired' }),
+        { withinMs: 30_000 });
       await ends(temporal, id);
     }
     expect(await purse(nodes.pool, stage.cast.buyer)).toEqual(before);
@@ -121,9 +128,11 @@ describe('a process that dies', () => {
     }
   }
 
-  story('after a direct step that no worker was there for: the same key gets the answer, nothing happens twice, the workflow learns of it', () => apart(async (nodes) => {
+  story('after a direct step that no worker was there for: the same key gets the answer, and the workflow learns of it',
+    () => apart(async (nodes) => {
     tried.add('payment-direct');
-    const [desk, opening, paying] = await Promise.all([nodes.start(), nodes.start({ CRASH_AT: 'payment-direct' }), nodes.start({ CRASH_AT: 'payment-direct' })]);
+    const doomed = { CRASH_AT: 'payment-direct' };
+    const [desk, opening, paying] = await Promise.all([nodes.start(), nodes.start(doomed), nodes.start(doomed)]);
     const [stage, temporal] = [await setStage(desk, '100'), await watch(nodes)];
     const { buyer, seller } = stage.cast;
     expect(await orGone(askFor(opening, stage, 'make'))).toBe('gone');
@@ -131,21 +140,26 @@ describe('a process that dies', () => {
     const made = await askFor(desk, stage, 'make');
     expect(told(made)).toEqual([201, 'true', 'pending']);
     const id = made.body.escrow.id as string;
-    const confirm = (node: Market) => node.ask('POST', `/v1/escrow/${id}/confirm`, { key: buyer.key, headers: { 'idempotency-key': 'pay' } });
+    const confirm = (node: Market) => node.ask('POST', `/v1/escrow/${id}/confirm`,
+      { key: buyer.key, headers: { 'idempotency-key': 'pay' } });
     expect(await orGone(confirm(paying))).toBe('gone');
     await paying.ended;
     expect(told(await confirm(desk))).toEqual([200, 'true', 'released']);
 
     // Its start waits in Temporal, and an update too: whoever comes second finds what the first one did.
     await nodes.startWorker({ WORKER_QUEUES: 'escrow' });
-    expect(await handleIn(temporal, id).result()).toMatchObject({ state: 'released', resolution: 'buyer_confirmed', paid: [{ to: seller.address, amount: '1.000000' }] });
+    expect(await handleIn(temporal, id).result()).toMatchObject({ state: 'released', resolution: 'buyer_confirmed',
+      paid: [{ to: seller.address, amount: '1.000000' }] });
     expect(await topicsOf(nodes, id)).toEqual(['escrow.open', 'escrow.confirm']);
-    expect([await purse(nodes.pool, buyer), (await purse(nodes.pool, seller)).available]).toEqual([{ available: usdc('99'), escrowed: 0n }, usdc('1')]);
-    await eventually(async () => expect((await nodes.pool.query('SELECT payment_id FROM workflow_notice')).rows).toEqual([]), { withinMs: 30_000 });
+    expect([await purse(nodes.pool, buyer), (await purse(nodes.pool, seller)).available]).toEqual([{ available: usdc('99'),
+      escrowed: 0n }, usdc('1')]);
+    await eventually(async () => expect((await nodes.pool.query('SELECT payment_id FROM workflow_notice')).rows).toEqual([]),
+      { withinMs: 30_000 });
     await desk.booksAreRight({ overdueMs: 60_000 });
   }), 120_000);
 
-  story('in the middle of a step that came by signal: the step is not taken twice, and not refused because it was done', () => apart(async (nodes) => {
+  story('in the middle of a step that came by signal: the step is not taken twice, and not refused because it was done',
+    () => apart(async (nodes) => {
     const [desk, first] = await Promise.all([nodes.start(), nodes.startWorker({ WORKER_QUEUES: 'escrow' })]);
     const [stage, temporal] = [await setStage(desk, '100'), await watch(nodes)];
     const id = await stage.anEscrow();
@@ -156,7 +170,8 @@ describe('a process that dies', () => {
     await doomed.ended;
     expect(await stage.get(id)).toMatchObject({ status: 'delivered' });
     await nodes.startWorker({ WORKER_QUEUES: 'escrow' });
-    await eventually(async () => expect(await viewIn(temporal, id)).toMatchObject({ state: 'delivered', version: 2, lastRefusal: null }), { withinMs: 40_000 });
+    await eventually(async () => expect(await viewIn(temporal, id)).toMatchObject({ state: 'delivered', version: 2, lastRefusal: null }),
+      { withinMs: 40_000 });
     expect((await viewIn(temporal, id)).facts).toMatchObject([{ version: 1, step: 'open' }, { version: 2, step: 'deliver' }]);
     expect(await topicsOf(nodes, id)).toEqual(['escrow.open', 'escrow.deliver']);
     await desk.booksAreRight({ overdueMs: 60_000 });
@@ -165,14 +180,15 @@ describe('a process that dies', () => {
   test('dies at every point there is', () => expect([...tried].sort()).toEqual([...paymentCrashPoints].sort()));
 });
 
-story('a server and its worker die at once in the middle of steps: each step is in the books once or not at all, and the workflow goes on', async () => {
+story('a server and Temporal die at once in the middle of steps: each step is in the books once, and the workflow goes on', async () => {
   const servers = await startOwnServers({ WORKER_QUEUES: 'escrow' });
   try {
     const { pool, node } = servers;
     const stage = await setStage(node, '100');
     const { buyer, seller } = stage.cast;
     const ids = await Promise.all(Array.from({ length: 4 }, () => stage.anEscrow()));
-    const deliver = (at: Market, id: string) => at.ask('POST', `/v1/escrow/${id}/deliver`, { key: seller.key, headers: { 'idempotency-key': `deliver-${id}` } });
+    const deliver = (at: Market, id: string) => at.ask('POST', `/v1/escrow/${id}/deliver`,
+      { key: seller.key, headers: { 'idempotency-key': `deliver-${id}` } });
     const asked = Promise.all(ids.map((id) => orGone(deliver(node, id))));
     await new Promise((resolve) => setTimeout(resolve, 15));
     await Promise.all([node.kill(), servers.killTemporal({ andForget: false })]);
@@ -180,10 +196,13 @@ story('a server and its worker die at once in the middle of steps: each step is 
 
     const next = await servers.startNode();
     for (const id of ids) expect((await deliver(next, id)).body.escrow).toMatchObject({ status: 'delivered' });
-    const temporal = await eventually(() => connectClient({ address: servers.temporalAddress, namespace: 'default' }), { withinMs: 30_000 });
+    const temporal = await eventually(() => connectClient({ address: servers.temporalAddress, namespace: 'default' }),
+      { withinMs: 30_000 });
     try {
-      for (const id of ids) await eventually(async () => expect(await viewIn(temporal, id)).toMatchObject({ state: 'delivered', version: 2 }), { withinMs: 40_000 });
-      for (const id of ids) expect((await next.ask('POST', `/v1/escrow/${id}/confirm`, { key: buyer.key })).body.escrow).toMatchObject({ status: 'released' });
+      for (const id of ids) await eventually(async () => expect(await viewIn(temporal, id)).toMatchObject({ state: 'delivered',
+        version: 2 }), { withinMs: 40_000 });
+      for (const id of ids) expect((await next.ask('POST', `/v1/escrow/${id}/confirm`,
+        { key: buyer.key })).body.escrow).toMatchObject({ status: 'released' });
       for (const id of ids) await ends(temporal, id);
     } finally {
       await temporal.close();
@@ -196,7 +215,7 @@ story('a server and its worker die at once in the middle of steps: each step is 
   }
 }, 180_000);
 
-story('without Temporal escrows are made, delivered, disputed, ruled and confirmed; their workflows learn of it when it is back, and a lost one is not missed', async () => {
+story('without Temporal escrows live on; their workflows learn of it when it is back, and a lost one is not missed', async () => {
   const servers = await startOwnServers({ WORKER_QUEUES: 'escrow' });
   try {
     const { pool, node } = servers;
@@ -222,19 +241,22 @@ story('without Temporal escrows are made, delivered, disputed, ruled and confirm
     await eventually(async () => expect(await stage.get(overdue)).toMatchObject({ status: 'refunded' }));
     servers.thawTemporal();
 
-    const temporal = await eventually(() => connectClient({ address: servers.temporalAddress, namespace: 'default' }), { withinMs: 30_000 });
+    const temporal = await eventually(() => connectClient({ address: servers.temporalAddress, namespace: 'default' }),
+      { withinMs: 30_000 });
     const viewOf = (id: string) => viewIn(temporal, id);
     try {
       await eventually(async () => expect((await viewOf(known)).state).toBe('delivered'), { withinMs: 30_000 });
       await eventually(async () => expect((await viewOf(newborn)).state).toBe('disputed'), { withinMs: 30_000 });
       await ends(temporal, paid);
-      await eventually(async () => expect((await pool.query('SELECT payment_id FROM workflow_notice')).rows).toEqual([]), { withinMs: 30_000 });
+      await eventually(async () => expect((await pool.query('SELECT payment_id FROM workflow_notice')).rows).toEqual([]),
+        { withinMs: 30_000 });
 
       // Killed, and all it knew is gone: the next step brings the workflow back, and the sweeper keeps the time of the one nobody touches.
       await servers.killTemporal({ andForget: true });
       expect(stage.outcome(await stage.step(newborn, 'arbitrate', seller))).toBe('200 arbitrating');
       await deadlineIn(pool, known, -11_000);
-      await eventually(async () => expect(await stage.get(known)).toMatchObject({ status: 'released', resolution: 'auto_released' }), { withinMs: 20_000 });
+      await eventually(async () => expect(await stage.get(known)).toMatchObject({ status: 'released', resolution: 'auto_released' }),
+        { withinMs: 20_000 });
       await eventually(async () => expect((await viewOf(newborn)).state).toBe('arbitrating'), { withinMs: 40_000 });
     } finally {
       await temporal.close();

@@ -56,8 +56,10 @@ const cases: readonly (readonly [what: string, damage: string, invariant: string
   ['a release that no event tells of', `${toWorld} VALUES (:waiting, 'release', 'USDC', 1, 'escrowed', 1)`, 'I4', moved, 'waiting'],
   ['an end that paid nobody', `UPDATE posting SET ref = 'x' WHERE ref = :paid AND kind = 'capture'`, 'I4', moved, 'paid'],
   ['a return that gave nothing back', `UPDATE posting SET ref = 'x' WHERE ref = :returned AND kind = 'release'`, 'I4', moved, 'returned'],
-  ['a split in other parts than were moved', `UPDATE payment SET paid = paid + 1, returned = returned - 1 WHERE id = :split`, 'I4', moved, 'split'],
-  ['events that add up to something else', `UPDATE payment_event SET paid = paid - 1 WHERE payment_id = :paid AND version = 2`, 'I4', moved, 'paid'],
+  ['a split in other parts than were moved', `UPDATE payment SET paid = paid + 1, returned = returned - 1 WHERE id = :split`, 'I4', moved,
+    'split'],
+  ['events that add up to something else', `UPDATE payment_event SET paid = paid - 1 WHERE payment_id = :paid AND version = 2`, 'I4',
+    moved, 'paid'],
   ['a payment without any event', `DELETE FROM payment_event WHERE payment_id = :waiting`, 'I4', moved, 'waiting'],
   ['money that is held for no payment', `DELETE FROM payment WHERE id = :waiting`, 'I4', belongs, 'waiting'],
   ['postings of no payment', `DELETE FROM payment WHERE id = :paid; DELETE FROM hold WHERE id = :paid`, 'I4', belongs, 'paid'],
@@ -69,16 +71,19 @@ const cases: readonly (readonly [what: string, damage: string, invariant: string
   ['a hold that is still there after the end', `UPDATE hold SET closed_at = NULL WHERE id = :paid`, 'I6', keeps, 'paid'],
   ['a hold that was closed before the end', `UPDATE hold SET closed_at = now() WHERE id = :waiting`, 'I6', keeps, 'waiting'],
   ['a hold that lost something before the end', `UPDATE hold SET captured = 1 WHERE id = :disputed`, 'I6', keeps, 'disputed'],
-  ['a hold that gave back too much', `UPDATE hold SET captured = captured - 1, released = released + 1 WHERE id = :split`, 'I6', keeps, 'split'],
+  ['a hold that gave back too much', `UPDATE hold SET captured = captured - 1, released = released + 1 WHERE id = :split`, 'I6', keeps,
+    'split'],
   ['no hold at all', `DELETE FROM hold WHERE id = :waiting`, 'I6', keeps, 'waiting'],
   ['an end that lost a part', `UPDATE payment SET returned = returned - 1 WHERE id = :split`, 'I11', whole, 'split'],
   ['more moved than was held', `UPDATE payment SET paid = held + 1 WHERE id = :disputed`, 'I11', whole, 'disputed'],
   ['a step without an event', `DELETE FROM payment_event WHERE payment_id = :disputed AND step = 'deliver'`, 'I13', told, 'disputed'],
   ['evidence that has gone', `DELETE FROM payment_event WHERE payment_id = :disputed AND step = 'evidence'`, 'I13', told, 'disputed'],
-  ['a state that no event tells of', `UPDATE payment_event SET state = 'refunded' WHERE payment_id = :paid AND version = 2`, 'I13', told, 'paid'],
+  ['a state that no event tells of', `UPDATE payment_event SET state = 'refunded' WHERE payment_id = :paid AND version = 2`, 'I13', told,
+    'paid'],
   ['a word for the end that does not fit', `UPDATE payment SET state = 'refunded' WHERE id = :paid`, 'I13', told, 'paid'],
   ['a version too many', `UPDATE payment SET version = version + 1 WHERE id = :waiting`, 'I13', told, 'waiting'],
-  ['a step that the outside was not told of', `DELETE FROM outbox WHERE ref = :disputed AND topic = 'escrow.deliver'`, 'I13', told, 'disputed'],
+  ['a step that the outside was not told of', `DELETE FROM outbox WHERE ref = :disputed AND topic = 'escrow.deliver'`, 'I13', told,
+    'disputed'],
   ['a step that the outside was told of twice', `INSERT INTO outbox (topic, ref) VALUES ('escrow.confirm', :paid)`, 'I13', told, 'paid'],
 ];
 
@@ -89,21 +94,25 @@ test.each(cases)('%s is found', async (_what, damage, invariant, sentence, name)
 });
 
 test('every rule has been broken by one of these', () => {
-  const unbroken = paymentRules.rules.filter((rule) => !cases.some(([, , invariant, sentence]) => rule.invariant === invariant && sentence.test(rule.sentence)));
+  const unbroken = paymentRules.rules.filter((rule) => !cases.some(([, , invariant, sentence]) => rule.invariant === invariant
+    && sentence.test(rule.sentence)));
   expect(unbroken).toEqual([]);
 });
 
 test('a payment that waits past its deadline is found once it is overdue', async () => {
   const old = `UPDATE payment SET deadline = now() - interval '2 minutes' WHERE id = :disputed`;
-  expect(await findingsAfter(old, 60_000)).toEqual([{ invariant: 'I12', count: 1, detail: expect.stringContaining(ids['disputed'] ?? '') }]);
+  expect(await findingsAfter(old, 60_000)).toEqual([{ invariant: 'I12', count: 1,
+    detail: expect.stringContaining(ids['disputed'] ?? '') }]);
   expect(await findingsAfter(old, 180_000)).toEqual([]);
 });
 
 test.each<[what: string, damage: string]>([
   ['more held than nothing', 'UPDATE payment SET held = 0 WHERE id = $1'],
-  ['an end in which everything went somewhere', `UPDATE payment SET state = 'released', deadline = NULL, ended_at = now(), resolution = 'x' WHERE id = $1`],
+  ['an end in which everything went somewhere',
+    `UPDATE payment SET state = 'released', deadline = NULL, ended_at = now(), resolution = 'x' WHERE id = $1`],
   ['no end without a time and a reason', `UPDATE payment SET state = 'refunded', deadline = NULL, returned = held WHERE id = $1`],
-  ['no end in a state that is none', `UPDATE payment SET deadline = NULL, returned = held, ended_at = now(), resolution = 'x' WHERE id = $1`],
+  ['no end in a state that is none',
+    `UPDATE payment SET deadline = NULL, returned = held, ended_at = now(), resolution = 'x' WHERE id = $1`],
   ['no deadline in a state that is an end', `UPDATE payment SET state = 'refunded' WHERE id = $1`],
   ['a state that its kind has', `UPDATE payment SET state = 'lost' WHERE id = $1`],
   ['two parties', 'UPDATE payment SET seller = buyer WHERE id = $1'],

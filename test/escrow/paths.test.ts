@@ -1,6 +1,9 @@
 /** Which way a step goes, and that it is taken once whichever: by the workflow, directly because that is late, or both. */
 import { randomUUID } from 'node:crypto';
 import { viewOf as rowView } from '../../activities/payment/activities.ts';
+import { createNotices } from '../../ledger/notices.ts';
+import { createComparison } from '../../payments/comparison.ts';
+import { createMessages } from '../../payments/messages.ts';
 import { readEnv } from '../../platform/env.ts';
 import { createMetrics } from '../../platform/metrics.ts';
 import { createRuntime, type Runtime } from '../../workers/runtime.ts';
@@ -116,6 +119,31 @@ describe('an API that serves no queue, with workers elsewhere', () => {
     await eventually(async () => expect((await stepsBy('workflow')) - before).toBe(3));
     await eventually(async () => expect((await asks.platform().db.pool.query('SELECT 1 FROM workflow_notice WHERE payment_id = $1', [id])).rows).toEqual([]));
   });
+
+  test('an opening that must fail starts no workflow', async () => {
+    const poor = await setStage(asks.platform(), '0.50');
+    expect((await poor.create()).status).toBe(402);
+    // Searches lag behind: one that does start is waited for.
+    const id = await stage.anEscrow();
+    const { client } = asks.platform().temporal;
+    const found = async (query: string) => (await client.workflow.count(query)).count;
+    await eventually(async () => expect(await found(`WorkflowId = 'escrow-${id}'`)).toBe(1));
+    expect(await found(`Buyer = '${poor.cast.buyer.address}'`)).toBe(0);
+  });
+
+  test('an hourly comparison finds payments whose workflow is gone, and they get one again', async () => {
+    const { db: { pool }, temporal } = asks.platform();
+    const [lost, sound] = [await stage.anEscrow(), await stage.anEscrow()];
+    await handleOf(lost).terminate('lost');
+    await eventually(async () => expect((await temporal.client.workflow.count(`WorkflowId = 'escrow-${sound}' AND ExecutionStatus = 'Running'`)).count).toBe(1));
+    const messages = createMessages({ client: temporal.client, searchAttributes: temporal.searchAttributes, taskQueue: () => '' });
+    const compare = createComparison({ store: direct.store, notices: createNotices(pool), messages });
+    await pool.query('DELETE FROM workflow_notice');
+    expect(await compare(['escrow'], 0)).toBeGreaterThanOrEqual(1);
+    await eventually(async () => expect((await viewOf(lost)).state).toBe('pending'), { withinMs: 15_000 });
+    expect((await viewOf(lost)).facts).toHaveLength(1);
+    await eventually(async () => expect((await handleOf(lost).describe()).status.name).toBe('RUNNING'));
+  }, 30_000);
 
   test('two openings with one key make one escrow, whichever workflow comes first', async () => {
     const options = { key: stage.cast.buyer.key, headers: { 'idempotency-key': 'twice' } };

@@ -1,13 +1,18 @@
 /** Whatever happens to an escrow, in whichever order: what was held is paid or comes back, the end is the end, and there is one. */
 import fc from 'fast-check';
-import { escrowRules, escrowStatuses, escrowSteps, type EscrowDetails, type EscrowPayment, type EscrowStep, type EscrowTerms } from '../../domain/escrow.ts';
+import {
+  escrowRules, escrowStatuses, escrowSteps, type EscrowDetails, type EscrowPayment, type EscrowStep, type EscrowTerms,
+} from '../../domain/escrow.ts';
 import { escrowBounds, readEscrowInput } from '../../domain/escrow-input.ts';
 import { micros } from '../../domain/money.ts';
-import { decide, decideByClock, decideOpening, isEnd, type Actor, type Decision, type Opening, type Verdict } from '../../domain/payment.ts';
+import {
+  decide, decideByClock, decideOpening, isEnd, type Actor, type Decision, type Opening, type Verdict,
+} from '../../domain/payment.ts';
 import { auditBooks } from '../../ledger/audit.ts';
 import { aDeposit, anAddress } from '../support/builders.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 import { arbiter, buyer, escrowNowMs, seller, stranger } from '../support/escrow-rules.ts';
+import { deadlineIn } from '../support/escrows.ts';
 import { anOpening, directPayments, noAttempt, type DirectPayments } from '../support/payments.ts';
 
 /** When a step comes: a while later, or as seen from the deadline. */
@@ -17,20 +22,24 @@ interface Act { readonly step: EscrowStep | 'clock'; readonly actor: Actor; read
 const parties = { buyer, seller, arbiter, stranger };
 const anActor: fc.Arbitrary<Actor> = fc.oneof(
   { weight: 6, arbitrary: fc.constantFrom(buyer, seller, arbiter, stranger).map((address): Actor => ({ address, as: null })) },
-  { weight: 1, arbitrary: fc.constantFrom('platform', 'arbiter', 'buyer', 'seller').map((as): Actor => ({ address: null, as: as as 'platform' })) },
+  { weight: 1, arbitrary: fc.constantFrom('platform', 'arbiter', 'buyer', 'seller').map((as): Actor =>
+    ({ address: null, as: as as 'platform' })) },
 );
-const aText = (max: number) => fc.oneof(fc.string({ minLength: 1, maxLength: 30 }), fc.constant('x'.repeat(max))).filter((text) => text.trim() !== '');
+const aText = (max: number) => fc.oneof(fc.string({ minLength: 1, maxLength: 30 }), fc.constant('x'.repeat(max))).filter((text) =>
+  text.trim() !== '');
 const someInput: Readonly<Record<EscrowStep | 'clock', fc.Arbitrary<object>>> = {
   deliver: fc.constant({}), confirm: fc.constant({}), cancel: fc.constant({}), decline: fc.constant({}), clock: fc.constant({}),
   dispute: aText(escrowBounds.textMax).map((reason) => ({ reason })), evidence: aText(escrowBounds.textMax).map((content) => ({ content })),
   arbitrate: fc.constantFrom({}, { arbitratorAddr: arbiter }, { arbitratorAddr: stranger }),
   resolve: fc.oneof(
     fc.constantFrom({ resolution: 'release' }, { resolution: 'refund' }),
-    fc.record({ resolution: fc.constant('partial'), releaseAmount: fc.constantFrom('0.000001', '0.3', '0.999999', '1', '7'), reason: aText(escrowBounds.reasonMax) }),
+    fc.record({ resolution: fc.constant('partial'), releaseAmount: fc.constantFrom('0.000001', '0.3', '0.999999', '1', '7'),
+      reason: aText(escrowBounds.reasonMax) }),
   ),
 };
 // Steps that keep an escrow alive come more often than those that end it, or no sequence would get far.
-const aStep = fc.constantFrom<EscrowStep | 'clock'>(...escrowSteps, 'clock', 'deliver', 'dispute', 'dispute', 'evidence', 'evidence', 'arbitrate', 'arbitrate');
+const aStep = fc.constantFrom<EscrowStep | 'clock'>(...escrowSteps, 'clock', 'deliver', 'dispute', 'dispute', 'evidence', 'evidence',
+  'arbitrate', 'arbitrate');
 const aWhen: fc.Arbitrary<When> = fc.oneof(
   { weight: 6, arbitrary: fc.integer({ min: 0, max: 2_000 }).map((afterMs) => ({ afterMs })) },
   { weight: 1, arbitrary: fc.constantFrom(-1, 0, 1, 86_400_000).map((fromDeadlineMs) => ({ fromDeadlineMs })) },
@@ -38,15 +47,18 @@ const aWhen: fc.Arbitrary<When> = fc.oneof(
 /** Mostly by whoever's step it is. */
 const anAct: fc.Arbitrary<Act> = aStep.chain((step) => fc.record({
   step: fc.constant(step), raw: someInput[step], when: aWhen,
-  actor: fc.oneof({ weight: 3, arbitrary: fc.constant<Actor>({ address: parties[roleFor(step)], as: null }) }, { weight: 1, arbitrary: anActor }),
+  actor: fc.oneof({ weight: 3, arbitrary: fc.constant<Actor>({ address: parties[roleFor(step)], as: null }) },
+    { weight: 1, arbitrary: anActor }),
 }));
 const someTerms: fc.Arbitrary<EscrowTerms> = fc.record({
   serviceId: fc.constant(null), buyerMayCancel: fc.boolean(),
-  deliveryMs: fc.integer({ min: escrowBounds.durationMsMin, max: escrowBounds.durationMsMax }), reviewMs: fc.integer({ min: escrowBounds.durationMsMin, max: escrowBounds.durationMsMax }),
+  deliveryMs: fc.integer({ min: escrowBounds.durationMsMin, max: escrowBounds.durationMsMax }),
+  reviewMs: fc.integer({ min: escrowBounds.durationMsMin, max: escrowBounds.durationMsMax }),
   rulingMs: fc.integer({ min: escrowBounds.durationMsMin, max: escrowBounds.durationMsMax }),
 });
 const aStory = fc.record({
-  terms: someTerms, hasArbiter: fc.boolean(), amountMicros: fc.oneof(fc.constant(1_000_000n), fc.bigInt({ min: 1n, max: 999_999_999_999_999_999n })),
+  terms: someTerms, hasArbiter: fc.boolean(), amountMicros: fc.oneof(fc.constant(1_000_000n),
+    fc.bigInt({ min: 1n, max: 999_999_999_999_999_999n })),
   acts: fc.array(anAct, { maxLength: 30 }),
 });
 type Story = typeof aStory extends fc.Arbitrary<infer Value> ? Value : never;
@@ -68,20 +80,23 @@ function applied(payment: EscrowPayment, { to, deadlineMs, moves, resolution, de
     if (move.move === 'pay') paidMicros = micros(paidMicros + amount);
     else returnedMicros = micros(returnedMicros + amount);
   }
-  return { ...payment, state: to, version: payment.version + 1, deadlineMs, paidMicros, returnedMicros, resolution, details: details as EscrowDetails };
+  return { ...payment, state: to, version: payment.version + 1, deadlineMs, paidMicros, returnedMicros, resolution,
+    details: details as EscrowDetails };
 }
 
 function opened(opening: Opening, nowMs: number): EscrowPayment {
   const { to, deadlineMs, details, moves } = decideOpening(escrowRules, opening, nowMs);
   expect(moves).toEqual([{ move: 'hold', amountMicros: opening.amountMicros }]);
   return {
-    ...opening, terms: opening.terms as EscrowTerms, kind: 'escrow', state: to, version: 1, deadlineMs, heldMicros: opening.amountMicros, paidMicros: micros(0n), returnedMicros: micros(0n),
+    ...opening, terms: opening.terms as EscrowTerms, kind: 'escrow', state: to, version: 1, deadlineMs, heldMicros: opening.amountMicros,
+    paidMicros: micros(0n), returnedMicros: micros(0n),
     resolution: null, details: details as EscrowDetails, workflowStarted: false, createdAtMs: nowMs, updatedAtMs: nowMs, endedAtMs: null,
   };
 }
 
 function judge(payment: EscrowPayment, { step, actor, raw }: Act, nowMs: number): Verdict {
-  return step === 'clock' ? decideByClock(escrowRules, payment, nowMs) : decide(escrowRules, payment, { step, actor, input: readEscrowInput(step, raw) }, nowMs);
+  return step === 'clock' ? decideByClock(escrowRules, payment, nowMs) : decide(escrowRules, payment,
+    { step, actor, input: readEscrowInput(step, raw) }, nowMs);
 }
 
 const timeOf = (payment: EscrowPayment, when: When, nowMs: number): number =>
@@ -90,7 +105,8 @@ const timeOf = (payment: EscrowPayment, when: When, nowMs: number): number =>
 /** Lives a story and looks at every state it passes. @returns where it leads. */
 function live({ terms, hasArbiter, amountMicros, acts }: Story, look: (payment: EscrowPayment, nowMs: number) => void): EscrowPayment {
   let nowMs = escrowNowMs;
-  let payment = opened({ ...anOpening({ buyer, seller }), arbiter: hasArbiter ? arbiter : null, amountMicros: micros(amountMicros), terms }, nowMs);
+  let payment = opened({ ...anOpening({ buyer, seller }), arbiter: hasArbiter ? arbiter : null, amountMicros: micros(amountMicros),
+    terms }, nowMs);
   look(payment, nowMs);
   for (const act of acts) {
     nowMs = timeOf(payment, act.when, nowMs);
@@ -188,34 +204,37 @@ describe('on Postgres', () => {
   };
 
   interface DatabaseAct extends Act { readonly late: boolean; readonly again: boolean }
-  const aDatabaseAct: fc.Arbitrary<DatabaseAct> = fc.record({ act: anAct, late: fc.integer({ min: 0, max: 9 }).map((n) => n === 0), again: fc.boolean() })
+  const aDatabaseAct: fc.Arbitrary<DatabaseAct> = fc.record({ act: anAct, late: fc.integer({ min: 0, max: 9 }).map((n) => n === 0),
+    again: fc.boolean() })
     .map(({ act, ...more }) => ({ ...act, ...more }));
 
   /** Takes the step in the model and in the books. @returns the model as it is then. */
-  async function both(model: EscrowPayment, names: Readonly<Record<string, string>>, act: DatabaseAct, attempt: string): Promise<EscrowPayment> {
+  async function both(model: EscrowPayment, names: Readonly<Record<string, string>>, act: DatabaseAct,
+    attempt: string): Promise<EscrowPayment> {
     const { id } = model;
     const nowMs = escrowNowMs;
     const before = model.deadlineMs === null ? model : { ...model, deadlineMs: act.late ? nowMs - 1 : nowMs + 60_000 };
-    if (act.late) await db.pool.query(`UPDATE payment SET deadline = clock_timestamp() - interval '1 second' WHERE id = $1 AND deadline IS NOT NULL`, [id]);
+    if (act.late && model.deadlineMs !== null) await deadlineIn(db.pool, id, -1_000);
     const verdict = judge(before, act, nowMs);
     const after = verdict.kind === 'apply' ? applied(before, verdict.decision) : before;
     const actor = { ...act.actor, address: act.actor.address === null ? null : (names[act.actor.address] ?? '') };
     const raw = 'arbitratorAddr' in act.raw ? { arbitratorAddr: names[String(act.raw.arbitratorAddr)] } : act.raw;
     for (let n = 0; n < (act.again ? 2 : 1); n += 1) {
-      const taken = act.step === 'clock' ? await payments.clock(id) : await payments.step(id, act.step, actor, raw, { attempt, messageSent: true });
+      const taken = act.step === 'clock' ? await payments.clock(id) : await payments.step(id, act.step, actor, raw,
+        { attempt, messageSent: true });
       if (act.step === 'clock') expect(taken !== null).toBe(verdict.kind === 'apply' && n === 0);
       else expect(taken?.kind).toBe(verdict.kind === 'apply' && verdict.refusal === null ? 'done' : 'refused');
       if (taken?.kind === 'refused' && verdict.refusal !== null) expect(taken.refusal).toEqual(verdict.refusal);
     }
     const row = await payments.store.read(id);
     expect(known(row?.payment as EscrowPayment)).toEqual(known(after));
-    // Late in the books is late for good; the next step must find it as the model does.
     return after;
   }
 
   test('any sequence of steps leaves the row where the model is, each version an event, and the books right', async () => {
     let runs = 0;
-    await fc.assert(fc.asyncProperty(fc.array(aDatabaseAct, { maxLength: 12 }), fc.boolean(), fc.boolean(), async (acts, hasArbiter, buyerMayCancel) => {
+    await fc.assert(fc.asyncProperty(fc.array(aDatabaseAct, { maxLength: 12 }), fc.boolean(), fc.boolean(),
+      async (acts, hasArbiter, buyerMayCancel) => {
       runs += 1;
       const names = { [buyer]: anAddress(), [seller]: anAddress(), [arbiter]: anAddress(), [stranger]: anAddress() };
       const parties = { buyer: names[buyer] ?? '', seller: names[seller] ?? '', arbiter: hasArbiter ? (names[arbiter] ?? '') : null };
@@ -227,12 +246,14 @@ describe('on Postgres', () => {
       let model = opened({ ...opening, buyer, seller, arbiter: hasArbiter ? arbiter : null }, escrowNowMs);
       for (const [n, act] of acts.entries()) {
         model = await both(model, names, act, `${opening.id}:${n}`);
-        if (model.deadlineMs !== null) await db.pool.query(`UPDATE payment SET deadline = clock_timestamp() + interval '1 minute' WHERE id = $1`, [opening.id]);
+        if (model.deadlineMs !== null) await deadlineIn(db.pool, opening.id, 60_000);
       }
       const events = await payments.store.eventsAfter(opening.id, 0);
       expect(events.map(({ version }) => version)).toEqual(Array.from({ length: model.version }, (_, n) => n + 1));
-      const { rows } = await db.pool.query('SELECT owner, available, escrowed FROM account WHERE owner = ANY ($1)', [[parties.buyer, parties.seller]]);
-      const purse = (owner: string, of: 'available' | 'escrowed'): bigint => BigInt((rows as Record<string, string>[]).find((row) => row['owner'] === owner)?.[of] ?? 0);
+      const { rows } = await db.pool.query('SELECT owner, available, escrowed FROM account WHERE owner = ANY ($1)',
+        [[parties.buyer, parties.seller]]);
+      const purse = (owner: string, of: 'available' | 'escrowed'): bigint => BigInt((rows as Record<string, string>[]).find((row) =>
+        row['owner'] === owner)?.[of] ?? 0);
       expect([purse(parties.buyer, 'available'), purse(parties.buyer, 'escrowed'), purse(parties.seller, 'available')]).toEqual(
         [500_000n + model.returnedMicros, model.heldMicros - model.paidMicros - model.returnedMicros, model.paidMicros]);
     }), { numRuns: 60, endOnFailure: true });

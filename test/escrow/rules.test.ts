@@ -1,34 +1,18 @@
-/** The rules of escrows and how rules are read, without database, Temporal or clock: what becomes of every step in every state by everybody. */
-import { escrowRules, escrowStatuses, escrowSteps, type EscrowDetails, type EscrowPayment, type EscrowStatus, type EscrowStep, type EscrowTerms } from '../../domain/escrow.ts';
-import { decide, decideByClock, decideOpening, fundsOf, isEnd, stateRefusal, type Actor, type Decision, type Refusal } from '../../domain/payment.ts';
+/** The rules of escrows, without database, Temporal or clock: what becomes of every step in every state by everybody. */
+import { escrowRules, escrowStatuses, escrowSteps } from '../../domain/escrow.ts';
+import type { EscrowDetails, EscrowPayment, EscrowStatus, EscrowStep, EscrowTerms } from '../../domain/escrow.ts';
+import { decide, decideByClock, decideOpening, fundsOf, isEnd } from '../../domain/payment.ts';
 import { micros } from '../../domain/money.ts';
-import { anEscrow, arbiter, buyer, escrowNowMs as NOW, inputs, seller, stranger } from '../support/escrow-rules.ts';
+import { actors, anEscrow, decisionOf, escrowNowMs as NOW, inputs, outcome, refusalOf, type Who } from '../support/escrow-rules.ts';
+import { arbiter, buyer, seller, stranger } from '../support/escrow-rules.ts';
 
 const P = 'pending', D = 'delivered', Q = 'disputed', A = 'arbitrating';
 const waiting = [P, D, Q, A] as const;
-const people = { buyer: { address: buyer, as: null }, seller: { address: seller, as: null }, arbiter: { address: arbiter, as: null }, stranger: { address: stranger, as: null } };
-const actors = { ...people, platform: { address: null, as: 'platform' } } as const satisfies Record<string, Actor>;
-type Who = keyof typeof actors;
-
-/** What becomes of it, in a word or two: the state it leads to, or the code of the refusal. */
-function outcome(payment: EscrowPayment, step: string, actor: Actor, { input = inputs[step as EscrowStep] as unknown, nowMs = NOW } = {}): string {
-  const verdict = decide(escrowRules, payment, { step, actor, input }, nowMs);
-  return verdict.kind === 'apply' ? verdict.decision.to : verdict.refusal.code;
-}
-
-function decisionOf(payment: EscrowPayment, step: EscrowStep, actor: Actor, input: unknown = inputs[step], nowMs = NOW): Decision {
-  const verdict = decide(escrowRules, payment, { step, actor, input }, nowMs);
-  if (verdict.kind === 'refuse') throw new Error(verdict.refusal.message);
-  return verdict.decision;
-}
-
-function refusalOf(payment: EscrowPayment, step: string, actor: Actor, input: unknown = inputs[step as EscrowStep], nowMs = NOW): Refusal | null {
-  return decide(escrowRules, payment, { step, actor, input }, nowMs).refusal;
-}
 
 describe('every step in every state by everybody', () => {
   /** Whose step it is, and from which state to which, as the product description has it. Everything that is not here is refused. */
-  const allowed: Readonly<Record<EscrowStep, { readonly who: readonly Who[]; readonly to: Readonly<Partial<Record<EscrowStatus, EscrowStatus>>> }>> = {
+  const allowed: Readonly<Record<EscrowStep, { readonly who: readonly Who[]; readonly to: Readonly<Partial<Record<EscrowStatus,
+    EscrowStatus>>> }>> = {
     deliver: { who: ['seller'], to: { [P]: D } },
     confirm: { who: ['buyer'], to: { [P]: 'released', [D]: 'released', [Q]: 'released' } },
     cancel: { who: ['buyer'], to: { [P]: 'refunded' } },
@@ -38,7 +22,8 @@ describe('every step in every state by everybody', () => {
     arbitrate: { who: ['buyer', 'seller'], to: { [Q]: A } },
     resolve: { who: ['arbiter'], to: { [Q]: 'released', [A]: 'released' } },
   };
-  const rows = escrowStatuses.flatMap((state) => escrowSteps.flatMap((step) => (Object.keys(actors) as Who[]).map((who) => [state, step, who] as const)));
+  const rows = escrowStatuses.flatMap((state) => escrowSteps.flatMap((step) => (Object.keys(actors) as Who[]).map((who) => [state, step,
+    who] as const)));
 
   test.each(rows)('%s: %s by the %s, where an arbiter was named', (state, step, who) => {
     const { who: may, to } = allowed[step];
@@ -49,7 +34,8 @@ describe('every step in every state by everybody', () => {
     const { who: may, to } = allowed[step];
     // Nobody has the address of an arbiter then, and the platform rules.
     const is = who === 'arbiter' ? 'stranger' : who === 'platform' && step === 'resolve' ? 'arbiter' : who;
-    expect(outcome(anEscrow({ state, arbiter: null }), step, actors[who])).toBe(may.includes(is) ? (to[state] ?? 'invalid_state') : 'unauthorized');
+    expect(outcome(anEscrow({ state, arbiter: null }), step, actors[who])).toBe(may.includes(is) ? (to[state] ?? 'invalid_state')
+      : 'unauthorized');
   });
 
   test('a step that no escrow knows is a bad request', () => expect(outcome(anEscrow(), 'explode', actors.buyer)).toBe('invalid_request'));
@@ -74,7 +60,8 @@ describe('what a step does', () => {
     [Q, 'evidence', 'seller', { to: Q, moves: [], resolution: null, note: 'See for yourself.' }],
     [A, 'evidence', 'buyer', { to: A, moves: [], resolution: null, note: 'See for yourself.' }],
     [Q, 'arbitrate', 'seller', { to: A, moves: [], resolution: null, note: null }],
-    [Q, 'resolve', 'arbiter', { to: 'released', role: 'arbiter', by: arbiter, moves: toSeller, resolution: 'arbitration_release', deadlineMs: null }],
+    [Q, 'resolve', 'arbiter', { to: 'released', role: 'arbiter', by: arbiter, moves: toSeller, resolution: 'arbitration_release',
+      deadlineMs: null }],
   ])('%s: %s by the %s', (state, step, who, expected) => {
     expect(decisionOf(anEscrow({ state }), step, actors[who])).toMatchObject({ step, isDue: false, seller: null, ...expected });
   });
@@ -83,7 +70,8 @@ describe('what a step does', () => {
     const delivered = decisionOf(anEscrow(), 'deliver', actors.seller).details as EscrowDetails;
     expect(delivered).toEqual({ deliverByMs: NOW + 300_000, deliveredAtMs: NOW, reviewUntilMs: NOW + 600_000 });
     const disputed = decisionOf(anEscrow({ state: D, details: delivered }), 'dispute', actors.buyer).details as EscrowDetails;
-    expect(disputed).toEqual({ ...delivered, disputeReason: 'Half of it is missing.', rulingUntilMs: NOW + 900_000, evidence: { buyer: 1, seller: 0 } });
+    expect(disputed).toEqual({ ...delivered, disputeReason: 'Half of it is missing.', rulingUntilMs: NOW + 900_000,
+      evidence: { buyer: 1, seller: 0 } });
     const told = decisionOf(anEscrow({ state: Q, details: disputed }), 'evidence', actors.seller).details;
     expect(told).toEqual({ ...disputed, evidence: { buyer: 1, seller: 1 } });
     const calledIn = decisionOf(anEscrow({ state: Q, details: disputed }), 'arbitrate', actors.buyer, { arbiter: null }, NOW + 5).details;
@@ -95,9 +83,11 @@ describe('how long a state lasts', () => {
   const terms: EscrowTerms = { serviceId: null, deliveryMs: 7_000, reviewMs: 11_000, rulingMs: 13_000, buyerMayCancel: false };
 
   test('an escrow that is opened holds its money and waits for the delivery', () => {
-    const opening = { id: 'esc_1', buyer, seller, arbiter: null, tenantId: null, asset: 'USDC', amountMicros: micros(5n), terms, workflowId: 'w', lookup: null };
+    const opening = { id: 'esc_1', buyer, seller, arbiter: null, tenantId: null, asset: 'USDC', amountMicros: micros(5n), terms,
+      workflowId: 'w', lookup: null };
     expect(decideOpening(escrowRules, opening, NOW)).toEqual({
-      step: 'open', role: 'buyer', by: buyer, to: P, deadlineMs: NOW + 7_000, isDue: null, moves: [{ move: 'hold', amountMicros: 5n }], resolution: null,
+      step: 'open', role: 'buyer', by: buyer, to: P, deadlineMs: NOW + 7_000, isDue: null, moves: [{ move: 'hold', amountMicros: 5n }],
+      resolution: null,
       details: { deliverByMs: NOW + 7_000 }, note: null, seller: null,
     });
   });
@@ -129,7 +119,8 @@ describe('what the clock decides', () => {
     const [to, move, resolution] = decisions[state];
     const verdict = decideByClock(escrowRules, anEscrow({ state, deadlineMs: NOW }), NOW);
     expect(verdict).toMatchObject({
-      kind: 'apply', decision: { step: 'clock', role: 'clock', by: 'clock', to, deadlineMs: null, isDue: true, moves: [{ move, amountMicros: 'rest' }], resolution, note: null },
+      kind: 'apply', decision: { step: 'clock', role: 'clock', by: 'clock', to, deadlineMs: null, isDue: true,
+        moves: [{ move, amountMicros: 'rest' }], resolution, note: null },
     });
   });
 
@@ -142,11 +133,14 @@ describe('what the clock decides', () => {
     expect(decideByClock(escrowRules, anEscrow({ state }), NOW + 1e15).kind).toBe('refuse');
   });
 
-  const possible: readonly (readonly [EscrowStatus, EscrowStep, Who])[] = [[P, 'deliver', 'seller'], [D, 'dispute', 'buyer'], [Q, 'resolve', 'arbiter'], [A, 'decline', 'seller']];
+  const possible: readonly (readonly [EscrowStatus, EscrowStep, Who])[] = [[P, 'deliver', 'seller'], [D, 'dispute', 'buyer'],
+    [Q, 'resolve', 'arbiter'], [A, 'decline', 'seller']];
   test.each(possible)('%s: %s by the %s is in time one millisecond before, and too late at the deadline', (state, step, who) => {
     const payment = anEscrow({ state, deadlineMs: NOW });
-    expect(decide(escrowRules, payment, { step, actor: actors[who], input: inputs[step] }, NOW - 1)).toMatchObject({ kind: 'apply', decision: { step, isDue: false }, refusal: null });
-    expect(decide(escrowRules, payment, { step, actor: actors[who], input: inputs[step] }, NOW)).toEqual(decideByClock(escrowRules, payment, NOW));
+    expect(decide(escrowRules, payment, { step, actor: actors[who], input: inputs[step] }, NOW - 1)).toMatchObject({ kind: 'apply',
+      decision: { step, isDue: false }, refusal: null });
+    expect(decide(escrowRules, payment, { step, actor: actors[who], input: inputs[step] }, NOW)).toEqual(decideByClock(escrowRules,
+      payment, NOW));
   });
 
   test.each<[state: EscrowStatus, sentence: string]>([
@@ -166,12 +160,16 @@ describe('the order of refusals', () => {
     ['the role comes before the terms', anEscrow({ terms: { buyerMayCancel: false } }), 'cancel', 'seller', {}, 'unauthorized'],
     ['the role comes before the clock', anEscrow({ deadlineMs: NOW }), 'confirm', 'seller', {}, 'unauthorized'],
     ['the role comes before the state', anEscrow({ state: 'released' }), 'confirm', 'stranger', {}, 'unauthorized'],
-    ['the terms come before the clock', anEscrow({ deadlineMs: NOW, terms: { buyerMayCancel: false } }), 'cancel', 'buyer', {}, 'forbidden'],
+    ['the terms come before the clock', anEscrow({ deadlineMs: NOW, terms: { buyerMayCancel: false } }), 'cancel', 'buyer', {},
+      'forbidden'],
     ['the terms come before the state', anEscrow({ state: A, terms: { buyerMayCancel: false } }), 'cancel', 'buyer', {}, 'forbidden'],
-    ['another arbiter comes before the clock', anEscrow({ state: Q, deadlineMs: NOW }), 'arbitrate', 'buyer', { arbiter: stranger }, 'unauthorized'],
+    ['another arbiter comes before the clock', anEscrow({ state: Q, deadlineMs: NOW }), 'arbitrate', 'buyer', { arbiter: stranger },
+      'unauthorized'],
     ['another arbiter comes before the state', anEscrow(), 'arbitrate', 'buyer', { arbiter: stranger }, 'unauthorized'],
-    ['the state comes before the limit of evidence', anEscrow({ details: { evidence: { buyer: 20, seller: 20 } } }), 'evidence', 'buyer', { content: 'x' }, 'invalid_state'],
-    ['the state comes before the amount of a ruling', anEscrow(), 'resolve', 'arbiter', { ruling: 'partial', amountMicros: 0n }, 'invalid_state'],
+    ['the state comes before the limit of evidence', anEscrow({ details: { evidence: { buyer: 20, seller: 20 } } }), 'evidence', 'buyer',
+      { content: 'x' }, 'invalid_state'],
+    ['the state comes before the amount of a ruling', anEscrow(), 'resolve', 'arbiter', { ruling: 'partial', amountMicros: 0n },
+      'invalid_state'],
   ])('%s', (_what, payment, step, who, input, code) => expect(outcome(payment, step, actors[who], { input })).toBe(code));
 
   test.each<[what: string, state: EscrowStatus, step: EscrowStep, who: Who, input: unknown, to: string]>([
@@ -190,99 +188,15 @@ describe('the order of refusals', () => {
     [anEscrow(), 'deliver', 'buyer', 'Only the seller may do that.'],
     [anEscrow(), 'evidence', 'arbiter', 'Only buyer and seller may do that.'],
     [anEscrow({ state: Q }), 'resolve', 'platform', 'Only the arbiter who was named when the escrow was made may rule.'],
-    [anEscrow({ state: Q, arbiter: null }), 'resolve', 'buyer', 'Only the platform may rule on this escrow: no arbiter was named when it was made.'],
-    [anEscrow({ terms: { buyerMayCancel: false } }), 'cancel', 'buyer', 'The terms of this escrow do not let the buyer cancel (buyerMayCancel). The seller may decline it.'],
+    [anEscrow({ state: Q, arbiter: null }), 'resolve', 'buyer',
+      'Only the platform may rule on this escrow: no arbiter was named when it was made.'],
+    [anEscrow({ terms: { buyerMayCancel: false } }), 'cancel', 'buyer',
+      'The terms of this escrow do not let the buyer cancel (buyerMayCancel). The seller may decline it.'],
     [anEscrow(), 'evidence', 'buyer', 'The escrow is pending, and then it is not possible to submit evidence.'],
     [anEscrow(), 'arbitrate', 'buyer', 'The escrow is pending, and then it is not possible to call in the arbiter.'],
     [anEscrow({ state: 'refunded' }), 'confirm', 'buyer', 'The escrow is refunded, and then it is not possible to confirm.'],
-  ])('the sentence says what is wrong (%#)', (payment, step, who, message) => expect(refusalOf(payment, step, actors[who])?.message).toBe(message));
-});
-
-describe('rulings', () => {
-  const rule = (payment: EscrowPayment, input: unknown) => decide(escrowRules, payment, { step: 'resolve', actor: actors.arbiter, input }, NOW);
-
-  test.each([Q, A] as const)('%s: all to the buyer', (state) => {
-    expect(rule(anEscrow({ state }), { ruling: 'refund' })).toMatchObject({
-      decision: { to: 'refunded', moves: [{ move: 'giveBack', amountMicros: 'rest' }], resolution: 'arbitration_refund', note: null },
-    });
-  });
-
-  test('the reason stands in the resolution and on record', () => {
-    const input = { ruling: 'release', reason: 'It was all there.' };
-    expect(rule(anEscrow({ state: Q }), input)).toMatchObject({ decision: { resolution: 'arbitration_release: It was all there.', note: 'It was all there.' } });
-  });
-
-  test.each<[held: bigint, toSeller: bigint | null, ok: boolean]>([
-    [1_000_000n, 1n, true], [1_000_000n, 999_999n, true], [1_000_000n, 0n, false], [1_000_000n, 1_000_000n, false], [1_000_000n, 1_000_001n, false],
-    [1_000_000n, -1n, false], [1_000_000n, null, false], [2n, 1n, true], [1n, 1n, false], [1n, 0n, false], [9_007_199_254_740_993n, 9_007_199_254_740_992n, true],
-  ])('of %s micros, %s for the seller: %s', (held, toSeller, ok) => {
-    const verdict = rule(anEscrow({ state: Q, heldMicros: micros(held) }), { ruling: 'partial', amountMicros: toSeller, reason: 'both' });
-    if (!ok) expect(verdict).toMatchObject({ kind: 'refuse', refusal: { code: 'invalid_amount', message: expect.stringContaining('less than the whole amount') } });
-    else {
-      const moves = [{ move: 'pay', to: seller, amountMicros: toSeller }, { move: 'giveBack', amountMicros: 'rest' }];
-      expect(verdict).toMatchObject({ kind: 'apply', decision: { to: 'released', moves, resolution: 'arbitration_partial: both', deadlineMs: null } });
-    }
-  });
-});
-
-describe('evidence', () => {
-  test.each<[who: 'buyer' | 'seller', evidence: { buyer: number; seller: number }, expected: string]>([
-    ['buyer', { buyer: 19, seller: 20 }, Q], ['buyer', { buyer: 20, seller: 0 }, 'evidence_limit'], ['buyer', { buyer: 21, seller: 0 }, 'evidence_limit'],
-    ['seller', { buyer: 20, seller: 19 }, Q], ['seller', { buyer: 1, seller: 20 }, 'evidence_limit'],
-  ])('the %s, when %j is on record: %s', (who, evidence, expected) => {
-    expect(outcome(anEscrow({ state: Q, details: { evidence } }), 'evidence', actors[who])).toBe(expected);
-  });
-
-  test('none on record counts as none', () => expect(outcome(anEscrow({ state: A, details: {} }), 'evidence', actors.seller)).toBe(A));
-});
-
-describe('who is to be called in', () => {
-  test.each<[what: string, named: string | null, agreed: string | null, expected: string]>([
-    ['nobody by name', null, arbiter, A], ['the one agreed on', arbiter, arbiter, A], ['nobody where nobody was agreed on', null, null, A],
-    ['a stranger', stranger, arbiter, 'unauthorized'], ['a stranger where nobody was agreed on', stranger, null, 'unauthorized'],
-    ['the buyer', buyer, arbiter, 'unauthorized'], ['the seller', seller, null, 'unauthorized'],
-  ])('%s', (_what, named, agreed, expected) => {
-    expect(outcome(anEscrow({ state: Q, arbiter: agreed }), 'arbitrate', actors.buyer, { input: { arbiter: named } })).toBe(expected);
-  });
-
-  test('a party is told that it cannot judge itself, and a stranger that it is too late to choose', () => {
-    const message = (named: string) => refusalOf(anEscrow({ state: Q }), 'arbitrate', actors.buyer, { arbiter: named })?.message;
-    expect(message(seller)).toBe('A party of the escrow cannot be its arbiter.');
-    expect(message(stranger)).toMatch(/named when the escrow is made \(arbitratorAddr\) and cannot be chosen afterwards/);
-  });
-});
-
-describe('operators', () => {
-  test.each<[step: EscrowStep, as: string | null]>([
-    ['deliver', 'seller'], ['confirm', 'buyer'], ['cancel', 'buyer'], ['decline', 'seller'], ['dispute', 'buyer'], ['evidence', null], ['arbitrate', 'buyer'],
-    ['resolve', 'arbiter'],
-  ])('%s is taken for the %s when nobody is named', (step, as) => {
-    expect(escrowRules.steps[step].operator).toBe(as);
-    if (as === null) return;
-    const state = waiting.find((one) => stateRefusal(escrowRules, one, step) === null) ?? P;
-    const actor = { address: null, as: as as 'buyer' };
-    expect(decisionOf(anEscrow({ state }), step, actor)).toMatchObject({ role: as, by: { buyer, seller, arbiter }[as] });
-    // Where no arbiter was named the platform is the arbiter.
-    if (step === 'resolve') expect(decisionOf(anEscrow({ state, arbiter: null }), step, actor)).toMatchObject({ role: 'arbiter', by: 'platform' });
-  });
-
-  test('an operator with the key of a party acts as what he says', () => {
-    expect(outcome(anEscrow(), 'deliver', { address: buyer, as: 'seller' })).toBe(D);
-    expect(outcome(anEscrow({ state: Q, arbiter: null }), 'resolve', { address: buyer, as: 'platform' })).toBe('released');
-  });
-
-  test('a named arbiter is that before anything else, whatever he says', () => {
-    expect(outcome(anEscrow({ state: Q }), 'resolve', { address: arbiter, as: 'platform' })).toBe('released');
-    expect(outcome(anEscrow(), 'confirm', { address: arbiter, as: 'buyer' })).toBe('unauthorized');
-  });
-
-  test('without address and role nobody is a party, not even where no arbiter was named', () => {
-    for (const step of escrowSteps) expect(outcome(anEscrow({ state: Q, arbiter: null }), step, { address: null, as: null })).toBe('unauthorized');
-  });
-
-  test('nobody can act as the clock', () => {
-    for (const step of escrowSteps) expect(outcome(anEscrow({ state: Q }), step, { address: null, as: 'clock' })).toBe('unauthorized');
-  });
+  ])('the sentence says what is wrong (%#)', (payment, step, who,
+  message) => expect(refusalOf(payment, step, actors[who])?.message).toBe(message));
 });
 
 describe('where the money of a state is', () => {
@@ -290,5 +204,6 @@ describe('where the money of a state is', () => {
     const funds = { released: 'released_to_seller', refunded: 'returned' }[state as string] ?? 'locked_in_escrow';
     expect([fundsOf(escrowRules, state), isEnd(escrowRules, state)]).toEqual([funds, funds !== 'locked_in_escrow']);
   });
-  test('a state that there is not is nowhere and no end', () => expect([fundsOf(escrowRules, 'lost'), isEnd(escrowRules, 'lost')]).toEqual(['no_change', false]));
+  test('a state that there is not is nowhere and no end',
+    () => expect([fundsOf(escrowRules, 'lost'), isEnd(escrowRules, 'lost')]).toEqual(['no_change', false]));
 });

@@ -9,8 +9,20 @@ import { createPlatformSuite, eventually } from '../support/platform-suite.ts';
 const { platform, story } = createPlatformSuite({ WORKER_QUEUES: 'escrow' });
 let stage: EscrowStage;
 beforeEach(async () => {
-  stage = await setStage(platform(), '100');
+  stage = await stageWithWorkflows();
 });
+
+/** Six stories at once are more than may wait for workflows: those of some escrows start half a second after them. */
+async function stageWithWorkflows(): Promise<EscrowStage> {
+  const stage = await setStage(platform(), '100');
+  const started = async (id: string): Promise<string> => {
+    await eventually(() => handleOf(id).describe());
+    return id;
+  };
+  return {
+    ...stage, anEscrow: async (wish) => started(await stage.anEscrow(wish)), anEscrowIn: async (status, wish) => started(await stage.anEscrowIn(status, wish)),
+  };
+}
 
 const handleOf = (id: string) => platform().temporal.client.workflow.getHandle(`escrow-${id}`);
 const viewOf = (id: string) => handleOf(id).query<View>('surety-view');
@@ -33,7 +45,7 @@ for (const [what, steps, status, resolution] of [
   ['disputed and not ruled', ['dispute'], 'refunded', 'ruling_expired'],
   ['called in and not ruled', ['dispute', 'arbitrate'], 'refunded', 'ruling_expired'],
 ] as const) story(`what is ${what} is ended by the clock of its workflow`, async () => {
-  const stage = await setStage(platform(), '100');
+  const stage = await stageWithWorkflows();
   // Long enough for the steps on a slow machine; the sweeper would come ten seconds later.
   const id = await stage.anEscrow({ terms: steps.length === 0 ? brief : { ...brief, autoRelease: '4s', rulingWindow: '3s' } });
   for (const step of steps) expect((await stage.step(id, step, step === 'deliver' ? stage.cast.seller : stage.cast.buyer)).status).toBe(200);
@@ -207,7 +219,7 @@ test('a message that comes after the end, because an operator was quicker, bring
 });
 
 story('without its workflow an escrow is ended by the sweeper, ten seconds after its time', async () => {
-  const stage = await setStage(platform(), '100');
+  const stage = await stageWithWorkflows();
   const id = await stage.anEscrowIn('delivered');
   await eventually(async () => expect((await viewOf(id)).state).toBe('delivered'));
   await handleOf(id).terminate('lost');
@@ -218,7 +230,7 @@ story('without its workflow an escrow is ended by the sweeper, ten seconds after
 });
 
 story('what a crash left untold is told later: the notice stays until the workflow knows, and is gone then', async () => {
-  const stage = await setStage(platform(), '100');
+  const stage = await stageWithWorkflows();
   const { pool } = platform().db;
   const id = await stage.anEscrow();
   // As a process that died between its commit and its message.
@@ -229,7 +241,7 @@ story('what a crash left untold is told later: the notice stays until the workfl
 });
 
 story('a step that an operator had taken is noted until Temporal is known to have heard of it', async () => {
-  const stage = await setStage(platform(), '100');
+  const stage = await stageWithWorkflows();
   const { pool } = platform().db;
   const id = await stage.anEscrow();
   await handleOf(id).executeUpdate('surety-deliver');
@@ -239,7 +251,7 @@ story('a step that an operator had taken is noted until Temporal is known to hav
 });
 
 story('an escrow that is moved for a long time keeps a short history', async () => {
-  const stage = await setStage(platform(), '100');
+  const stage = await stageWithWorkflows();
   // A year in seconds: every message an escrow can get over HTTP, each far enough from the next to be a message of its own, and evidence to the limit.
   const id = await stage.anEscrow({ terms: { autoRelease: '365d', reviewWindow: '365d', rulingWindow: '365d' } });
   const seen = (state: string) => eventually(async () => expect((await viewOf(id)).state).toBe(state));

@@ -1,4 +1,4 @@
-/** The one statement that moves money for payments on the engine: what it refuses, what it does once, and what many at once leave behind. */
+/** The one statement that moves money for payments on the engine: what it refuses, and what many at once leave behind. */
 import pg from 'pg';
 import { escrowRules } from '../../domain/escrow.ts';
 import { decideByClock, type Payment } from '../../domain/payment.ts';
@@ -55,7 +55,8 @@ describe('what a decision assumed', () => {
   test('a version that the payment has not reached yet is a conflict as well, and so is one that is not there', async () => {
     const payment = await rowOf(await anEscrow());
     const verdict = inTime(payment, 'deliver', seller);
-    expect(outcomes(await apply(anItem(payment, verdict, { expect: 2 }), anItem(payment, verdict, { id: 'esc_nobody' })))).toEqual(['conflict', 'conflict']);
+    expect(outcomes(await apply(anItem(payment, verdict, { expect: 2 }),
+      anItem(payment, verdict, { id: 'esc_nobody' })))).toEqual(['conflict', 'conflict']);
   });
 
   test('a step in time is a conflict once the deadline has passed by the database\'s clock', async () => {
@@ -72,7 +73,8 @@ describe('what a decision assumed', () => {
     const verdict = decideByClock(escrowRules, payment, payment.deadlineMs ?? 0);
     expect(outcomes(await apply(anItem(payment, verdict)))).toEqual(['conflict']);
     await deadlineIn(db.pool, payment.id, -1);
-    expect(await apply(anItem(payment, verdict))).toMatchObject([{ outcome: 'done', payment: { state: 'refunded' }, refusal: { code: 'invalid_state' } }]);
+    expect(await apply(anItem(payment, verdict))).toMatchObject([{ outcome: 'done', payment: { state: 'refunded' },
+      refusal: { code: 'invalid_state' } }]);
   });
 
   test('a decision that assumes nothing of the deadline is done before and after it', async () => {
@@ -90,8 +92,10 @@ describe('what a decision assumed', () => {
     const seen = await payments.store.read(id);
     if (seen === null) throw new Error('It is not there.');
     await deadlineIn(db.pool, id, -1);
-    const taken = await payments.taker.step(escrowRules, { ...noAttempt, id, step: 'deliver', actor: { address: seller, as: null }, input: {}, seen });
-    expect(taken).toMatchObject({ kind: 'refused', refusal: { code: 'invalid_state', message: expect.stringContaining('delivery_expired') }, payment: { state: 'refunded', version: 2 } });
+    const taken = await payments.taker.step(escrowRules, { ...noAttempt, id, step: 'deliver', actor: { address: seller, as: null },
+      input: {}, seen });
+    expect(taken).toMatchObject({ kind: 'refused', refusal: { code: 'invalid_state',
+      message: expect.stringContaining('delivery_expired') }, payment: { state: 'refunded', version: 2 } });
   });
 });
 
@@ -112,7 +116,8 @@ describe('a group', () => {
     const good = Array.from({ length: 6 }, () => anOpening({ buyer, seller }));
     const bad = anOpening({ buyer, seller });
     const tooLong = { ...bad, terms: { ...(bad.terms as object), serviceId: 'x'.repeat(5_000) } };
-    const settled = await Promise.allSettled([...good.slice(0, 3), tooLong, ...good.slice(3)].map((opening) => payments.store.apply(anOpeningItem(opening))));
+    const settled = await Promise.allSettled([...good.slice(0, 3), tooLong, ...good.slice(3)].map((opening) =>
+      payments.store.apply(anOpeningItem(opening))));
     expect(settled.map(({ status }) => status)).toEqual([...Array(3).fill('fulfilled'), 'rejected', ...Array(3).fill('fulfilled')]);
     expect(settled[3]).toMatchObject({ reason: { code: '23514', constraint: 'payment_terms_are_short' } });
     expect((await purse(db.pool, { address: buyer })).escrowed).toBe(usdc('6'));
@@ -135,7 +140,8 @@ test('an opening without enough money leaves nothing behind: no payment, no acco
   expect(taken).toMatchObject({ kind: 'refused', refusal: { code: 'insufficient_balance' }, payment: null });
   for (const owner of [poor, rich]) expect(await rowsOf('account', 'owner', owner)).toBe(0);
   expect(await rowsOf('idempotency', 'agent_address', poor)).toBe(0);
-  for (const [table, column] of [['payment', 'id'], ['hold', 'id'], ['workflow_notice', 'payment_id'], ['payment_event', 'payment_id'], ['outbox', 'ref'], ['posting', 'ref']]) {
+  for (const [table, column] of [['payment', 'id'], ['hold', 'id'], ['workflow_notice', 'payment_id'], ['payment_event', 'payment_id'],
+    ['outbox', 'ref'], ['posting', 'ref']]) {
     expect([table, await rowsOf(table ?? '', column ?? '', opening.id)]).toEqual([table, 0]);
   }
 });
@@ -145,18 +151,21 @@ test('what a decision leaves behind: the row, an event, one in the outbox, and a
   await payments.step(id, 'dispute', buyer, { reason: 'Half of it is missing.' });
   const { rows: notices } = await db.pool.query('SELECT kind, version FROM workflow_notice WHERE payment_id = $1', [id]);
   expect(notices).toEqual([{ kind: 'escrow', version: 2 }]);
-  await payments.step(id, 'resolve', { address: null, as: 'platform' }, { resolution: 'partial', releaseAmount: '0.25', reason: 'a start' });
+  await payments.step(id, 'resolve', { address: null, as: 'platform' }, { resolution: 'partial', releaseAmount: '0.25',
+    reason: 'a start' });
   expect(await payments.store.eventsAfter(id, 0)).toMatchObject([
     { version: 1, step: 'open', role: 'buyer', by: buyer, state: 'pending', heldMicros: usdc('1'), note: null },
     { version: 2, step: 'dispute', role: 'buyer', by: buyer, state: 'disputed', heldMicros: 0n, note: 'Half of it is missing.' },
     {
-      version: 3, step: 'resolve', role: 'platform', by: 'platform', state: 'released', deadlineMs: null, paidMicros: usdc('0.25'), returnedMicros: usdc('0.75'), payee: seller,
+      version: 3, step: 'resolve', role: 'platform', by: 'platform', state: 'released', deadlineMs: null, paidMicros: usdc('0.25'),
+      returnedMicros: usdc('0.75'), payee: seller,
       resolution: 'arbitration_partial: a start', note: 'a start',
     },
   ]);
   const { rows: told } = await db.pool.query('SELECT topic, data FROM outbox WHERE ref = $1 ORDER BY id', [id]);
   expect(told).toMatchObject([
-    { topic: 'escrow.open', data: { version: 1, state: 'pending', by: buyer } }, { topic: 'escrow.dispute', data: { version: 2, state: 'disputed' } },
+    { topic: 'escrow.open', data: { version: 1, state: 'pending', by: buyer } },
+    { topic: 'escrow.dispute', data: { version: 2, state: 'disputed' } },
     { topic: 'escrow.resolve', data: { version: 3, state: 'released', by: 'platform' } },
   ]);
   // It began and ended without a workflow: nobody has anything to hear.
@@ -164,9 +173,16 @@ test('what a decision leaves behind: the row, an event, one in the outbox, and a
 });
 
 describe('many at once', () => {
+  const deadlocks = async (): Promise<string | undefined> => {
+    const text = 'SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()';
+    const { rows } = await db.pool.query<{ deadlocks: string }>(text);
+    return rows[0]?.deadlocks;
+  };
+
   test('fifty who confirm and decline the same escrow from two processes move its money once', async () => {
     const id = await anEscrow();
-    const taken = await Promise.allSettled(Array.from({ length: 50 }, (_, n) => (n % 4 < 2 ? payments : other).step(id, n % 2 === 0 ? 'confirm' : 'decline', n % 2 === 0 ? buyer : seller)));
+    const taken = await Promise.allSettled(Array.from({ length: 50 }, (_, n) => (n % 4 < 2 ? payments : other).step(id,
+      n % 2 === 0 ? 'confirm' : 'decline', n % 2 === 0 ? buyer : seller)));
     expect(taken.filter((one) => one.status === 'fulfilled' && one.value.kind === 'done')).toHaveLength(1);
     for (const one of taken) if (one.status === 'rejected') expect(one.reason).toMatchObject({ code: 'busy' });
     expect((await rowOf(id)).version).toBe(2);
@@ -174,11 +190,20 @@ describe('many at once', () => {
     expect([mine.available + theirs.available, mine.escrowed]).toEqual([usdc('10'), 0n]);
   });
 
+  test('as many pieces of evidence as there may be, all at once, are all on record, and one more is not', async () => {
+    const id = await anEscrow();
+    await payments.step(id, 'dispute', buyer, { reason: 'no' });
+    const said = await Promise.all(Array.from({ length: 25 }, (_, n) => payments.step(id, 'evidence', buyer, { content: `entry ${n}` })));
+    // The reason of the dispute is the first of the twenty.
+    expect(said.map(whatOf).sort()).toEqual([...Array<string>(19).fill('disputed'), ...Array<string>(6).fill('evidence_limit')]);
+    expect((await rowOf(id)).version).toBe(21);
+  });
+
   test('opposing escrows between two agents, by the dozen from two processes, never lock one another out', async () => {
     await aDeposit(db.pool, seller, '40');
     await aDeposit(db.pool, buyer, '40');
     const nodes = [payments, other] as const;
-    const before = Number((await db.pool.query('SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()')).rows[0].deadlocks);
+    const before = await deadlocks();
     const live = async (n: number): Promise<string> => {
       const [node, from, to] = [nodes[n % 2] ?? payments, n % 3 === 0 ? buyer : seller, n % 3 === 0 ? seller : buyer];
       const { id } = await node.escrow({ buyer: from, seller: to });
@@ -191,6 +216,6 @@ describe('many at once', () => {
     const both = await Promise.all([buyer, seller].map((address) => purse(db.pool, { address })));
     expect(both.map(({ escrowed }) => escrowed)).toEqual([0n, 0n]);
     expect(both.reduce((sum, { available }) => sum + available, 0n)).toBe(usdc('90'));
-    expect(Number((await db.pool.query('SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()')).rows[0].deadlocks)).toBe(before);
+    expect(await deadlocks()).toBe(before);
   }, 30_000);
 });

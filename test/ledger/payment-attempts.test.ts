@@ -69,7 +69,8 @@ describe('an attempt', () => {
     const first = await payments.step(id, 'evidence', buyer, { content: 'x' }, attempt);
     await payments.step(id, 'dispute', buyer, { reason: 'no' });
     const second = await payments.step(id, 'evidence', buyer, { content: 'x' }, attempt);
-    expect([first, second]).toMatchObject(Array(2).fill({ kind: 'refused', refusal: { code: 'invalid_state', message: expect.stringContaining('pending') } }));
+    expect([first, second]).toMatchObject(Array(2).fill({ kind: 'refused', refusal: { code: 'invalid_state',
+      message: expect.stringContaining('pending') } }));
     expect(whatOf(await payments.step(id, 'evidence', buyer, { content: 'x' }, sent()))).toBe('disputed');
   });
 
@@ -83,13 +84,15 @@ describe('an attempt', () => {
     const [id, attempt] = [await anEscrow(), sent()];
     await deadlineIn(db.pool, id, -1);
     const taken = [await payments.step(id, 'confirm', buyer, {}, attempt), await payments.step(id, 'confirm', buyer, {}, attempt)];
-    expect(taken).toMatchObject(Array(2).fill({ kind: 'refused', refusal: { message: expect.stringContaining('delivery_expired') }, payment: { state: 'refunded', version: 2 } }));
+    expect(taken).toMatchObject(Array(2).fill({ kind: 'refused', refusal: { message: expect.stringContaining('delivery_expired') },
+      payment: { state: 'refunded', version: 2 } }));
   });
 
   test('to open a payment is done once, by whichever way it comes', async () => {
     const opening = anOpening({ buyer, seller });
     const open = { ...noAttempt, opening, askedAtMs: Date.now(), attempt: randomUUID(), messageSent: true };
-    const taken = await Promise.all([true, false, true].map((workflowStarted) => payments.taker.open(escrowRules, { ...open, workflowStarted })));
+    const taken = await Promise.all([true, false, true].map((workflowStarted) => payments.taker.open(escrowRules,
+      { ...open, workflowStarted })));
     expect(taken.map(whatOf).sort()).toEqual(['again pending', 'again pending', 'pending']);
     expect(await purse(db.pool, { address: buyer })).toEqual({ available: usdc('9'), escrowed: usdc('1') });
   });
@@ -97,10 +100,12 @@ describe('an attempt', () => {
   test('after its time is refused, and nothing happens', async () => {
     const id = await anEscrow();
     const tooLate = { code: 'unavailable', message: expect.stringContaining('too late') };
-    expect(await payments.step(id, 'confirm', buyer, {}, { ...sent(), notAfterMs: Date.now() - 5_000 })).toMatchObject({ kind: 'refused', refusal: tooLate, payment: { version: 1 } });
+    expect(await payments.step(id, 'confirm', buyer, {}, { ...sent(), notAfterMs: Date.now() - 5_000 })).toMatchObject({ kind: 'refused',
+      refusal: tooLate, payment: { version: 1 } });
     expect(whatOf(await payments.step(id, 'confirm', buyer, {}, { ...sent(), notAfterMs: Date.now() + 60_000 }))).toBe('released');
     const opening = anOpening({ buyer, seller });
-    const opened = await payments.taker.open(escrowRules, { ...noAttempt, ...sent(), opening, askedAtMs: Date.now(), notAfterMs: Date.now() - 5_000, workflowStarted: true });
+    const opened = await payments.taker.open(escrowRules, { ...noAttempt, ...sent(), opening, askedAtMs: Date.now(),
+      notAfterMs: Date.now() - 5_000, workflowStarted: true });
     expect(opened).toMatchObject({ kind: 'refused', refusal: tooLate, payment: null });
   });
 
@@ -114,7 +119,8 @@ describe('an attempt', () => {
 describe('an idempotency key', () => {
   const claimOf = (owner: string, key: string, requestHash = 'hash') => ({ claim: { owner, key, requestHash } });
   const openWith = (more: Partial<Attempt>, opening: Partial<Opening> = {}) =>
-    payments.taker.open(escrowRules, { ...noAttempt, ...more, opening: anOpening({ buyer, seller, ...opening }), askedAtMs: Date.now(), workflowStarted: false });
+    payments.taker.open(escrowRules, { ...noAttempt, ...more, opening: anOpening({ buyer, seller, ...opening }), askedAtMs: Date.now(),
+      workflowStarted: false });
 
   test('gives whoever comes again the payment of the first', async () => {
     const first = await openWith(claimOf(buyer, 'make'));
@@ -160,7 +166,8 @@ describe('an idempotency key', () => {
   test('sent twice in the same moment to two processes opens one payment', async () => {
     for (let round = 0; round < 10; round += 1) {
       const claim = claimOf(buyer, `round-${round}`);
-      const open = (at: DirectPayments) => at.taker.open(escrowRules, { ...noAttempt, ...claim, opening: anOpening({ buyer, seller }), askedAtMs: Date.now(), workflowStarted: false });
+      const open = (at: DirectPayments) => at.taker.open(escrowRules, { ...noAttempt, ...claim, opening: anOpening({ buyer, seller }),
+        askedAtMs: Date.now(), workflowStarted: false });
       const twins = await Promise.all([open(payments), open(other)]);
       expect(twins.map(whatOf).sort()).toEqual(['pending', 'replayed pending']);
     }
@@ -169,7 +176,8 @@ describe('an idempotency key', () => {
 
   test('of twins in one group of which the first is refused is taken by the second', async () => {
     // In the order of their ids, which is that of their work: the first wants too much.
-    const [poor, modest] = ['esc_1', 'esc_2'].map((beginning) => anOpening({ buyer, seller, id: `${beginning}${randomUUID()}` })) as [Opening, Opening];
+    const [poor, modest] = ['esc_1', 'esc_2'].map((beginning) =>
+      anOpening({ buyer, seller, id: `${beginning}${randomUUID()}` })) as [Opening, Opening];
     const { claim } = claimOf(buyer, 'twins');
     const greedy = { ...poor, amountMicros: usdc('11') as Opening['amountMicros'] };
     const [first, second] = await apply(anOpeningItem(greedy, { claim }), anOpeningItem(modest, { claim }));

@@ -13,21 +13,27 @@ describe('a step after the deadline', () => {
     },
     states: {
       sent: {
-        funds: 'held_pending', time: 'journey', until: (_payment, nowMs) => nowMs + 10, clock: { to: 'lost', moves: 'giveBack', resolution: 'lost' },
+        funds: 'held_pending', time: 'journey', until: (_payment, nowMs) => nowMs + 10,
+        clock: { to: 'lost', moves: 'giveBack', resolution: 'lost' },
         on: {
-          open: { to: 'kept', moves: 'paySeller', resolution: 'opened' }, complain: { to: 'back', moves: 'giveBack', resolution: 'complained' },
-          giveUp: { to: 'back', moves: 'giveBack', resolution: 'given_up' }, find: { to: 'kept', moves: 'paySeller', resolution: 'found', seller: ({ by }) => by },
+          open: { to: 'kept', moves: 'paySeller', resolution: 'opened' },
+          complain: { to: 'back', moves: 'giveBack', resolution: 'complained' },
+          giveUp: { to: 'back', moves: 'giveBack', resolution: 'given_up' },
+          find: { to: 'kept', moves: 'paySeller', resolution: 'found', seller: ({ by }) => by },
         },
       },
       kept: { funds: 'settled_safe', end: true }, back: { funds: 'returned', end: true }, lost: { funds: 'returned', end: true },
     },
     roleOf: (_payment, address) => (address === stranger ? 'seller' : null),
   };
-  const parcel = (change: Partial<Payment> = {}): Payment => ({ ...anEscrow({ deadlineMs: NOW }), kind: 'parcel', state: 'sent', ...change });
-  const take = (step: string, nowMs: number, change?: Partial<Payment>) => decide(parcels, parcel(change), { step, actor: { address: buyer, as: null }, input: undefined }, nowMs);
+  const parcel = (change: Partial<Payment> = {}): Payment => ({ ...anEscrow({ deadlineMs: NOW }), kind: 'parcel', state: 'sent',
+    ...change });
+  const take = (step: string, nowMs: number, change?: Partial<Payment>) => decide(parcels, parcel(change),
+    { step, actor: { address: buyer, as: null }, input: undefined }, nowMs);
 
   test('is refused because the clock decides first, unless its rule says otherwise', () => {
-    expect(take('open', NOW)).toMatchObject({ kind: 'apply', decision: { step: 'clock', to: 'lost', isDue: true }, refusal: { code: 'invalid_state' } });
+    expect(take('open', NOW)).toMatchObject({ kind: 'apply', decision: { step: 'clock', to: 'lost', isDue: true },
+      refusal: { code: 'invalid_state' } });
     expect(take('open', NOW - 1)).toMatchObject({ kind: 'apply', decision: { step: 'open', to: 'kept', isDue: false }, refusal: null });
   });
 
@@ -35,11 +41,13 @@ describe('a step after the deadline', () => {
     const refusal = { code: 'invalid_state', message: 'The time of this parcel is up, and then it is not possible to give it up.' };
     expect(take('giveUp', NOW)).toEqual({ kind: 'refuse', refusal });
     expect(take('giveUp', NOW - 1)).toMatchObject({ kind: 'apply', decision: { to: 'back', isDue: false } });
-    expect(take('giveUp', NOW, { state: 'lost' })).toMatchObject({ refusal: { message: 'The parcel is lost, and then it is not possible to give it up.' } });
+    expect(take('giveUp', NOW,
+      { state: 'lost' })).toMatchObject({ refusal: { message: 'The parcel is lost, and then it is not possible to give it up.' } });
   });
 
   test.each([NOW - 1, NOW, NOW + 1e12])('is allowed at any time where its rule says so (%i)', (nowMs) => {
-    expect(take('complain', nowMs)).toMatchObject({ kind: 'apply', decision: { step: 'complain', to: 'back', isDue: null }, refusal: null });
+    expect(take('complain', nowMs)).toMatchObject({ kind: 'apply', decision: { step: 'complain', to: 'back', isDue: null },
+      refusal: null });
   });
 
   test('whoever is first with a payment without a payee becomes the payee, and is paid', () => {
@@ -47,7 +55,8 @@ describe('a step after the deadline', () => {
     expect(decide(parcels, parcel({ seller: null }), finder, NOW - 1)).toMatchObject({
       decision: { role: 'seller', by: stranger, seller: stranger, moves: [{ move: 'pay', to: stranger, amountMicros: 'rest' }] },
     });
-    expect(decide(parcels, parcel({ seller: null }), { ...finder, actor: { address: arbiter, as: 'seller' } }, NOW - 1)).toMatchObject({ refusal: { code: 'unauthorized' } });
+    expect(decide(parcels, parcel({ seller: null }), { ...finder, actor: { address: arbiter, as: 'seller' } },
+      NOW - 1)).toMatchObject({ refusal: { code: 'unauthorized' } });
   });
 });
 

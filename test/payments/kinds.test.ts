@@ -3,17 +3,22 @@ import { startApp, type TestApp } from '../support/app.ts';
 import { aDeposit, anAddress } from '../support/builders.ts';
 import { aCandidate, aDelivery, aNewCall, anOpenSession, aStore } from '../support/builders-gateway.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
-import { directPayments } from '../support/payments.ts';
+import { directPayments, type DirectPayments } from '../support/payments.ts';
 
 let db: TestDatabase;
 let app: TestApp;
+let payments: DirectPayments;
 const [buyer, seller] = [anAddress(), anAddress()];
 const admin = { adminSecret: 'a-secret-for-tests' };
 const idOf = (prefix: string): string => prefix + '1'.repeat(24);
 
 beforeAll(async () => {
   db = await createTestDatabase();
-  app = await startApp({ env: { ADMIN_SECRET: admin.adminSecret }, deps: { pool: db.pool, prisma: db.prisma } });
+  payments = await directPayments(db.pool);
+  const { store } = payments;
+  // What the page of a payment asks; nothing here takes a step over HTTP.
+  const port = { read: async (id: string) => (await store.read(id))?.payment ?? null, eventsOf: (id: string) => store.eventsAfter(id, 0) };
+  app = await startApp({ env: { ADMIN_SECRET: admin.adminSecret }, deps: { pool: db.pool, prisma: db.prisma, payments: port as never } });
   await aDeposit(db.pool, buyer, '100');
 });
 afterAll(async () => {
@@ -28,7 +33,6 @@ async function show(id: string) {
 }
 
 test('an escrow', async () => {
-  const payments = await directPayments(db.pool);
   const { id } = await payments.escrow({ id: idOf('esc_'), buyer, seller });
   await payments.step(id, 'deliver', seller);
   await payments.step(id, 'dispute', buyer, { reason: 'Half of it is missing.' });

@@ -1,11 +1,11 @@
 /** What Prometheus hears of payments that are more than one call: each beginning and each end once, whoever brought it about. */
 import { createMultistepStore } from '../../activities/multistep/store.ts';
 import { createStreamStore } from '../../activities/stream/store.ts';
+import { escrowKind } from '../../payments/kinds.ts';
 import { createMetrics } from '../../platform/metrics.ts';
 import { deadlineIn, setStage } from '../support/escrows.ts';
 import { anOpenMultistep, confirm, refund } from '../support/multistep.ts';
 import { aLine, runPipeline } from '../support/pipelines.ts';
-import { directPayments } from '../support/payments.ts';
 import { createPlatformSuite, eventually } from '../support/platform-suite.ts';
 import { aStream, step } from '../support/streams.ts';
 
@@ -105,9 +105,13 @@ test('many who find at the same moment that the time is up count one end', async
   await deadlineIn(pool, escrow, -1);
   await pool.query(`UPDATE multistep_escrow SET deadline = now() WHERE id = $1`, [plan.id]);
   await pool.query(`UPDATE stream SET created_at = created_at - interval '1 day' WHERE id = $1`, [stream.id]);
-  const [payments, plans, streams] = [await directPayments(pool, { metrics }), createMultistepStore({ pool, metrics }), createStreamStore({ pool, metrics })];
-  const looks: (() => Promise<unknown>)[] = [() => payments.clock(escrow), () => plans.look(plan.id), () => streams.look(stream.id)];
+  const [plans, streams] = [createMultistepStore({ pool, metrics }), createStreamStore({ pool, metrics })];
+  const { payments } = platform().runtime.ports;
+  const looks: (() => Promise<unknown>)[] = [() => payments.closeExpired(escrowKind), () => plans.look(plan.id), () => streams.look(stream.id)];
   await Promise.all(looks.flatMap((look) => Array.from({ length: 5 }, look)));
   const { text } = await metrics.render();
-  for (const line of ['kind="escrow",outcome="refunded"', 'kind="multistep_escrow",outcome="aborted"', 'kind="stream",outcome="stale_closed"']) expect(text).toContain(`surety_payments_ended_total{${line}} 1\n`);
+  for (const line of ['kind="multistep_escrow",outcome="aborted"', 'kind="stream",outcome="stale_closed"']) expect(text).toContain(`surety_payments_ended_total{${line}} 1\n`);
+  // Payments on the engine are counted by the platform itself.
+  const ended = 'payments_ended_total{kind="escrow",outcome="refunded"}';
+  await eventually(async () => expect(await counted()).toMatchObject({ [ended]: 1 }), { everyMs: 300 });
 });

@@ -23,7 +23,8 @@ test('a diagram has every way from state to state: by whom, by the clock, and to
     },
     states: {
       laid: {
-        funds: 'held_pending', time: 'brooding', until: (_egg, nowMs) => nowMs + 1, clock: { to: 'cold', moves: 'giveBack', resolution: 'left_alone' },
+        funds: 'held_pending', time: 'brooding', until: (_egg, nowMs) => nowMs + 1,
+        clock: { to: 'cold', moves: 'giveBack', resolution: 'left_alone' },
         on: { hatch: { to: 'hatched', moves: 'paySeller' }, look: { to: 'laid' }, judge: { to: ['hatched', 'cold'] } },
       },
       hatched: { funds: 'settled_safe', end: true }, cold: { funds: 'returned', end: true },

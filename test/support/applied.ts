@@ -18,7 +18,8 @@ export function anItem(payment: Payment, verdict: Verdict, more: Partial<ApplyIt
 export function anOpeningItem(opening: Opening, more: Partial<ApplyItem> = {}): ApplyItem {
   const askedAtMs = Date.now();
   const whole = { ...opening, kind: 'escrow', bucket: 'escrowed', askedAtMs };
-  return { ...nothing, id: opening.id, expect: 0, decision: decideOpening(escrowRules, opening, askedAtMs), opening: whole, refusal: null, ...more };
+  return { ...nothing, id: opening.id, expect: 0, decision: decideOpening(escrowRules, opening, askedAtMs), opening: whole, refusal: null,
+    ...more };
 }
 
 /** What the rules say of a step one millisecond before the deadline. */

@@ -8,7 +8,8 @@ import { workflowBundle } from '../../workers/bundle.ts';
 import { escrowStories } from './stories-escrow.ts';
 
 const textOf = (name: string): string => readFileSync(path.join(import.meta.dirname, 'histories', `escrow-${name}.json`), 'utf8');
-const eventsOf = (name: string): string[] => (JSON.parse(textOf(name)) as { events: { eventType: string }[] }).events.map(({ eventType }) => eventType.replace('EVENT_TYPE_', ''));
+const eventsOf = (name: string): string[] =>
+  (JSON.parse(textOf(name)) as { events: { eventType: string }[] }).events.map(({ eventType }) => eventType.replace('EVENT_TYPE_', ''));
 
 let bundle: { codePath: string };
 beforeAll(async () => {
@@ -17,8 +18,9 @@ beforeAll(async () => {
   bundle = await workflowBundle();
 }, 60_000);
 
+interface Payloads { readonly payloads?: readonly { readonly data: string }[] }
 interface KeptEvent {
-  readonly markerRecordedEventAttributes?: { readonly details?: { readonly data?: { readonly payloads?: readonly { readonly data: string }[] } } };
+  readonly markerRecordedEventAttributes?: { readonly details?: { readonly data?: Payloads } };
   readonly activityTaskScheduledEventAttributes?: { readonly activityType: { readonly name: string } };
 }
 
@@ -32,7 +34,8 @@ function activitiesOf(name: string): string[] {
   });
 }
 
-const [signal, update, attribute] = ['WORKFLOW_EXECUTION_SIGNALED', 'WORKFLOW_EXECUTION_UPDATE_COMPLETED', 'UPSERT_WORKFLOW_SEARCH_ATTRIBUTES'];
+const [signal, update, attribute] = ['WORKFLOW_EXECUTION_SIGNALED', 'WORKFLOW_EXECUTION_UPDATE_COMPLETED',
+  'UPSERT_WORKFLOW_SEARCH_ATTRIBUTES'];
 /** What was done, and how often each kind of event must occur; those that are not named may be there or not. */
 const told: readonly (readonly [name: string, activities: readonly string[], events: Readonly<Record<string, number>>])[] = [
   ['confirmed', ['open', 'deliver', 'confirm'], { [signal]: 0, [update]: 2, TIMER_STARTED: 2, TIMER_FIRED: 0 }],
@@ -40,7 +43,8 @@ const told: readonly (readonly [name: string, activities: readonly string[], eve
   ['auto-released', ['open', 'deliver', 'expire'], { [signal]: 0, [update]: 1, TIMER_STARTED: 2, TIMER_FIRED: 1 }],
   ['delivery-expired', ['open', 'expire'], { [signal]: 0, [update]: 0, TIMER_STARTED: 1, TIMER_FIRED: 1 }],
   // Evidence starts no timer and changes nothing that can be searched for.
-  ['ruled-partial', ['open', 'deliver', 'dispute', 'evidence', 'arbitrate', 'resolve'], { [signal]: 0, [update]: 5, TIMER_STARTED: 4, [attribute]: 4 }],
+  ['ruled-partial', ['open', 'deliver', 'dispute', 'evidence', 'arbitrate', 'resolve'], { [signal]: 0, [update]: 5, TIMER_STARTED: 4,
+    [attribute]: 4 }],
   ['ruled-refund', ['open', 'dispute', 'resolve'], { [signal]: 0, [update]: 2 }],
   ['ruling-expired', ['open', 'dispute', 'expire'], { [update]: 1, TIMER_STARTED: 2, TIMER_FIRED: 1 }],
   ['declined', ['open', 'decline'], { [update]: 1, TIMER_FIRED: 0 }],
@@ -58,7 +62,8 @@ const told: readonly (readonly [name: string, activities: readonly string[], eve
 test.each(told)('%s tells its story', (name, activities, expected) => {
   const events = eventsOf(name);
   expect(activitiesOf(name)).toEqual(activities);
-  expect(Object.fromEntries(Object.keys(expected).map((type) => [type, events.filter((event) => event === type).length]))).toEqual(expected);
+  expect(Object.fromEntries(Object.keys(expected).map((type) =>
+    [type, events.filter((event) => event === type).length]))).toEqual(expected);
   expect(events.at(-1)).toBe('WORKFLOW_EXECUTION_COMPLETED');
   expect(events.filter((event) => /FAILED|TIMED_OUT/.test(event))).toEqual([]);
 });
@@ -69,13 +74,15 @@ test('continued-as-new tells its story: what the first run knows is in what the 
 });
 
 test('every story is among those that must tell it', () => {
-  expect(escrowStories.map(({ name }) => name).sort()).toEqual([...told.map(([name]) => name), 'continued-as-new'].map((name) => `escrow-${name}`).sort());
+  expect(escrowStories.map(({ name }) => name).sort()).toEqual([...told.map(([name]) => name), 'continued-as-new'].map((name) =>
+    `escrow-${name}`).sort());
 });
 
 /** The name of a local activity stands in its marker, as base64 that depends on where it begins. */
 const renamed = (text: string, from: string, to: string): string => text.replace(/"data": "([A-Za-z0-9+/=]+)"/g, (whole, data: string) => {
   const inside = Buffer.from(data, 'base64').toString();
-  return inside.includes(`"activity_type":"${from}"`) ? `"data": "${Buffer.from(inside.replace(`"activity_type":"${from}"`, `"activity_type":"${to}"`)).toString('base64')}"` : whole;
+  return inside.includes(`"activity_type":"${from}"`)
+    ? `"data": "${Buffer.from(inside.replace(`"activity_type":"${from}"`, `"activity_type":"${to}"`)).toString('base64')}"` : whole;
 });
 
 test.each<[what: string, name: string, change: (text: string) => string]>([
@@ -91,5 +98,6 @@ test.each<[what: string, name: string, change: (text: string) => string]>([
 ])('code that %s would be found out (%s)', async (_what, name, change) => {
   const changed = change(textOf(name));
   expect(changed).not.toBe(textOf(name));
-  await expect(Worker.runReplayHistory({ workflowBundle: bundle }, historyFromJSON(JSON.parse(changed)))).rejects.toThrow(DeterminismViolationError);
+  await expect(Worker.runReplayHistory({ workflowBundle: bundle },
+    historyFromJSON(JSON.parse(changed)))).rejects.toThrow(DeterminismViolationError);
 });

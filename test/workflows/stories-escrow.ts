@@ -1,4 +1,4 @@
-/** The lives of escrows that are kept as histories: every branch of the workflow, by HTTP, by update, by signal, without it, and by the clock. */
+/** The lives of escrows that are kept as histories: by HTTP, by update, by signal, without the workflow, and by the clock. */
 import { randomUUID } from 'node:crypto';
 import type { WorkflowHandle } from '@temporalio/client';
 import { viewOf } from '../../activities/payment/activities.ts';
@@ -66,7 +66,8 @@ async function notOpened(platform: TestPlatform): Promise<string> {
     const stage = await setStage(platform, '1');
     await Promise.all([stage.create(), stage.create()]);
     return eventually(async () => {
-      for await (const { workflowId, searchAttributes, status } of workflow.list({ query: `WorkflowType = 'escrow' AND Buyer = '${stage.cast.buyer.address}'` })) {
+      for await (const { workflowId, searchAttributes,
+        status } of workflow.list({ query: `WorkflowType = 'escrow' AND Buyer = '${stage.cast.buyer.address}'` })) {
         if (status.name === 'COMPLETED' && searchAttributes['PaymentOutcome']?.[0] !== 'paid') return workflowId;
       }
       throw new Error('No workflow has found that the money was gone.');
@@ -83,10 +84,12 @@ async function continuedAsNew(platform: TestPlatform): Promise<{ workflowId: str
   const payment = (await store.read(id))?.payment;
   if (payment === undefined) throw new Error('It was not opened.');
   const input: PaymentInput = {
-    id, startId: randomUUID(), amount: '1.000000', asset: 'USDC', buyer: buyer.address, open: null, view: viewOf(payment), searchAttributes: ['PaymentState'], eventsMax: 20,
+    id, startId: randomUUID(), amount: '1.000000', asset: 'USDC', buyer: buyer.address, open: null, view: viewOf(payment),
+    searchAttributes: ['PaymentState'], eventsMax: 20,
   };
   const workflowId = payment.workflowId;
-  const { firstExecutionRunId } = await platform.temporal.client.workflow.start('escrow', { workflowId, taskQueue: taskQueues.escrow + platform.queueSuffix, args: [input] });
+  const { firstExecutionRunId } = await platform.temporal.client.workflow.start('escrow',
+    { workflowId, taskQueue: taskQueues.escrow + platform.queueSuffix, args: [input] });
   await stage.step(id, 'dispute', buyer);
   const handle = platform.temporal.client.workflow.getHandle(workflowId);
   await eventually(async () => {
@@ -123,7 +126,8 @@ export const escrowStories = [
   story('declined', {}, async ({ stage, id }) => void (await stage.step(id, 'decline', stage.cast.seller))),
   story('cancelled', { terms: { buyerMayCancel: true } }, async ({ stage, id }) => void (await stage.step(id, 'cancel', stage.cast.buyer))),
   story('by-update', {}, async ({ handle }) => {
-    for (const [step, ...args] of [['deliver'], ['dispute', { reason: 'no' }], ['evidence', { by: 'seller', content: 'yes' }], ['arbitrate'], ['resolve', { resolution: 'release' }]]) {
+    for (const [step, ...args] of [['deliver'], ['dispute', { reason: 'no' }], ['evidence', { by: 'seller', content: 'yes' }],
+      ['arbitrate'], ['resolve', { resolution: 'release' }]]) {
       await handle.executeUpdate(`surety-${String(step)}`, { args: args as [] });
     }
   }),
