@@ -1,4 +1,4 @@
-/** The commands of docs/cards.md, run as they are written; and the figures of docs/a-new-kind-of-payment.md, measured again. */
+/** The commands of docs/card.md, run as they are written; and the figures of docs/a-new-kind-of-payment.md, measured again. */
 import { spawn } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
@@ -25,7 +25,7 @@ async function run(script: string, env: Readonly<Record<string, string>> = {}): 
 test('a card is issued, tried for too much, charged in part and read by the lines of the guide', async () => {
   const [buyer, seller] = [await platform().aTrader('100'), await platform().aTrader()];
   // Each answer on a line of its own; the guide leaves that to the terminal.
-  const lines = await run(`curl() { command curl -w '\\n' "$@"; }\n${scriptOf('docs/cards.md')}`, {
+  const lines = await run(`curl() { command curl -w '\\n' "$@"; }\n${scriptOf('docs/card.md')}`, {
     API: platform().baseUrl, BUYER_KEY: buyer.key, SELLER: seller.address, SELLER_KEY: seller.key,
   });
   const answers = lines.map((line) => JSON.parse(line) as { error?: string; card?: { status: string } }).map(({ error, card }) => error ?? card?.status);
