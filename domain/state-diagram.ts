@@ -1,5 +1,6 @@
 /** Rules of a kind of payment as a picture: the diagrams of docs/ are made from the tables, so they cannot say anything else. */
-import { isEnd, type AnyRules, type Payment, type Role } from './payment.ts';
+import { isEnd } from './decide.ts';
+import type { AnyRules, Payment, Role } from './payment.ts';
 
 /** States and what leads from one to another, as a mermaid `stateDiagram-v2`: each step with who may take it, and the clock. */
 export function stateDiagram(rules: AnyRules): string {

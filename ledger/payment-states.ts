@@ -1,6 +1,7 @@
 /** The states of all kinds, written into Postgres from the rules: its constraints then know which there are and which are ends. */
 import type pg from 'pg';
-import { isEnd, type AnyRules } from '../domain/payment.ts';
+import { isEnd } from '../domain/decide.ts';
+import type { AnyRules } from '../domain/payment.ts';
 import { query } from './query.ts';
 
 /** Brings the table up to the rules. Safe from several processes at once; states that no rule has any more stay, old payments may be in them. */

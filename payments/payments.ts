@@ -2,7 +2,8 @@
 import type pg from 'pg';
 import { createPaymentActivities, type PaymentActivities } from '../activities/payment/activities.ts';
 import { createTaker } from '../activities/payment/take.ts';
-import { isEnd, type AnyRules, type Payment } from '../domain/payment.ts';
+import { isEnd } from '../domain/decide.ts';
+import type { AnyRules, Payment } from '../domain/payment.ts';
 import { createNotices } from '../ledger/notices.ts';
 import { writePaymentStates } from '../ledger/payment-states.ts';
 import { createPaymentStore, type PaymentEvent } from '../ledger/payment-store.ts';

@@ -10,7 +10,8 @@ import {
 } from '@temporalio/workflow';
 import { SuretyError } from '../domain/errors.ts';
 import type { ClockTask, OpenTask, PaymentFact, PaymentInput, PaymentReport, PaymentResult, PaymentView, StepRequest, StepTask } from '../domain/payment-messages.ts';
-import { stateRefusal, type AnyRules, type Refusal } from '../domain/payment.ts';
+import { stateRefusal } from '../domain/decide.ts';
+import type { AnyRules, Refusal } from '../domain/payment.ts';
 import { movedSignal, openedUpdate, paymentViewQuery, stepMessages } from './contracts/payment.ts';
 import { createMessageKeys, type MessageKeys } from './message-keys.ts';
 import { detailsOf, outcomeOf, resultOf, summaryOf, timerSummary } from './payment-story.ts';

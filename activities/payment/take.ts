@@ -4,7 +4,8 @@
  */
 import { SuretyError } from '../../domain/errors.ts';
 import type { IdempotencyClaim } from '../../domain/gateway.ts';
-import { decide, decideByClock, decideOpening, type Actor, type AnyRules, type Opening, type Payment, type Refusal, type Verdict } from '../../domain/payment.ts';
+import { decide, decideByClock, decideOpening } from '../../domain/decide.ts';
+import type { Actor, AnyRules, Opening, Payment, Refusal, Verdict } from '../../domain/payment.ts';
 import type { Applied, ApplyItem, PaymentEvent, PaymentStore } from '../../ledger/payment-store.ts';
 
 /** What every attempt carries, whichever way it goes. */

@@ -1,7 +1,8 @@
 /** The table of the card: every state with every step by everybody, and what a wrong try does. No database, no clock. */
 import { cardBounds, cardRules, cardStatuses, cardSteps, type CardInput, type CardPayment, type CardTerms } from '../../domain/card.ts';
 import { micros, parseAmount, ZERO } from '../../domain/money.ts';
-import { decide, decideByClock, type Actor, type Decision, type Refusal, type Verdict } from '../../domain/payment.ts';
+import { decide, decideByClock } from '../../domain/decide.ts';
+import type { Actor, Decision, Refusal, Verdict } from '../../domain/payment.ts';
 
 const address = (n: number): string => `0x${String(n).padStart(40, '0')}`;
 const [buyer, merchant, stranger] = [address(1), address(2), address(3)];

@@ -5,9 +5,8 @@ import {
 } from '../../domain/escrow.ts';
 import { escrowBounds, readEscrowInput } from '../../domain/escrow-input.ts';
 import { micros } from '../../domain/money.ts';
-import {
-  decide, decideByClock, decideOpening, isEnd, type Actor, type Decision, type Opening, type Verdict,
-} from '../../domain/payment.ts';
+import { decide, decideByClock, decideOpening, isEnd } from '../../domain/decide.ts';
+import type { Actor, Decision, Opening, Verdict } from '../../domain/payment.ts';
 import { auditBooks } from '../../ledger/audit.ts';
 import { aDeposit, anAddress } from '../support/builders.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';

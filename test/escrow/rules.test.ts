@@ -1,7 +1,7 @@
 /** The rules of escrows, without database, Temporal or clock: what becomes of every step in every state by everybody. */
 import { escrowRules, escrowStatuses, escrowSteps } from '../../domain/escrow.ts';
 import type { EscrowDetails, EscrowPayment, EscrowStatus, EscrowStep, EscrowTerms } from '../../domain/escrow.ts';
-import { decide, decideByClock, decideOpening, fundsOf, isEnd } from '../../domain/payment.ts';
+import { decide, decideByClock, decideOpening, fundsOf, isEnd } from '../../domain/decide.ts';
 import { micros } from '../../domain/money.ts';
 import { actors, anEscrow, decisionOf, escrowNowMs as NOW, inputs, outcome, refusalOf, type Who } from '../support/escrow-rules.ts';
 import { arbiter, buyer, seller, stranger } from '../support/escrow-rules.ts';

@@ -1,7 +1,7 @@
 /** The rules of rulings: how a disputed escrow is divided, what is put on record, who may be called in, and for whom operators act. */
 import { escrowRules, escrowSteps, type EscrowPayment, type EscrowStep } from '../../domain/escrow.ts';
 import { micros } from '../../domain/money.ts';
-import { decide, stateRefusal } from '../../domain/payment.ts';
+import { decide, stateRefusal } from '../../domain/decide.ts';
 import { actors, anEscrow, decisionOf, escrowNowMs as NOW, outcome, refusalOf } from '../support/escrow-rules.ts';
 import { arbiter, buyer, seller, stranger } from '../support/escrow-rules.ts';
 

@@ -1,7 +1,8 @@
 /** The one statement that moves money for payments on the engine: what it refuses, and what many at once leave behind. */
 import pg from 'pg';
 import { escrowRules } from '../../domain/escrow.ts';
-import { decideByClock, type Payment } from '../../domain/payment.ts';
+import { decideByClock } from '../../domain/decide.ts';
+import type { Payment } from '../../domain/payment.ts';
 import { auditBooks } from '../../ledger/audit.ts';
 import type { Applied, ApplyItem } from '../../ledger/payment-store.ts';
 import { anItem, anOpeningItem, inTime, rowOf as rowIn, whatOf } from '../support/applied.ts';

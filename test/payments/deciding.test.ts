@@ -1,5 +1,6 @@
 /** How any table of rules is read: here a small made-up one, with what escrows do not need. */
-import { decide, roles, type Payment, type Rules } from '../../domain/payment.ts';
+import { decide } from '../../domain/decide.ts';
+import { roles, type Payment, type Rules } from '../../domain/payment.ts';
 import { anEscrow, arbiter, buyer, escrowNowMs as NOW, stranger } from '../support/escrow-rules.ts';
 
 describe('a step after the deadline', () => {

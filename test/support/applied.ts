@@ -1,7 +1,8 @@
 /** Decisions about escrows, ready for the statement that applies them, for tests of that statement. */
 import type { Taken } from '../../activities/payment/take.ts';
 import { escrowRules } from '../../domain/escrow.ts';
-import { decide, decideOpening, type Opening, type Payment, type Verdict } from '../../domain/payment.ts';
+import { decide, decideOpening } from '../../domain/decide.ts';
+import type { Opening, Payment, Verdict } from '../../domain/payment.ts';
 import type { ApplyItem, PaymentStore } from '../../ledger/payment-store.ts';
 
 const nothing: Omit<ApplyItem, 'id' | 'expect' | 'decision' | 'refusal'> = {

@@ -2,7 +2,8 @@
 import { escrowRules, type EscrowDetails, type EscrowPayment, type EscrowStep, type EscrowTerms } from '../../domain/escrow.ts';
 import type { EscrowInput } from '../../domain/escrow-input.ts';
 import { micros } from '../../domain/money.ts';
-import { decide, type Actor, type Decision, type Payment, type Refusal } from '../../domain/payment.ts';
+import { decide } from '../../domain/decide.ts';
+import type { Actor, Decision, Payment, Refusal } from '../../domain/payment.ts';
 
 export const [buyer, seller, arbiter, stranger] = ['b', 'c', 'a', 'd'].map((digit) => `0x${digit.repeat(40)}`) as [string, string, string,
   string];
