@@ -1,6 +1,5 @@
 /** Notices: workflows that have not heard yet what became of their payment. Written with the change itself, forgotten when Temporal has confirmed. */
 import type pg from 'pg';
-import { createGroupCommit } from './group-commit.ts';
 import { query } from './query.ts';
 
 /** A payment whose workflow has something to hear. */
@@ -10,26 +9,19 @@ export interface Notice {
 }
 
 export interface Notices {
-  /** Temporal has confirmed that the workflow knows the payment up to this version. Many share a statement. Errors: unavailable. */
-  forget(notice: Notice): Promise<void>;
+  /** Temporal has confirmed that the workflows know their payments up to these versions. Errors: unavailable. */
+  forget(notices: readonly Notice[]): Promise<void>;
   /** Notes that the workflows of these payments have something to hear. Errors: unavailable. */
   note(ids: readonly string[]): Promise<void>;
   /** Notices that nobody has seen to for `ageMs`, claimed for `leaseMs`: other processes leave them alone meanwhile. Errors: unavailable. */
   claim(kinds: readonly string[], options: { readonly ageMs: number; readonly leaseMs: number; readonly limit: number }): Promise<Notice[]>;
 }
 
-const FORGET_MAX = 256;
-
 export function createNotices(pool: pg.Pool): Notices {
-  const forget = createGroupCommit<Notice, void>({
-    itemsMax: FORGET_MAX, lanes: 1, isItemError: () => false,
-    run: async (items) => {
-      await query(pool, { name: 'workflow-told', text: 'SELECT workflow_told($1, $2)', values: [items.map(({ id }) => id), items.map(({ version }) => version)] });
-      return items.map(() => undefined);
-    },
-  });
   return {
-    forget,
+    async forget(notices) {
+      await query(pool, { name: 'workflow-told', text: 'SELECT workflow_told($1, $2)', values: [notices.map(({ id }) => id), notices.map(({ version }) => version)] });
+    },
     async note(ids) {
       await query(pool, {
         name: 'notices-note', values: [ids],

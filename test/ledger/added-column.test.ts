@@ -79,7 +79,7 @@ async function paymentsOnTheEngine(): Promise<void> {
   expect(await store.forgetRefusals(0, 10)).toBe(1);
   const notices = createNotices(pool);
   await notices.claim(['escrow'], { ageMs: 0, leaseMs: 1, limit: 10 });
-  await notices.forget({ id, version: 3 });
+  await notices.forget([{ id, version: 3 }]);
 }
 
 async function multistepEscrows(): Promise<void> {
