@@ -132,7 +132,7 @@ async function step(deps: EngineDeps, racing: Racing, kind: PaymentKind, { id, s
   const wish = { id, step: name, actor, input, notAfterMs: nowMs + NOT_AFTER_MS, claim };
   if (verdict.kind !== 'refuse' && payment.workflowStarted && capacity.take()) return outcomeOf(kind, await throughWorkflow(deps, racing, kind, found, wish));
   const taken = await racing.direct(kind, () => taker.step(kind.rules, { ...wish, attempt: null, messageSent: false, seen: found }));
-  if (taken.payment !== null) keeper.soon(id);
+  if (taken.event !== null) keeper.soon(id);
   return outcomeOf(kind, taken);
 }
 
@@ -149,9 +149,14 @@ async function throughWorkflow({ taker, messages, keeper, attempts, capacity }: 
     if (came.kind === 'answered' || came.kind === 'refused') capacity.answered();
     // Whatever Temporal itself has not heard of stays noted, and the workflow is told of it.
     if (came.kind === 'answered') keeper.confirmed(id, came.view.version);
-    else keeper.soon(id);
+    else if (came.kind !== 'refused') keeper.soon(id);
+    else if (came.version !== null) keeper.confirmed(id, came.version);
   });
-  const direct = () => taker.step(kind.rules, { ...wish, attempt, messageSent: true });
+  const direct = async () => {
+    const taken = await taker.step(kind.rules, { ...wish, attempt, messageSent: true });
+    if (taken.event !== null) keeper.soon(id);
+    return taken;
+  };
   return racing.first(kind, { expected, answer, patienceMs: STEP_PATIENCE_MS, direct }).finally(() => {
     expected.forget();
     capacity.release();

@@ -18,7 +18,8 @@ export interface MessagesDeps {
 /** What came of a message that asks for something. `missing`: there is no such workflow, or it has ended. `lost`: nobody can say. */
 export type Answer =
   | { readonly kind: 'answered'; readonly view: PaymentView }
-  | { readonly kind: 'refused'; readonly refusal: Refusal }
+  /** `version`: up to which the workflow knows the payment; null where its validator has refused. */
+  | { readonly kind: 'refused'; readonly refusal: Refusal; readonly version: number | null }
   | { readonly kind: 'missing' }
   | { readonly kind: 'busy' }
   | { readonly kind: 'lost'; readonly error: unknown };
@@ -108,7 +109,8 @@ function answerOf(error: unknown): Answer {
   if (error instanceof WorkflowUpdateFailedError) {
     const { cause } = error;
     if (cause instanceof ApplicationFailure && typeof cause.type === 'string' && isErrorCode(cause.type)) {
-      return { kind: 'refused', refusal: { code: cause.type, message: cause.message } };
+      const version: unknown = cause.details?.[0];
+      return { kind: 'refused', refusal: { code: cause.type, message: cause.message }, version: typeof version === 'number' ? version : null };
     }
   }
   if (isExhausted(error)) return { kind: 'busy' };

@@ -174,7 +174,8 @@ async function take(run: Run, step: string, attempt: string, sent: unknown, requ
   const { rules, input } = run;
   const task = { id: input.id, attempt, known: knownBy(run), input: sent, request };
   const { refusal } = await perform(run, step, task, summaryOf(rules, step, input, view, sent, request));
-  if (refusal !== undefined) throw failure(refusal);
+  // A refusal may have changed something all the same: the clock came first, or it was a wrong try that counts.
+  if (refusal !== undefined) throw failure(refusal, run.view?.version);
   return run.view as PaymentView;
 }
 
@@ -272,8 +273,9 @@ function validate(rules: AnyRules, view: PaymentView | null, step: string, sent:
   if (refusal !== null) throw failure(refusal);
 }
 
-function failure({ code, message }: Refusal): ApplicationFailure {
-  return ApplicationFailure.create({ message, type: code, nonRetryable: true });
+/** @param version up to which this workflow knows the payment. */
+function failure({ code, message }: Refusal, version?: number): ApplicationFailure {
+  return ApplicationFailure.create({ message, type: code, nonRetryable: true, details: version === undefined ? [] : [version] });
 }
 
 function unopened(id: string, refusal: Refusal | null): PaymentView {

@@ -3,6 +3,7 @@ import { randomBytes } from 'node:crypto';
 import { Client, Connection } from '@temporalio/client';
 import proto from '@temporalio/proto';
 import { createSearchAttributes, type SearchAttributes } from '../../temporal/search-attributes.ts';
+import { setStage } from '../support/escrows.ts';
 import { createTestDatabase } from '../support/database.ts';
 import { anOpenMultistep, confirm, refund } from '../support/multistep.ts';
 import { createNamespace, nodesOn } from '../support/nodes.ts';
@@ -131,6 +132,10 @@ test('on a server that lacks most of them payments begin, move and end with thei
     const session = await node.aSession();
     await node.closeSession(session);
     expect(await workflow.getHandle(`gateway-session-${session.token}`).result()).toMatchObject({ state: 'closed' });
+    const stage = await setStage(node, '10');
+    const onEngine = await stage.anEscrow();
+    for (const [step, who] of [['deliver', stage.cast.seller], ['confirm', stage.cast.buyer]] as const) expect((await stage.step(onEngine, step, who)).status).toBe(200);
+    expect(await workflow.getHandle(`escrow-${onEngine}`).result()).toMatchObject({ state: 'released', resolution: 'buyer_confirmed' });
     await eventually(async () => expect((await db.pool.query('SELECT 1 FROM workflow_notice')).rowCount).toBe(0));
     const found: string[] = [];
     await eventually(async () => {
