@@ -1,5 +1,5 @@
 /**
- * One-time virtual card: money up to an amount for one merchant, a type of service or anybody, charged once with its number. The table
+ * One-time virtual card: money up to an amount for one merchant, a type of service or anybody, charged once with its number. The tables
  * below are the rules; nothing repeats them. What the edge found out about number, cvv and expiry comes as a word: secrets stop there.
  */
 import { isAddress, normaliseAddress } from './ids.ts';
@@ -88,13 +88,13 @@ export const cardRules: Rules<CardTerms, CardDetails, CardInput, CardStatus, Car
 
 /** Pays what is asked and gives the rest back, or counts a wrong try; the last of them blocks the card. */
 function charge(context: CardContext): Choice<CardStatus> {
-  const { payment: { details }, input: { amountMicros = ZERO, description = '' } } = context;
+  const { payment: { details }, input: { amountMicros = ZERO, description } } = context;
   const wrong = wrongTry(context);
   const rest = { move: 'giveBack', amountMicros: 'rest' } as const;
   if (wrong === null) {
     const seller = merchantOf(context) ?? '';
     const moves = [{ move: 'pay', to: seller, amountMicros }, rest] as const;
-    return { to: 'used', moves, resolution: 'charged', seller, details: { chargedFor: description } };
+    return { to: 'used', moves, resolution: 'charged', seller, ...(description === undefined ? {} : { details: { chargedFor: description } }) };
   }
   const wrongTries = details.wrongTries + 1;
   const isLast = wrongTries >= cardBounds.wrongTriesMax;
@@ -136,13 +136,13 @@ function merchantOf({ by, input }: CardContext): string | null {
 function readCardInput(step: CardStep, raw: unknown): CardInput {
   if (step === 'cancel') return {};
   const fields = fieldsOf(raw);
-  const { amount, merchant, inCategory, credentials: found = 'not_sent' } = fields;
+  const { amount, description, merchant, inCategory, credentials: found = 'not_sent' } = fields;
   const known = credentials.find((word) => word === found);
   if (known === undefined) throw wrongField('credentials', `must be one of ${credentials.join(', ')}`);
   if (merchant !== undefined && !(typeof merchant === 'string' && isAddress(merchant))) throw wrongField('merchant', 'must be an address');
   const amountMicros = parseAmount(typeof amount === 'string' ? amount : '');
   return {
-    amountMicros, description: textOf(fields, 'description', cardBounds.textMax), credentials: known,
+    amountMicros, credentials: known, ...(description === undefined ? {} : { description: textOf(fields, 'description', cardBounds.textMax) }),
     ...(merchant === undefined ? {} : { merchant: normaliseAddress(merchant) }), ...(typeof inCategory === 'boolean' ? { inCategory } : {}),
   };
 }

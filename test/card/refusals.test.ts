@@ -22,7 +22,7 @@ test.each<[what: string, body: (card: Card) => Wish, status: number, code: strin
   ['no amount', () => ({ amount: undefined }), 400, 'invalid_amount', /^amount/], ['nothing', () => ({ amount: '0' }), 400, 'invalid_amount', /^amount/],
   ['less than nothing', () => ({ amount: '-5' }), 400, 'invalid_amount', /^amount/], ['a number as amount', () => ({ amount: 5 }), 400, 'invalid_amount', /^amount/],
   ['a cvv of four digits', () => ({ cvv: '1234' }), 400, 'validation_error', /^cvv/], ['an expiry without a month', () => ({ expiry: '13/30' }), 400, 'validation_error', /^expiry/],
-  ['no description', () => ({ description: '' }), 400, 'validation_error', /^description/], ['another payee', () => ({ merchant: '0x' }), 400, 'validation_error', /^merchant: is not a field/],
+  ['a long description', () => ({ description: 'x'.repeat(501) }), 400, 'validation_error', /^description/], ['another payee', () => ({ merchant: '0x' }), 400, 'validation_error', /^merchant: is not a field/],
   ['an operator\'s word', () => ({ credentials: 'right' }), 400, 'validation_error', /^credentials: is not a field/],
 ])('%s is refused and leaves no trace on the card', async (_what, body, status, code, sentence) => {
   const card = await stage.aCard();

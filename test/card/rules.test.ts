@@ -98,7 +98,7 @@ test('an operator charges for the merchant it names, in any category, and not fo
 test.each<[string, string, unknown, string]>([
   ['no amount', 'charge', { description: 'x' }, 'invalid_amount'], ['nothing', 'charge', { amount: '0', description: 'x' }, 'invalid_amount'],
   ['less than nothing', 'charge', { amount: '-1', description: 'x' }, 'invalid_amount'], ['a number', 'charge', { amount: 1, description: 'x' }, 'invalid_amount'],
-  ['no description', 'charge', { amount: '1' }, 'validation_error'], ['a word nobody knows', 'charge', { amount: '1', description: 'x', credentials: 'fine' }, 'validation_error'],
+  ['no text', 'charge', { amount: '1', description: 7 }, 'validation_error'], ['a word nobody knows', 'charge', { amount: '1', description: 'x', credentials: 'fine' }, 'validation_error'],
   ['no address', 'charge', { amount: '1', description: 'x', merchant: 'me' }, 'validation_error'], ['text', 'charge', 'rubbish', 'invalid_amount'],
 ])('%s is not read as a charge', (_what, step, raw, code) => {
   expect(() => cardRules.read(step as 'charge', raw)).toThrow(expect.objectContaining({ code }));
