@@ -55,12 +55,24 @@ describe('a process that dies', () => {
     return { nodes, survivor, stage, temporal, doomed };
   }
 
+  /**
+   * A process that dies while it opens an escrow for the key `make`. Its first workflow takes a cold process a while: on a busy machine the
+   * request may have gone the direct way first, which is another story, so it is tried again with another process.
+   */
+  async function dyingOpening(lane: Lane, point: PaymentCrashPoint) {
+    for (let tries = 0; tries < 5; tries += 1) {
+      const scene = await setScene(lane, point);
+      const reply = await orGone(askFor(scene.doomed, scene.stage, 'make'));
+      await scene.doomed.kill();
+      const { escrowed } = await purse(scene.nodes.pool, scene.stage.cast.buyer);
+      if (reply === 'gone' && escrowed === (point === 'payment-opening' ? 0n : usdc('1'))) return scene;
+    }
+    throw new Error('Five requests were answered before their process could die.');
+  }
+
   story('before the money is held: the same key opens one escrow, and the workflow that was begun ends without', async (lane) => {
-    const { nodes, survivor, stage, doomed, temporal } = await setScene(lane, 'payment-opening');
+    const { nodes, survivor, stage, temporal } = await dyingOpening(lane, 'payment-opening');
     const { buyer } = stage.cast;
-    expect(await orGone(askFor(doomed, stage, 'make'))).toBe('gone');
-    await doomed.ended;
-    expect(await purse(nodes.pool, buyer)).toEqual({ available: usdc('100'), escrowed: 0n });
     const again = await askFor(survivor, stage, 'make');
     expect(told(again)).toEqual([201, null, 'pending']);
     const id = again.body.escrow.id as string;
@@ -85,10 +97,8 @@ describe('a process that dies', () => {
   for (const [point, when] of [['payment-committed', 'after the money was held and before anybody knew'],
     ['payment-answered', 'after the request knew and before Temporal did']] as const) {
     story(`${when}: the same key finds the escrow, held once, and its workflow goes on`, async (lane) => {
-      const { nodes, survivor, stage, doomed, temporal } = await setScene(lane, point);
+      const { nodes, survivor, stage, temporal } = await dyingOpening(lane, point);
       const { buyer } = stage.cast;
-      expect(await orGone(askFor(doomed, stage, 'make'))).toBe('gone');
-      await doomed.ended;
       const again = await askFor(survivor, stage, 'make');
       expect(told(again)).toEqual([201, 'true', 'pending']);
       expect(await purse(nodes.pool, buyer)).toEqual({ available: usdc('99'), escrowed: usdc('1') });

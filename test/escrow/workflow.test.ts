@@ -233,11 +233,13 @@ story('what a crash left untold is told later: the notice stays until the workfl
   const stage = await stageWithWorkflows();
   const { pool } = platform().db;
   const id = await stage.anEscrow();
+  const noticed = async () => (await pool.query('SELECT 1 FROM workflow_notice WHERE payment_id = $1', [id])).rows;
+  await eventually(async () => expect(await noticed()).toEqual([]));
   // As a process that died between its commit and its message.
   await (await directPayments(pool)).step(id, 'deliver', stage.cast.seller.address);
   expect((await viewOf(id)).state).toBe('pending');
   await eventually(async () => expect((await viewOf(id)).state).toBe('delivered'), { withinMs: 15_000 });
-  await eventually(async () => expect((await pool.query('SELECT 1 FROM workflow_notice WHERE payment_id = $1', [id])).rows).toEqual([]));
+  await eventually(async () => expect(await noticed()).toEqual([]));
 });
 
 story('a step that an operator had taken is noted until Temporal is known to have heard of it', async () => {
