@@ -17,7 +17,7 @@ export function outcomeOf(facts: readonly PaymentFact[]): PaymentOutcome {
 export function detailsOf(input: PaymentInput, view: PaymentView | null, facts: readonly PaymentFact[]): string {
   const title = `**${input.amount} ${input.asset}** of \`${input.buyer}\`${view === null || view.seller === null ? '' : ` for \`${view.seller}\``}`;
   const now = view === null ? 'being opened' : view.ended ? `${view.state} (${view.resolution ?? ''})` : `${view.state} until ${moment(view.deadlineMs ?? 0)}`;
-  return [title, `State: **${now}**`, '', ...facts.map((fact) => `- ${line(input.asset, fact)}`)].join('\n');
+  return [title, '', `State: **${now}**`, '', ...facts.map((fact) => `- ${line(input.asset, fact)}`)].join('\n');
 }
 
 function line(asset: string, { atMs, role, by, step, state, held, paid, payee, returned, resolution, note }: PaymentFact): string {
