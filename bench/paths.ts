@@ -14,17 +14,25 @@ export async function readPaths({ baseUrl }: { readonly baseUrl: string }): Prom
   // Answers of this route are half a second old at most.
   await delay(600);
   const text = await (await fetch(`${baseUrl}/metrics`)).text();
-  const sum = (metric: string, label: string): number => text.split('\n').filter((line) => line.startsWith(`${metric}{`) && line.includes(`="${label}"`))
-    .reduce((total, line) => total + Number(line.slice(line.lastIndexOf(' ') + 1)), 0);
+  const sum = (metric: string, label: string): number =>
+    text
+      .split('\n')
+      .filter((line) => line.startsWith(`${metric}{`) && line.includes(`="${label}"`))
+      .reduce((total, line) => total + Number(line.slice(line.lastIndexOf(' ') + 1)), 0);
   return {
-    workflow: sum('surety_payment_steps_total', 'workflow'), direct: sum('surety_payment_steps_total', 'direct'),
-    started: sum('surety_payment_lives_total', 'started'), unstarted: sum('surety_payment_lives_total', 'unstarted'),
+    workflow: sum('surety_payment_steps_total', 'workflow'),
+    direct: sum('surety_payment_steps_total', 'direct'),
+    started: sum('surety_payment_lives_total', 'started'),
+    unstarted: sum('surety_payment_lives_total', 'unstarted'),
   };
 }
 
 /** What was counted between two moments. */
 export function pathsBetween(before: PathCounts, after: PathCounts): PathCounts {
   return {
-    workflow: after.workflow - before.workflow, direct: after.direct - before.direct, started: after.started - before.started, unstarted: after.unstarted - before.unstarted,
+    workflow: after.workflow - before.workflow,
+    direct: after.direct - before.direct,
+    started: after.started - before.started,
+    unstarted: after.unstarted - before.unstarted,
   };
 }

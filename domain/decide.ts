@@ -22,13 +22,27 @@ export function decideOpening(rules: AnyRules, { amountMicros, terms, buyer }: O
   const { to, details } = rules.opens;
   const deadlineMs = deadlineOf(rules, to, { terms, details: {} }, nowMs);
   return {
-    step: 'open', role: 'buyer', by: buyer, to, deadlineMs, isDue: null, moves: [{ move: 'hold', amountMicros }], resolution: null,
-    details: details?.(deadlineMs) ?? {}, note: null, seller: null,
+    step: 'open',
+    role: 'buyer',
+    by: buyer,
+    to,
+    deadlineMs,
+    isDue: null,
+    moves: [{ move: 'hold', amountMicros }],
+    resolution: null,
+    details: details?.(deadlineMs) ?? {},
+    note: null,
+    seller: null,
   };
 }
 
 /** What becomes of a payment when somebody wants to take a step now. Roles come first, then the clock, then the state. */
-export function decide(rules: AnyRules, payment: Payment, wish: { readonly step: string; readonly actor: Actor; readonly input: unknown }, nowMs: number): Verdict {
+export function decide(
+  rules: AnyRules,
+  payment: Payment,
+  wish: { readonly step: string; readonly actor: Actor; readonly input: unknown },
+  nowMs: number,
+): Verdict {
   const { step, actor, input } = wish;
   const rule = rules.steps[step];
   if (rule === undefined) return refuse('invalid_request', `A payment of the kind ${rules.kind} knows no step ${step}.`);
@@ -46,7 +60,8 @@ export function decide(rules: AnyRules, payment: Payment, wish: { readonly step:
   if (overdue && after === 'clockFirst') return decideByClock(rules, payment, nowMs);
   const refusal = stateRefusal(rules, payment.state, step);
   if (refusal !== null) return { kind: 'refuse', refusal };
-  if (overdue && after === 'refused') return refuse('invalid_state', `The time of this ${rules.noun} is up, and then it is not possible to ${rule.verb ?? step}.`);
+  if (overdue && after === 'refused')
+    return refuse('invalid_state', `The time of this ${rules.noun} is up, and then it is not possible to ${rule.verb ?? step}.`);
   const verdict = transit(rules, transitionOf(rules, payment.state, step), context, { step, note: rule.note?.(input) ?? null });
   return verdict.kind === 'apply' && after === 'allowed' ? { ...verdict, decision: { ...verdict.decision, isDue: null } } : verdict;
 }
@@ -54,8 +69,14 @@ export function decide(rules: AnyRules, payment: Payment, wish: { readonly step:
 /** What the clock decides. Refused while it is not due; otherwise the refusal is for whoever came too late with a step. */
 export function decideByClock(rules: AnyRules, payment: Payment, nowMs: number): Verdict {
   const state = rules.states[payment.state];
-  if (!isOverdue(payment, nowMs) || state === undefined || 'end' in state) return refuse('invalid_state', `The time of this ${rules.noun} is not up.`);
-  const verdict = transit(rules, state.clock, { payment, role: 'clock', by: 'clock', input: undefined, nowMs }, { step: 'clock', note: null });
+  if (!isOverdue(payment, nowMs) || state === undefined || 'end' in state)
+    return refuse('invalid_state', `The time of this ${rules.noun} is not up.`);
+  const verdict = transit(
+    rules,
+    state.clock,
+    { payment, role: 'clock', by: 'clock', input: undefined, nowMs },
+    { step: 'clock', note: null },
+  );
   if (verdict.kind === 'refuse') return verdict;
   return { ...verdict, decision: { ...verdict.decision, isDue: true }, refusal: lateRefusal(payment, verdict.decision) };
 }
@@ -77,7 +98,10 @@ function transitionOf(rules: AnyRules, state: string, step: string): AnyTransiti
 type AnyTransition = Transition<any, any, any, string>;
 
 function transit(
-  rules: AnyRules, transition: AnyTransition | undefined, context: Context<unknown, unknown, unknown>, { step, note }: { step: string; note: string | null },
+  rules: AnyRules,
+  transition: AnyTransition | undefined,
+  context: Context<unknown, unknown, unknown>,
+  { step, note }: { step: string; note: string | null },
 ): Verdict {
   if (transition === undefined) throw new Error('A step is decided on that the state does not have.');
   const { payment, role, by, nowMs } = context;
@@ -93,7 +117,17 @@ function transit(
   const deadlineMs = to === payment.state ? payment.deadlineMs : deadlineOf(rules, to, payment, nowMs);
   const details = { ...known.payment.details, ...transition.details?.(known, deadlineMs), ...choice.details };
   const decision: Decision = {
-    step, role, by, to, deadlineMs, isDue: false, moves, resolution, details, note: choice.note ?? note, seller: choice.seller ?? seller,
+    step,
+    role,
+    by,
+    to,
+    deadlineMs,
+    isDue: false,
+    moves,
+    resolution,
+    details,
+    note: choice.note ?? note,
+    seller: choice.seller ?? seller,
   };
   return { kind: 'apply', decision, refusal: choice.refusal ?? null };
 }
@@ -126,10 +160,14 @@ function roleOf(rules: AnyRules, payment: Payment, { address, as }: Actor): Role
 
 function addressOf(payment: Payment, role: Role, { address }: Actor): string {
   switch (role) {
-    case 'buyer': return payment.buyer;
-    case 'seller': return payment.seller ?? address ?? 'platform';
-    case 'arbiter': return payment.arbiter ?? 'platform';
-    default: return role;
+    case 'buyer':
+      return payment.buyer;
+    case 'seller':
+      return payment.seller ?? address ?? 'platform';
+    case 'arbiter':
+      return payment.arbiter ?? 'platform';
+    default:
+      return role;
   }
 }
 
@@ -141,5 +179,8 @@ function refuse(code: ErrorCode, message: string): Verdict {
 function lateRefusal({ heldMicros, paidMicros, returnedMicros, asset }: Payment, { resolution, moves }: Decision): Refusal {
   const rest = formatMicros(heldMicros - paidMicros - returnedMicros);
   const went = moves.some(({ move }) => move === 'pay') ? 'paid to the seller' : 'returned to the buyer';
-  return { code: 'invalid_state', message: `The time for this was up, so the clock has decided (${resolution}): ${rest} ${asset} were ${went}.` };
+  return {
+    code: 'invalid_state',
+    message: `The time for this was up, so the clock has decided (${resolution}): ${rest} ${asset} were ${went}.`,
+  };
 }

@@ -9,9 +9,14 @@ export const rulings = ['release', 'refund', 'partial'] as const;
 export type Ruling = (typeof rulings)[number];
 
 export const escrowBounds = {
-  durationMsMin: 1_000, durationMsMax: 365 * 86_400_000,
-  deliveryMsDefault: 300_000, reviewMsDefault: 24 * 3_600_000, rulingMsDefault: 72 * 3_600_000,
-  textMax: 10_000, evidenceEachMax: 20, reasonMax: 1_000,
+  durationMsMin: 1_000,
+  durationMsMax: 365 * 86_400_000,
+  deliveryMsDefault: 300_000,
+  reviewMsDefault: 24 * 3_600_000,
+  rulingMsDefault: 72 * 3_600_000,
+  textMax: 10_000,
+  evidenceEachMax: 20,
+  reasonMax: 1_000,
 } as const;
 
 /** A step's input once it has been read. */
@@ -34,12 +39,15 @@ export interface EscrowInput {
 export function readEscrowInput(step: EscrowStep, raw: unknown): EscrowInput {
   const fields = fieldsOf(raw);
   switch (step) {
-    case 'dispute': return { reason: textOf(fields, 'reason', escrowBounds.textMax) };
-    case 'evidence': return { content: textOf(fields, 'content', escrowBounds.textMax) };
+    case 'dispute':
+      return { reason: textOf(fields, 'reason', escrowBounds.textMax) };
+    case 'evidence':
+      return { content: textOf(fields, 'content', escrowBounds.textMax) };
     case 'arbitrate': {
       const named = fields['arbitratorAddr'];
       if (named === undefined || named === null) return { arbiter: null };
-      if (typeof named !== 'string' || !isAddress(named)) throw new SuretyError('invalid_address', 'arbitratorAddr: must be 0x followed by 40 hexadecimal digits');
+      if (typeof named !== 'string' || !isAddress(named))
+        throw new SuretyError('invalid_address', 'arbitratorAddr: must be 0x followed by 40 hexadecimal digits');
       return { arbiter: normaliseAddress(named) };
     }
     case 'resolve': {
@@ -47,10 +55,12 @@ export function readEscrowInput(step: EscrowStep, raw: unknown): EscrowInput {
       if (ruling === undefined) throw wrongField('resolution', `must be one of ${rulings.join(', ')}`);
       const amount = fields['releaseAmount'] ?? fields['partialAmount'];
       return {
-        ruling, ...(ruling === 'partial' ? { amountMicros: parseAmount(typeof amount === 'string' ? amount : '') } : {}),
+        ruling,
+        ...(ruling === 'partial' ? { amountMicros: parseAmount(typeof amount === 'string' ? amount : '') } : {}),
         ...(fields['reason'] === undefined ? {} : { reason: textOf(fields, 'reason', escrowBounds.reasonMax) }),
       };
     }
-    default: return {};
+    default:
+      return {};
   }
 }

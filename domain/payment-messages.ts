@@ -48,9 +48,17 @@ export interface StepRequest {
 /** What is to be opened. */
 export interface OpenRequest {
   readonly opening: {
-    readonly id: string; readonly buyer: string; readonly seller: string | null; readonly arbiter: string | null; readonly tenantId: string | null; readonly asset: string;
+    readonly id: string;
+    readonly buyer: string;
+    readonly seller: string | null;
+    readonly arbiter: string | null;
+    readonly tenantId: string | null;
+    readonly asset: string;
     /** Digits of micros. */
-    readonly amountMicros: string; readonly terms: unknown; readonly workflowId: string; readonly lookup: string | null;
+    readonly amountMicros: string;
+    readonly terms: unknown;
+    readonly workflowId: string;
+    readonly lookup: string | null;
   };
   readonly askedAtMs: number;
   readonly notAfterMs: number;
@@ -95,15 +103,25 @@ export interface PaymentResult {
 }
 
 /** What an activity of a payment is asked to do. `known`: the version that the workflow knows; what came after it is reported. */
-export interface OpenTask { readonly id: string; readonly attempt: string; readonly known: number; readonly open: OpenRequest }
+export interface OpenTask {
+  readonly id: string;
+  readonly attempt: string;
+  readonly known: number;
+  readonly open: OpenRequest;
+}
 export interface StepTask {
-  readonly id: string; readonly attempt: string; readonly known: number;
+  readonly id: string;
+  readonly attempt: string;
+  readonly known: number;
   /** As it was sent: anything at all. */
   readonly input: unknown;
   /** Null: an operator's. */
   readonly request: StepRequest | null;
 }
-export interface ClockTask { readonly id: string; readonly known: number }
+export interface ClockTask {
+  readonly id: string;
+  readonly known: number;
+}
 
 /** What an activity of a payment has done: where the payment stands now, what has happened since, and why the step was not taken if so. */
 export interface PaymentReport {

@@ -132,14 +132,14 @@ export interface Transition<Terms, Details, Input, State extends string> {
 /** A state: how long it lasts and what may be done in it, or that it is an end. */
 export type StateRule<Terms, Details, Input, State extends string, Step extends string> =
   | {
-    readonly funds: FundsStatus;
-    /** When its time is up, in milliseconds since 1970. */
-    readonly until: (payment: Pick<Payment<Terms, Details>, 'terms' | 'details'>, nowMs: number) => number;
-    /** What ends with it, for a timer's line in Temporal: "review". */
-    readonly time: string;
-    readonly clock: Transition<Terms, Details, undefined, State>;
-    readonly on: Partial<Record<Step, Transition<Terms, Details, Input, State>>>;
-  }
+      readonly funds: FundsStatus;
+      /** When its time is up, in milliseconds since 1970. */
+      readonly until: (payment: Pick<Payment<Terms, Details>, 'terms' | 'details'>, nowMs: number) => number;
+      /** What ends with it, for a timer's line in Temporal: "review". */
+      readonly time: string;
+      readonly clock: Transition<Terms, Details, undefined, State>;
+      readonly on: Partial<Record<Step, Transition<Terms, Details, Input, State>>>;
+    }
   | { readonly funds: FundsStatus; readonly end: true };
 
 /** What holds of a step in every state. */

@@ -13,7 +13,8 @@ export function fieldsOf(raw: unknown): Readonly<Record<string, unknown>> {
 /** A field that must be text of 1 to `max` characters. @throws SuretyError validation_error. */
 export function textOf(fields: Readonly<Record<string, unknown>>, field: string, max: number): string {
   const value = fields[field];
-  if (typeof value !== 'string' || value.trim() === '' || value.length > max || UNSTORABLE.test(value)) throw wrongField(field, `must be text of 1 to ${max} characters`);
+  if (typeof value !== 'string' || value.trim() === '' || value.length > max || UNSTORABLE.test(value))
+    throw wrongField(field, `must be text of 1 to ${max} characters`);
   return value.trim();
 }
 

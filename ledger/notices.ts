@@ -20,21 +20,28 @@ export interface Notices {
 export function createNotices(pool: pg.Pool): Notices {
   return {
     async forget(notices) {
-      await query(pool, { name: 'workflow-told', text: 'SELECT workflow_told($1, $2)', values: [notices.map(({ id }) => id), notices.map(({ version }) => version)] });
+      await query(pool, {
+        name: 'workflow-told',
+        text: 'SELECT workflow_told($1, $2)',
+        values: [notices.map(({ id }) => id), notices.map(({ version }) => version)],
+      });
     },
     async note(ids) {
       await query(pool, {
-        name: 'notices-note', values: [ids],
+        name: 'notices-note',
+        values: [ids],
         text: `INSERT INTO workflow_notice (payment_id, kind, version) SELECT p.id, p.kind, p.version FROM payment p WHERE p.id = ANY ($1) AND p.deadline IS NOT NULL
                ON CONFLICT (payment_id) DO NOTHING`,
       });
     },
-    claim: (kinds, { ageMs, leaseMs, limit }) => query<Notice & pg.QueryResultRow>(pool, {
-      name: 'notices-claim', values: [kinds, ageMs, leaseMs, limit],
-      text: `UPDATE workflow_notice n SET claimed_until = clock_timestamp() + $3 * interval '1 millisecond'
+    claim: (kinds, { ageMs, leaseMs, limit }) =>
+      query<Notice & pg.QueryResultRow>(pool, {
+        name: 'notices-claim',
+        values: [kinds, ageMs, leaseMs, limit],
+        text: `UPDATE workflow_notice n SET claimed_until = clock_timestamp() + $3 * interval '1 millisecond'
               WHERE n.payment_id IN (SELECT x.payment_id FROM workflow_notice x WHERE x.kind = ANY ($1) AND x.noted_at < clock_timestamp() - $2 * interval '1 millisecond'
                                         AND (x.claimed_until IS NULL OR x.claimed_until < clock_timestamp()) ORDER BY x.noted_at LIMIT $4 FOR NO KEY UPDATE SKIP LOCKED)
               RETURNING n.payment_id AS id, n.version`,
-    }),
+      }),
   };
 }

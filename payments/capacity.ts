@@ -42,8 +42,12 @@ export function createCapacity({ atOnceMax, timeoutsMax, probeEveryMs }: Capacit
       taken += 1;
       return true;
     },
-    release() { taken -= 1; },
-    answered() { timeouts = 0; },
+    release() {
+      taken -= 1;
+    },
+    answered() {
+      timeouts = 0;
+    },
     timedOut() {
       timeouts += 1;
       if (timeouts === timeoutsMax) probedAtMs = Date.now();

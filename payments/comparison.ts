@@ -18,7 +18,11 @@ const PAGE = 100;
 const AGE_MS = 60_000;
 
 /** Returns one round over all open payments of these kinds. @returns how many had no workflow. */
-export function createComparison({ store, notices, messages }: ComparisonDeps): (kinds: readonly string[], ageMs?: number) => Promise<number> {
+export function createComparison({
+  store,
+  notices,
+  messages,
+}: ComparisonDeps): (kinds: readonly string[], ageMs?: number) => Promise<number> {
   return async (kinds, ageMs = AGE_MS) => {
     let missing = 0;
     for (let after = ''; ;) {

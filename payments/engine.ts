@@ -65,7 +65,13 @@ export function createPaymentEngine(deps: EngineDeps): PaymentEngine {
   };
 }
 
-async function open({ store, taker, messages, keeper, attempts, capacity }: EngineDeps, racing: Racing, kind: PaymentKind, wish: NewPayment, keyed: IdempotencyClaim | null): Promise<Taken> {
+async function open(
+  { store, taker, messages, keeper, attempts, capacity }: EngineDeps,
+  racing: Racing,
+  kind: PaymentKind,
+  wish: NewPayment,
+  keyed: IdempotencyClaim | null,
+): Promise<Taken> {
   const claim = keyed === null ? null : { ...keyed, owner: wish.buyer };
   const { covered, claimed, nowMs } = await store.canOpen(wish, keyed?.key ?? null);
   const id = newId(kind.id);
@@ -73,7 +79,8 @@ async function open({ store, taker, messages, keeper, attempts, capacity }: Engi
   const expected = attempts.expect();
   const { attempt } = expected;
   const times = { askedAtMs: nowMs, notAfterMs: nowMs + NOT_AFTER_MS };
-  const openHere = (messageSent: boolean) => taker.open(kind.rules, { ...times, opening, attempt, claim, messageSent, workflowStarted: messageSent });
+  const openHere = (messageSent: boolean) =>
+    taker.open(kind.rules, { ...times, opening, attempt, claim, messageSent, workflowStarted: messageSent });
   try {
     // What will be refused, or was done before, needs no workflow; and where there is no room for one now, the keeper starts it.
     if (!covered || claimed || !capacity.take()) {
@@ -100,10 +107,22 @@ interface Starting {
 }
 
 /** Sends the start, and hears when the payment is open. Never rejects. */
-async function startAndHear({ messages, capacity }: Pick<EngineDeps, 'messages' | 'capacity'>, kind: PaymentKind, { opening, startId, request, expected }: Starting): Promise<Answer> {
+async function startAndHear(
+  { messages, capacity }: Pick<EngineDeps, 'messages' | 'capacity'>,
+  kind: PaymentKind,
+  { opening, startId, request, expected }: Starting,
+): Promise<Answer> {
   const { id, workflowId } = opening;
   try {
-    const began = await messages.start({ kind, workflowId, startId, about: { id, ...aboutOf(opening) }, state: kind.rules.opens.to, open: request, view: null });
+    const began = await messages.start({
+      kind,
+      workflowId,
+      startId,
+      about: { id, ...aboutOf(opening) },
+      state: kind.rules.opens.to,
+      open: request,
+      view: null,
+    });
     capacity.answered();
     // Its first task runs here: its activity is heard of the moment it has committed, and nothing else needs to be asked.
     if (began === 'eager') return await expected.ended.then(() => new Promise<never>(() => undefined));
@@ -119,7 +138,12 @@ function settleOpening(keeper: PaymentKeeper, { id, version }: Payment, answer: 
   void heard.then((knows) => (knows && version === 1 ? keeper.confirmed(id, 1) : keeper.soon(id)));
 }
 
-async function step(deps: EngineDeps, racing: Racing, kind: PaymentKind, { id, step: name, actor, input, claim: keyed }: StepOrder): Promise<PaymentOutcome> {
+async function step(
+  deps: EngineDeps,
+  racing: Racing,
+  kind: PaymentKind,
+  { id, step: name, actor, input, claim: keyed }: StepOrder,
+): Promise<PaymentOutcome> {
   const { store, taker, keeper, capacity } = deps;
   const read: unknown = kind.rules.read(name, input);
   const found = await store.read(id);
@@ -130,7 +154,8 @@ async function step(deps: EngineDeps, racing: Racing, kind: PaymentKind, { id, s
 
   const claim = keyed === null ? null : { ...keyed, owner: actor.address ?? actor.as ?? 'platform' };
   const wish = { id, step: name, actor, input, notAfterMs: nowMs + NOT_AFTER_MS, claim };
-  if (verdict.kind !== 'refuse' && payment.workflowStarted && capacity.take()) return outcomeOf(kind, await throughWorkflow(deps, racing, kind, found, wish));
+  if (verdict.kind !== 'refuse' && payment.workflowStarted && capacity.take())
+    return outcomeOf(kind, await throughWorkflow(deps, racing, kind, found, wish));
   const taken = await racing.direct(kind, () => taker.step(kind.rules, { ...wish, attempt: null, messageSent: false, seen: found }));
   if (taken.event !== null) keeper.soon(id);
   return outcomeOf(kind, taken);
@@ -139,7 +164,13 @@ async function step(deps: EngineDeps, racing: Racing, kind: PaymentKind, { id, s
 type Wish = Omit<StepRequest, 'seenVersion'> & { readonly id: string; readonly step: string; readonly input: unknown };
 
 /** Sends an update whose id is the attempt, and answers when its activity has committed. */
-async function throughWorkflow({ taker, messages, keeper, attempts, capacity }: EngineDeps, racing: Racing, kind: PaymentKind, seen: Found, wish: Wish): Promise<Taken> {
+async function throughWorkflow(
+  { taker, messages, keeper, attempts, capacity }: EngineDeps,
+  racing: Racing,
+  kind: PaymentKind,
+  seen: Found,
+  wish: Wish,
+): Promise<Taken> {
   const { id, step: name, input, actor, notAfterMs, claim } = wish;
   const expected = attempts.expect(seen);
   const { attempt } = expected;
@@ -170,7 +201,8 @@ function outcomeOf(kind: PaymentKind, taken: Taken): PaymentOutcome {
 
 /** A refusal as people get it: with where the payment and its money are, and 403 for the wrong role. */
 function refusalError({ rules }: PaymentKind, { code, message }: Refusal, payment: Payment | null): SuretyError {
-  if (code === 'unauthorized') return new SuretyError(code, message, { status: 403, recovery: 'Use a key of the party whose step this is.' });
+  if (code === 'unauthorized')
+    return new SuretyError(code, message, { status: 403, recovery: 'Use a key of the party whose step this is.' });
   if (payment === null) return new SuretyError(code, message);
   return new SuretyError(code, message, { fundsStatus: fundsOf(rules, payment.state), body: { status: payment.state } });
 }

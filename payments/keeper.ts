@@ -55,7 +55,15 @@ function createTeller({ store, notices, messages, kinds }: KeeperDeps): (id: str
     // Before it is sent: a start whose answer is lost may have come through.
     if (!payment.workflowStarted) await store.markStarted([payment.id]);
     const { id, workflowId, state, version } = payment;
-    const began = await messages.start({ kind, workflowId, startId: newAttempt(), about: payment, state, open: null, view: viewOf(payment) });
+    const began = await messages.start({
+      kind,
+      workflowId,
+      startId: newAttempt(),
+      about: payment,
+      state,
+      open: null,
+      view: viewOf(payment),
+    });
     // One that was there may know less than this.
     if (began === 'was there') await messages.moved(workflowId, version);
     await notices.forget([{ id, version }]);
@@ -83,7 +91,12 @@ function createPending() {
   const pending = new Set<Promise<unknown>>();
   return {
     add(promise: Promise<unknown>): void {
-      const settled = promise.then(() => undefined, () => undefined).finally(() => pending.delete(settled));
+      const settled = promise
+        .then(
+          () => undefined,
+          () => undefined,
+        )
+        .finally(() => pending.delete(settled));
       pending.add(settled);
     },
     all: () => Promise.all(pending),
@@ -141,12 +154,17 @@ export function createPaymentKeeper(deps: KeeperDeps): PaymentKeeper {
   }
 
   function wait(id: string, ms: number): void {
-    waiting.set(id, setTimeout(() => {
-      waiting.delete(id);
-      const told = tellIfRoom(id);
-      pending.add(told);
-      void told.then((came) => { if (came === 'no room' && !capacity.isOpen()) wait(id, AGAIN_MS); });
-    }, ms).unref());
+    waiting.set(
+      id,
+      setTimeout(() => {
+        waiting.delete(id);
+        const told = tellIfRoom(id);
+        pending.add(told);
+        void told.then((came) => {
+          if (came === 'no room' && !capacity.isOpen()) wait(id, AGAIN_MS);
+        });
+      }, ms).unref(),
+    );
   }
 
   return {
@@ -168,12 +186,18 @@ export function createPaymentKeeper(deps: KeeperDeps): PaymentKeeper {
 }
 
 /** Rounds over notices that nobody has seen to. While Temporal does not answer, the pauses between them double. */
-function createSweep({ notices, kinds, capacity }: KeeperDeps, tellIfRoom: (id: string) => Promise<'told' | 'failed' | 'no room'>): () => Promise<void> {
+function createSweep(
+  { notices, kinds, capacity }: KeeperDeps,
+  tellIfRoom: (id: string) => Promise<'told' | 'failed' | 'no room'>,
+): () => Promise<void> {
   let failures = 0;
   let pausedUntilMs = 0;
   return async () => {
     if (Date.now() < pausedUntilMs) return;
-    const claimed = await notices.claim(kinds.map(({ rules }) => rules.kind), { ageMs: NOTICE_AGE_MS, leaseMs: LEASE_MS, limit: NOTICES_AT_ONCE });
+    const claimed = await notices.claim(
+      kinds.map(({ rules }) => rules.kind),
+      { ageMs: NOTICE_AGE_MS, leaseMs: LEASE_MS, limit: NOTICES_AT_ONCE },
+    );
     let answered = claimed.length === 0;
     for (const { id } of claimed) {
       // One after the other: requests go first, and a Temporal that is slow is not asked by fifty at once.

@@ -13,12 +13,21 @@ export interface PaymentKind {
 }
 
 /** What of a payment a person sees before anything has happened: one line for Temporal's UI. */
-export function summaryOf({ rules }: PaymentKind, { heldMicros, asset, buyer, seller }: Pick<Payment, 'heldMicros' | 'asset' | 'buyer' | 'seller'>): string {
+export function summaryOf(
+  { rules }: PaymentKind,
+  { heldMicros, asset, buyer, seller }: Pick<Payment, 'heldMicros' | 'asset' | 'buyer' | 'seller'>,
+): string {
   const noun = `${rules.noun.charAt(0).toUpperCase()}${rules.noun.slice(1)}`;
   return `${noun} of ${formatMicros(heldMicros)} ${asset} from ${buyer}${seller === null ? '' : ` to ${seller}`}`;
 }
 
 /** The part of a payment that is known before it is opened. */
-export function aboutOf({ amountMicros, asset, buyer, seller, tenantId }: Opening): Pick<Payment, 'heldMicros' | 'asset' | 'buyer' | 'seller' | 'tenantId'> {
+export function aboutOf({
+  amountMicros,
+  asset,
+  buyer,
+  seller,
+  tenantId,
+}: Opening): Pick<Payment, 'heldMicros' | 'asset' | 'buyer' | 'seller' | 'tenantId'> {
   return { heldMicros: amountMicros, asset, buyer, seller, tenantId };
 }

@@ -1,5 +1,11 @@
 /** The three things this process says to the workflow of a payment: begin, take a step, look what has happened. */
-import { WorkflowExecutionAlreadyStartedError, WorkflowNotFoundError, WorkflowUpdateFailedError, WorkflowUpdateRPCTimeoutOrCancelledError, type Client } from '@temporalio/client';
+import {
+  WorkflowExecutionAlreadyStartedError,
+  WorkflowNotFoundError,
+  WorkflowUpdateFailedError,
+  WorkflowUpdateRPCTimeoutOrCancelledError,
+  type Client,
+} from '@temporalio/client';
 import { ApplicationFailure } from '@temporalio/common';
 import { isErrorCode } from '../domain/errors.ts';
 import type { OpenRequest, PaymentInput, PaymentView, StepRequest } from '../domain/payment-messages.ts';
@@ -41,7 +47,11 @@ export interface Messages {
   /** Resolves when the payment is open. Never rejects. */
   opened(workflowId: string): Promise<Answer>;
   /** Takes a step by an update whose id is the attempt. Never rejects. */
-  step(workflowId: string, step: string, message: { readonly attempt: string; readonly input: unknown; readonly request: StepRequest }): Promise<Answer>;
+  step(
+    workflowId: string,
+    step: string,
+    message: { readonly attempt: string; readonly input: unknown; readonly request: StepRequest },
+  ): Promise<Answer>;
   /** Which of these workflows are running, as far as Temporal's search knows. */
   running(workflowIds: readonly string[]): Promise<ReadonlySet<string>>;
   /** Lets the workflow know that there is something to read. */
@@ -66,13 +76,26 @@ export function createMessages({ client, searchAttributes, taskQueue }: Messages
   return {
     async start({ kind, workflowId, startId, about, state, open, view }) {
       const { id, heldMicros, asset, buyer, seller, tenantId } = about;
-      const values = { Buyer: buyer, Seller: seller ?? undefined, Tenant: tenantId ?? undefined, PaymentState: state, AmountUsd: toUnits(heldMicros).toNumber() };
+      const values = {
+        Buyer: buyer,
+        Seller: seller ?? undefined,
+        Tenant: tenantId ?? undefined,
+        PaymentState: state,
+        AmountUsd: toUnits(heldMicros).toNumber(),
+      };
       try {
         const handle = await searchAttributes.starting(values, ({ typedSearchAttributes, names }) => {
           const input: PaymentInput = { id, startId, amount: formatMicros(heldMicros), asset, buyer, open, view, searchAttributes: names };
-          return within(SEND_PATIENCE_MS, () => client.workflow.start(kind.workflow, {
-            workflowId, taskQueue: taskQueue(kind), args: [input], requestEagerStart: true, staticSummary: summaryOf(kind, about), typedSearchAttributes,
-          }));
+          return within(SEND_PATIENCE_MS, () =>
+            client.workflow.start(kind.workflow, {
+              workflowId,
+              taskQueue: taskQueue(kind),
+              args: [input],
+              requestEagerStart: true,
+              staticSummary: summaryOf(kind, about),
+              typedSearchAttributes,
+            }),
+          );
         });
         return handle.eagerlyStarted ? 'eager' : 'queued';
       } catch (error) {
@@ -82,7 +105,9 @@ export function createMessages({ client, searchAttributes, taskQueue }: Messages
     },
     opened: (workflowId) => ask(() => client.workflow.getHandle(workflowId).executeUpdate(openedUpdate)),
     step: (workflowId, step, { attempt, input, request }) =>
-      ask(() => client.workflow.getHandle(workflowId).executeUpdate(stepMessages(step).update, { updateId: attempt, args: [input, request] })),
+      ask(() =>
+        client.workflow.getHandle(workflowId).executeUpdate(stepMessages(step).update, { updateId: attempt, args: [input, request] }),
+      ),
     async running(workflowIds) {
       const found = new Set<string>();
       const query = `ExecutionStatus = 'Running' AND WorkflowId IN (${workflowIds.map((workflowId) => `'${workflowId}'`).join(', ')})`;
@@ -110,7 +135,11 @@ function answerOf(error: unknown): Answer {
     const { cause } = error;
     if (cause instanceof ApplicationFailure && typeof cause.type === 'string' && isErrorCode(cause.type)) {
       const version: unknown = cause.details?.[0];
-      return { kind: 'refused', refusal: { code: cause.type, message: cause.message }, version: typeof version === 'number' ? version : null };
+      return {
+        kind: 'refused',
+        refusal: { code: cause.type, message: cause.message },
+        version: typeof version === 'number' ? version : null,
+      };
     }
   }
   if (isExhausted(error)) return { kind: 'busy' };
@@ -119,7 +148,9 @@ function answerOf(error: unknown): Answer {
 
 /** Did this take longer than the one who asked was ready to wait? */
 export function isTimeout(error: unknown): boolean {
-  return error instanceof WorkflowUpdateRPCTimeoutOrCancelledError || /DEADLINE_EXCEEDED|deadline exceeded|timed? ?out/i.test(textOf(error));
+  return (
+    error instanceof WorkflowUpdateRPCTimeoutOrCancelledError || /DEADLINE_EXCEEDED|deadline exceeded|timed? ?out/i.test(textOf(error))
+  );
 }
 
 function isExhausted(error: unknown): boolean {

@@ -25,7 +25,11 @@ import { createSweeper } from './sweeper.ts';
 export interface Payments extends PaymentEngine {
   read(id: string): Promise<Payment | null>;
   /** Payments of a kind in which an agent takes part, newest first, after this one. `more`: there are others behind them. */
-  listOf(kind: PaymentKind, address: string, page: { readonly after: string | null; readonly limit: number }): Promise<{ readonly payments: readonly Payment[]; readonly more: boolean }>;
+  listOf(
+    kind: PaymentKind,
+    address: string,
+    page: { readonly after: string | null; readonly limit: number },
+  ): Promise<{ readonly payments: readonly Payment[]; readonly more: boolean }>;
   /** The payment whose secret has this keyed hash. */
   idByLookup(kind: PaymentKind, lookup: string): Promise<string | null>;
   /** What has happened to a payment, oldest first. */
@@ -35,7 +39,11 @@ export interface Payments extends PaymentEngine {
 }
 
 /** A round of work in the background. */
-interface Round { readonly name: string; readonly everyMs: number; readonly run: () => Promise<void> }
+interface Round {
+  readonly name: string;
+  readonly everyMs: number;
+  readonly run: () => Promise<void>;
+}
 
 export interface PaymentsOfProcess {
   readonly port: Payments;
@@ -69,18 +77,28 @@ const FORGET_AT_ONCE = 1_000;
 
 /** Rejects when Postgres does not answer. */
 export async function createPayments({ pool, temporal, metrics, crash, log, taskQueue }: PaymentsDeps): Promise<PaymentsOfProcess> {
-  await writePaymentStates(pool, paymentKinds.map(({ rules }) => rules));
+  await writePaymentStates(
+    pool,
+    paymentKinds.map(({ rules }) => rules),
+  );
   const store = createPaymentStore({ pool, metrics });
   const taker = createTaker({ store, onApplied: (rules, payment) => count(metrics, rules, payment) });
   const attempts = createAttempts();
   const capacity = createCapacity({ atOnceMax: TEMPORAL_AT_ONCE, timeoutsMax: 3, probeEveryMs: 1_000 });
-  const messages = createMessages({ client: temporal.client, searchAttributes: temporal.searchAttributes, taskQueue: ({ queue }) => taskQueue(queue) });
+  const messages = createMessages({
+    client: temporal.client,
+    searchAttributes: temporal.searchAttributes,
+    taskQueue: ({ queue }) => taskQueue(queue),
+  });
   const notices = createNotices(pool);
   const keeper = createPaymentKeeper({ store, notices, messages, capacity, kinds: paymentKinds, log, metrics });
   const engine = createPaymentEngine({ store, taker, messages, keeper, attempts, capacity, metrics, crash });
   const compare = createComparison({ store, notices, messages });
   const sweep = createSweeper({
-    store, taker, keeper, failed: (error, id) => log.warn({ err: error, paymentId: id }, 'A payment whose time is up could not be ended; it is tried again.'),
+    store,
+    taker,
+    keeper,
+    failed: (error, id) => log.warn({ err: error, paymentId: id }, 'A payment whose time is up could not be ended; it is tried again.'),
   });
 
   const port: Payments = {
@@ -96,13 +114,22 @@ export async function createPayments({ pool, temporal, metrics, crash, log, task
     closeExpired: (kind) => sweep([kind], { graceMs: 0, leaseMs: 0 }),
   };
   return {
-    port, flush: (timeoutMs) => keeper.flush(timeoutMs),
+    port,
+    flush: (timeoutMs) => keeper.flush(timeoutMs),
     activitiesOf: ({ rules }) => createPaymentActivities({ rules, taker, store, attempts, crash }),
     jobsOf: (kinds) => [
       { name: 'payment-notices', everyMs: SWEEP_EVERY_MS, run: () => keeper.sweep() },
-      { name: 'payments', everyMs: SWEEP_EVERY_MS, run: async () => void (await sweep(kinds, { graceMs: DEADLINE_GRACE_MS, leaseMs: LEASE_MS })) },
+      {
+        name: 'payments',
+        everyMs: SWEEP_EVERY_MS,
+        run: async () => void (await sweep(kinds, { graceMs: DEADLINE_GRACE_MS, leaseMs: LEASE_MS })),
+      },
       { name: 'payment-workflows', everyMs: COMPARE_EVERY_MS, run: async () => void (await compare(kinds.map(({ rules }) => rules.kind))) },
-      { name: 'payment-refusals', everyMs: FORGET_EVERY_MS, run: async () => void (await store.forgetRefusals(REFUSALS_KEPT_MS, FORGET_AT_ONCE)) },
+      {
+        name: 'payment-refusals',
+        everyMs: FORGET_EVERY_MS,
+        run: async () => void (await store.forgetRefusals(REFUSALS_KEPT_MS, FORGET_AT_ONCE)),
+      },
     ],
   };
 }

@@ -54,16 +54,24 @@ export function createRacing({ store, capacity, metrics, crash }: RaceDeps): Rac
       const late = lateUnlessBegun(expected, patienceMs);
       const came = await Promise.race([joined, answer, late.promise]).finally(late.clear);
       switch (came.kind) {
-        case 'joined': return counted(kind, 'workflow', came.taken);
+        case 'joined':
+          return counted(kind, 'workflow', came.taken);
         case 'answered': {
           const found = await store.read(came.view.id);
-          if (found !== null) return counted(kind, 'workflow', { kind: 'done', payment: found.payment, event: null, replayed: false, again: false });
+          if (found !== null)
+            return counted(kind, 'workflow', { kind: 'done', payment: found.payment, event: null, replayed: false, again: false });
           break;
         }
-        case 'late': capacity.timedOut(); break;
-        case 'lost': if (isTimeout(came.error)) capacity.timedOut(); break;
+        case 'late':
+          capacity.timedOut();
+          break;
+        case 'lost':
+          if (isTimeout(came.error)) capacity.timedOut();
+          break;
         // A refusal that its activity has put on record is the same from here; so is the replay of an earlier request.
-        case 'refused': case 'missing': case 'busy':
+        case 'refused':
+        case 'missing':
+        case 'busy':
       }
       return direct(kind, take);
     },
@@ -71,7 +79,10 @@ export function createRacing({ store, capacity, metrics, crash }: RaceDeps): Rac
 }
 
 /** Never rejects: resolves when the time is up and the activity has not begun, or has begun and does not come to an end. */
-function lateUnlessBegun(expected: ExpectedAttempt, patienceMs: number): { readonly promise: Promise<{ readonly kind: 'late' }>; readonly clear: () => void } {
+function lateUnlessBegun(
+  expected: ExpectedAttempt,
+  patienceMs: number,
+): { readonly promise: Promise<{ readonly kind: 'late' }>; readonly clear: () => void } {
   let timer: NodeJS.Timeout | undefined;
   const promise = new Promise<{ readonly kind: 'late' }>((resolve) => {
     timer = setTimeout(() => {

@@ -21,7 +21,12 @@ export interface SweepOptions {
 const AT_ONCE = 200;
 
 /** Returns a function that has every overdue payment of these kinds ended by its rules, and says how many that were. */
-export function createSweeper({ store, taker, keeper, failed }: SweeperDeps): (kinds: readonly PaymentKind[], options: SweepOptions) => Promise<number> {
+export function createSweeper({
+  store,
+  taker,
+  keeper,
+  failed,
+}: SweeperDeps): (kinds: readonly PaymentKind[], options: SweepOptions) => Promise<number> {
   /** One that cannot be ended holds up no other. */
   async function endOne(kind: PaymentKind | undefined, id: string): Promise<number> {
     if (kind === undefined) return 0;
@@ -38,9 +43,16 @@ export function createSweeper({ store, taker, keeper, failed }: SweeperDeps): (k
 
   return async (kinds, { graceMs, leaseMs }) => {
     for (let total = 0; ;) {
-      const claimed = await store.claimOverdue(kinds.map(({ rules }) => rules.kind), { graceMs, leaseMs, limit: AT_ONCE });
+      const claimed = await store.claimOverdue(
+        kinds.map(({ rules }) => rules.kind),
+        { graceMs, leaseMs, limit: AT_ONCE },
+      );
       let ended = 0;
-      for (const { id, kind } of claimed) ended += await endOne(kinds.find(({ rules }) => rules.kind === kind), id);
+      for (const { id, kind } of claimed)
+        ended += await endOne(
+          kinds.find(({ rules }) => rules.kind === kind),
+          id,
+        );
       total += ended;
       // A full round that ended nothing would be followed by the same one.
       if (claimed.length < AT_ONCE || ended === 0) return total;

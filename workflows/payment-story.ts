@@ -16,14 +16,20 @@ export function outcomeOf(facts: readonly PaymentFact[]): PaymentOutcome {
 /** Lines for the "current details" of a run: what it is about, where it stands, and what has happened, the latest last. */
 export function detailsOf(input: PaymentInput, view: PaymentView | null, facts: readonly PaymentFact[]): string {
   const title = `**${input.amount} ${input.asset}** of \`${input.buyer}\`${view === null || view.seller === null ? '' : ` for \`${view.seller}\``}`;
-  const now = view === null ? 'being opened' : view.ended ? `${view.state} (${view.resolution ?? ''})` : `${view.state} until ${moment(view.deadlineMs ?? 0)}`;
+  const now =
+    view === null
+      ? 'being opened'
+      : view.ended
+        ? `${view.state} (${view.resolution ?? ''})`
+        : `${view.state} until ${moment(view.deadlineMs ?? 0)}`;
   return [title, '', `State: **${now}**`, '', ...facts.map((fact) => `- ${line(input.asset, fact)}`)].join('\n');
 }
 
 function line(asset: string, { atMs, role, by, step, state, held, paid, payee, returned, resolution, note }: PaymentFact): string {
   const who = role === 'clock' ? 'the clock' : by === role ? `the ${role}` : `the ${role} \`${by}\``;
   const moved = [
-    held === undefined ? null : `${held} ${asset} held`, paid === undefined ? null : `${paid} ${asset} paid to \`${payee ?? ''}\``,
+    held === undefined ? null : `${held} ${asset} held`,
+    paid === undefined ? null : `${paid} ${asset} paid to \`${payee ?? ''}\``,
     returned === undefined ? null : `${returned} ${asset} returned to the buyer`,
   ].filter((text) => text !== null);
   const money = moved.length === 0 ? '' : `: ${moved.join(', ')}`;
@@ -43,27 +49,59 @@ export function timerSummary(rules: AnyRules, { state, deadlineMs }: PaymentView
 }
 
 /** What a step is about to do: who, what, and where the money goes as far as the table says it. */
-export function summaryOf(rules: AnyRules, step: string, input: PaymentInput, view: PaymentView | null, sent: unknown, request: StepRequest | null): string {
-  const who = request?.actor.address ?? `an operator for the ${String((sent as { by?: unknown } | undefined)?.by ?? rules.steps[step]?.operator ?? 'party')}`;
+export function summaryOf(
+  rules: AnyRules,
+  step: string,
+  input: PaymentInput,
+  view: PaymentView | null,
+  sent: unknown,
+  request: StepRequest | null,
+): string {
+  const who =
+    request?.actor.address ??
+    `an operator for the ${String((sent as { by?: unknown } | undefined)?.by ?? rules.steps[step]?.operator ?? 'party')}`;
   const rule = view === null ? undefined : rules.states[view.state];
   const transition = rule === undefined || 'end' in rule ? undefined : rule.on[step];
   switch (transition?.moves) {
-    case 'paySeller': return `${step} by ${who}: pay ${input.amount} ${input.asset} to ${view?.seller ?? ''}`;
-    case 'giveBack': return `${step} by ${who}: give ${input.amount} ${input.asset} back to ${input.buyer}`;
-    default: return `${step} by ${who}`;
+    case 'paySeller':
+      return `${step} by ${who}: pay ${input.amount} ${input.asset} to ${view?.seller ?? ''}`;
+    case 'giveBack':
+      return `${step} by ${who}: give ${input.amount} ${input.asset} back to ${input.buyer}`;
+    default:
+      return `${step} by ${who}`;
   }
 }
 
 /** How a payment ended. */
-export function resultOf({ id, buyer }: PaymentInput, view: PaymentView | null, facts: readonly PaymentFact[], notOpened: Refusal | null): PaymentResult {
+export function resultOf(
+  { id, buyer }: PaymentInput,
+  view: PaymentView | null,
+  facts: readonly PaymentFact[],
+  notOpened: Refusal | null,
+): PaymentResult {
   if (notOpened !== null || view === null) {
     return {
-      id, version: 0, state: 'not_opened', resolution: notOpened?.code ?? 'internal_error', by: buyer, role: 'buyer', reason: notOpened?.message ?? '', paid: [], returned: '0.000000',
+      id,
+      version: 0,
+      state: 'not_opened',
+      resolution: notOpened?.code ?? 'internal_error',
+      by: buyer,
+      role: 'buyer',
+      reason: notOpened?.message ?? '',
+      paid: [],
+      returned: '0.000000',
     };
   }
   const last = facts.at(-1);
   return {
-    id, version: view.version, state: view.state, resolution: view.resolution ?? '', by: last?.by ?? '', role: last?.role ?? '', ...(last?.note === undefined ? {} : { reason: last.note }),
-    paid: facts.flatMap(({ paid, payee }) => (paid === undefined ? [] : [{ to: payee ?? '', amount: paid }])), returned: facts.findLast(({ returned }) => returned !== undefined)?.returned ?? '0.000000',
+    id,
+    version: view.version,
+    state: view.state,
+    resolution: view.resolution ?? '',
+    by: last?.by ?? '',
+    role: last?.role ?? '',
+    ...(last?.note === undefined ? {} : { reason: last.note }),
+    paid: facts.flatMap(({ paid, payee }) => (paid === undefined ? [] : [{ to: payee ?? '', amount: paid }])),
+    returned: facts.findLast(({ returned }) => returned !== undefined)?.returned ?? '0.000000',
   };
 }

@@ -5,11 +5,13 @@
  */
 import type { ActivityOptions, LocalActivityOptions } from '@temporalio/common';
 import {
-  allHandlersFinished, ApplicationFailure, CancellationScope, condition, continueAsNew, currentUpdateInfo, isCancellation, log, setCurrentDetails, setHandler, sleep,
-  workflowInfo,
+  allHandlersFinished, ApplicationFailure, CancellationScope, condition, continueAsNew, currentUpdateInfo, isCancellation, log,
+  setCurrentDetails, setHandler, sleep, workflowInfo,
 } from '@temporalio/workflow';
 import { SuretyError } from '../domain/errors.ts';
-import type { ClockTask, OpenTask, PaymentFact, PaymentInput, PaymentReport, PaymentResult, PaymentView, StepRequest, StepTask } from '../domain/payment-messages.ts';
+import type {
+  ClockTask, OpenTask, PaymentFact, PaymentInput, PaymentReport, PaymentResult, PaymentView, StepRequest, StepTask,
+} from '../domain/payment-messages.ts';
 import { stateRefusal } from '../domain/decide.ts';
 import type { AnyRules, Refusal } from '../domain/payment.ts';
 import { movedSignal, openedUpdate, paymentViewQuery, stepMessages } from './contracts/payment.ts';
@@ -21,7 +23,9 @@ import { showInSearches } from './search-attributes.ts';
  * Local: each is one quick statement, safe to repeat, and the history stays short. Given up before a workflow task would time out, because a
  * local activity that is tried again and again keeps its task open; what is not done by then is the patient one's.
  */
-export const quickly: LocalActivityOptions = { startToCloseTimeout: '3s', scheduleToCloseTimeout: '6s', retry: { initialInterval: '100ms', maximumInterval: '1s', maximumAttempts: 4 } };
+export const quickly: LocalActivityOptions = {
+  startToCloseTimeout: '3s', scheduleToCloseTimeout: '6s', retry: { initialInterval: '100ms', maximumInterval: '1s', maximumAttempts: 4 },
+};
 /** Tried until it works: the database may be away for hours. A step that nobody waits for any more is refused by its own time limit. */
 export const patiently: ActivityOptions = { startToCloseTimeout: '10s', retry: { initialInterval: '500ms', maximumInterval: '15s' } };
 
@@ -80,10 +84,12 @@ interface Run {
 /** Registers the handlers that all payments share. Call it first in a workflow. */
 export function followPayment(rules: AnyRules, input: PaymentInput, performers: Performers): FollowedPayment {
   const run: Run = {
-    rules, input, performers, keys: createMessageKeys({ startId: input.startId, signalsTaken: input.carried?.signals ?? {} }), view: input.view,
-    facts: input.carried?.facts ?? [], notOpened: null, lastRefusal: null, newsUpTo: 0, asked: 0, operatorWaits: false, shownState: input.view?.state ?? rules.opens.to,
+    rules, input, performers, keys: createMessageKeys({ startId: input.startId, signalsTaken: input.carried?.signals ?? {} }),
+    view: input.view, facts: input.carried?.facts ?? [], shownState: input.view?.state ?? rules.opens.to,
+    notOpened: null, lastRefusal: null, newsUpTo: 0, asked: 0, operatorWaits: false,
   };
-  setHandler(paymentViewQuery, () => ({ ...(run.view ?? unopened(input.id, run.notOpened)), facts: run.facts, lastRefusal: run.lastRefusal }));
+  const unopenedView = (): PaymentView => unopened(input.id, run.notOpened);
+  setHandler(paymentViewQuery, () => ({ ...(run.view ?? unopenedView()), facts: run.facts, lastRefusal: run.lastRefusal }));
   // Temporal lets anybody with its CLI send anything; a handler that throws would leave the workflow standing for ever.
   setHandler(movedSignal, (news: unknown) => {
     const version = typeof news === 'object' && news !== null ? Number((news as { version?: unknown }).version) : Number.NaN;
@@ -260,7 +266,7 @@ function isFull({ eventsMax }: PaymentInput): boolean {
   return eventsMax === undefined ? continueAsNewSuggested : historyLength >= eventsMax;
 }
 
-/** Refuses at once, and without a trace in the history, what cannot be; by a view that is older than what the request has seen it does not judge. */
+/** Refuses at once, without a trace in the history, what cannot be; not by a view that is older than what the request has seen. */
 function validate(rules: AnyRules, view: PaymentView | null, step: string, sent: unknown, request: StepRequest | undefined): void {
   try {
     rules.read(step, sent);
@@ -279,7 +285,8 @@ function failure({ code, message }: Refusal, version?: number): ApplicationFailu
 }
 
 function unopened(id: string, refusal: Refusal | null): PaymentView {
-  return { id, version: 0, state: refusal === null ? 'opening' : 'not_opened', ended: refusal !== null, deadlineMs: null, seller: null, resolution: refusal?.code ?? null };
+  const state = refusal === null ? 'opening' : 'not_opened';
+  return { id, version: 0, state, ended: refusal !== null, deadlineMs: null, seller: null, resolution: refusal?.code ?? null };
 }
 
 /** The sentence of the innermost cause: the outer ones only say that an activity failed. */

@@ -44,38 +44,66 @@ interface Reported {
 /** So much of what somebody said is shown in Temporal; the whole of it is in the books. */
 const NOTE_SHOWN = 200;
 
-export function createPaymentActivities<Step extends string>({ rules, taker, store, attempts, crash }: PaymentActivityDeps): PaymentActivities<Step> {
+export function createPaymentActivities<Step extends string>({
+  rules,
+  taker,
+  store,
+  attempts,
+  crash,
+}: PaymentActivityDeps): PaymentActivities<Step> {
   async function report(id: string, known: number, { payment, refusal, event = null }: Reported): Promise<PaymentReport> {
-    const facts = payment === null || payment.version <= known ? [] : (event?.version === known + 1 ? [event] : await store.eventsAfter(id, known)).map(factOf);
+    const facts =
+      payment === null || payment.version <= known
+        ? []
+        : (event?.version === known + 1 ? [event] : await store.eventsAfter(id, known)).map(factOf);
     return { view: payment === null ? null : viewOf(payment), facts, ...(refusal === undefined ? {} : { refusal }) };
   }
 
   /** Lets those who wait in this process know at once, before Temporal does. */
-  async function attempted({ id, attempt, known }: { id: string; attempt: string; known: number }, take: (seen?: Found) => Promise<Taken>): Promise<PaymentReport> {
+  async function attempted(
+    { id, attempt, known }: { id: string; attempt: string; known: number },
+    take: (seen?: Found) => Promise<Taken>,
+  ): Promise<PaymentReport> {
     const taken = await take(attempts.begun(attempt)).catch((error: unknown) => refusedBy(error));
     crash.at('payment-committed');
     attempts.ended(attempt, taken);
     crash.at('payment-answered');
     if (taken.kind === 'refused' || !taken.replayed) return report(id, known, taken);
     // The money was held for another payment, by an earlier request with the same key: this one is none.
-    return { view: taken.payment.id === id ? viewOf(taken.payment) : null, facts: [], refusal: { code: 'invalid_state', message: `An earlier request with this key made ${taken.payment.id}.` } };
+    return {
+      view: taken.payment.id === id ? viewOf(taken.payment) : null,
+      facts: [],
+      refusal: { code: 'invalid_state', message: `An earlier request with this key made ${taken.payment.id}.` },
+    };
   }
 
-  const step = (name: string) => (task: StepTask): Promise<PaymentReport> => attempted(task, async (seen) => {
-    const { id, attempt, input, request } = task;
-    const common: Attempt = { attempt, notAfterMs: request?.notAfterMs ?? null, claim: request?.claim ?? null, messageSent: true };
-    return taker.step(rules, { ...common, id, seen, step: name, input, actor: request?.actor ?? operatorOf(rules, name, input) });
-  });
+  const step =
+    (name: string) =>
+    (task: StepTask): Promise<PaymentReport> =>
+      attempted(task, async (seen) => {
+        const { id, attempt, input, request } = task;
+        const common: Attempt = { attempt, notAfterMs: request?.notAfterMs ?? null, claim: request?.claim ?? null, messageSent: true };
+        return taker.step(rules, { ...common, id, seen, step: name, input, actor: request?.actor ?? operatorOf(rules, name, input) });
+      });
   const steps = Object.fromEntries(Object.keys(rules.steps).map((name) => [name, step(name)])) as Record<Step, ReturnType<typeof step>>;
 
   return {
     ...steps,
-    open: (task: OpenTask) => attempted(task, () => {
-      crash.at('payment-opening');
-      const { opening, askedAtMs, notAfterMs, claim } = task.open;
-      const whole = { ...opening, amountMicros: micros(opening.amountMicros) };
-      return taker.open(rules, { opening: whole, askedAtMs, notAfterMs, claim, attempt: task.attempt, messageSent: true, workflowStarted: true });
-    }),
+    open: (task: OpenTask) =>
+      attempted(task, () => {
+        crash.at('payment-opening');
+        const { opening, askedAtMs, notAfterMs, claim } = task.open;
+        const whole = { ...opening, amountMicros: micros(opening.amountMicros) };
+        return taker.open(rules, {
+          opening: whole,
+          askedAtMs,
+          notAfterMs,
+          claim,
+          attempt: task.attempt,
+          messageSent: true,
+          workflowStarted: true,
+        });
+      }),
     async expire({ id, known }: ClockTask) {
       await taker.clock(rules, id);
       crash.at('payment-expired');
@@ -102,7 +130,8 @@ function refusedBy(error: unknown): Taken {
 /** Operators act for the party whose step it is, or for the one they name in `by`. */
 function operatorOf(rules: AnyRules, step: string, input: unknown): Actor {
   const named = fieldsOf(input)['by'];
-  const as: Role | null = named === undefined ? (rules.steps[step]?.operator ?? null) : (roles.find((role) => role === named && role !== 'clock') ?? null);
+  const as: Role | null =
+    named === undefined ? (rules.steps[step]?.operator ?? null) : (roles.find((role) => role === named && role !== 'clock') ?? null);
   if (as === null) throw wrongField('by', `must be one of ${roles.filter((role) => role !== 'clock').join(', ')}`);
   return { address: null, as };
 }
@@ -116,7 +145,17 @@ function factOf(event: PaymentEvent): PaymentFact {
   const { version, step, role, by, state, atMs, heldMicros, paidMicros, returnedMicros, payee, resolution, note } = event;
   const amount = (name: string, moved: bigint) => (moved === 0n ? {} : { [name]: formatMicros(moved) });
   return {
-    version, step, role, by, state, atMs, ...amount('held', heldMicros), ...amount('paid', paidMicros), ...amount('returned', returnedMicros),
-    ...(payee === null ? {} : { payee }), ...(resolution === null ? {} : { resolution }), ...(note === null ? {} : { note: note.slice(0, NOTE_SHOWN) }),
+    version,
+    step,
+    role,
+    by,
+    state,
+    atMs,
+    ...amount('held', heldMicros),
+    ...amount('paid', paidMicros),
+    ...amount('returned', returnedMicros),
+    ...(payee === null ? {} : { payee }),
+    ...(resolution === null ? {} : { resolution }),
+    ...(note === null ? {} : { note: note.slice(0, NOTE_SHOWN) }),
   };
 }

@@ -68,12 +68,16 @@ export interface TakerDeps {
 /** A payment that others move at the same moment is read and decided on anew so many times. */
 const TRIES = 5;
 
+type Decided = Pick<ApplyItem, 'id' | 'expect' | 'decision' | 'opening' | 'refusal' | 'workflowStarted'>;
+type Judge = (payment: Payment, nowMs: number) => Verdict;
+
+const otherRequest: Refusal = { code: 'idempotency_mismatch', message: 'This Idempotency-Key was used before with a different request.' };
 const nobody: Attempt = { attempt: null, notAfterMs: null, claim: null, messageSent: false };
 
 export function createTaker({ store, onApplied }: TakerDeps): Taker {
   const inTurn = createTurns();
 
-  async function apply(rules: AnyRules, attempt: Attempt, item: Pick<ApplyItem, 'id' | 'expect' | 'decision' | 'opening' | 'refusal' | 'workflowStarted'>): Promise<Applied> {
+  async function apply(rules: AnyRules, attempt: Attempt, item: Decided): Promise<Applied> {
     const { messageSent: recordsRefusal, notAfterMs, claim } = attempt;
     const applied = await store.apply({ ...item, recordsRefusal, attempt: attempt.attempt, notAfterMs, claim });
     if (applied.outcome === 'done' && applied.payment !== null) onApplied(rules, applied.payment);
@@ -81,22 +85,23 @@ export function createTaker({ store, onApplied }: TakerDeps): Taker {
   }
 
   /** Has it decided and applied until it meets the payment where it was decided on. */
-  function tryTo(rules: AnyRules, wish: Attempt & { id: string; seen?: Found }, judge: (payment: Payment, nowMs: number) => Verdict): Promise<Taken> {
+  function tryTo(rules: AnyRules, wish: Attempt & { id: string; seen?: Found }, judge: Judge): Promise<Taken> {
     return inTurn(wish.id, () => tryInTurn(rules, wish, judge));
   }
 
-  async function tryInTurn(
-    rules: AnyRules, { id, seen, ...attempt }: Attempt & { id: string; seen?: Found }, judge: (payment: Payment, nowMs: number) => Verdict,
-  ): Promise<Taken> {
+  async function tryInTurn(rules: AnyRules, { id, seen, ...attempt }: Attempt & { id: string; seen?: Found }, judge: Judge): Promise<Taken> {
     for (let tries = 0; tries < TRIES; tries += 1) {
       const found: Found | null = (tries === 0 ? seen : undefined) ?? (await store.read(id));
       // The rules of one kind must never judge a payment of another.
       if (found === null || found.payment.kind !== rules.kind) throw new SuretyError('not_found', `There is no such ${rules.noun}.`);
       const verdict = judge(found.payment, found.nowMs);
       // Nothing to write and nobody who could have been here before with the same name.
-      if (verdict.kind === 'refuse' && attempt.attempt === null && attempt.claim === null) return { ...verdict, kind: 'refused', payment: found.payment, event: null };
+      if (verdict.kind === 'refuse' && attempt.attempt === null && attempt.claim === null) {
+        return { ...verdict, kind: 'refused', payment: found.payment, event: null };
+      }
       const decision = verdict.kind === 'apply' ? verdict.decision : null;
-      const taken = takenOf(await apply(rules, attempt, { id, expect: found.payment.version, decision, opening: null, refusal: verdict.refusal, workflowStarted: false }));
+      const item = { id, expect: found.payment.version, decision, opening: null, refusal: verdict.refusal, workflowStarted: false };
+      const taken = takenOf(await apply(rules, attempt, item));
       if (taken !== null) return taken;
     }
     throw new SuretyError('busy', `Too many others act on this ${rules.noun} at the same moment; nothing was changed by this request.`);
@@ -108,7 +113,8 @@ export function createTaker({ store, onApplied }: TakerDeps): Taker {
       for (let tries = 0; tries < TRIES; tries += 1) {
         const decision = decideOpening(rules, opening, askedAtMs);
         const whole = { ...opening, kind: rules.kind, bucket: rules.bucket, askedAtMs };
-        const taken = takenOf(await apply(rules, wish, { id: opening.id, expect: 0, decision, opening: whole, refusal: null, workflowStarted }));
+        const item = { id: opening.id, expect: 0, decision, opening: whole, refusal: null, workflowStarted };
+        const taken = takenOf(await apply(rules, wish, item));
         if (taken !== null) return taken;
       }
       throw new SuretyError('busy', `Too many requests with this key came at the same moment; this one opened no ${rules.noun}.`);
@@ -152,7 +158,7 @@ function createTurns(): <Result>(id: string, run: () => Promise<Result>) => Prom
 function takenOf({ outcome, refusal, payment, event }: Applied): Taken | null {
   switch (outcome) {
     case 'conflict': return null;
-    case 'mismatch': return { kind: 'refused', payment, event, refusal: { code: 'idempotency_mismatch', message: 'This Idempotency-Key was used before with a different request.' } };
+    case 'mismatch': return { kind: 'refused', payment, event, refusal: otherRequest };
     default:
       if (refusal !== null) return { kind: 'refused', refusal, payment, event };
       if (payment === null) return null;

@@ -10,25 +10,46 @@ import { afterAmong, postings, usdc } from './timeline.ts';
 export type StepSentences = Readonly<Record<string, string | ((step: TimelineStep) => string)>>;
 
 /** Makes a kind of payment that can be looked up out of what is special about it. */
-export function engineKind({ rules, id: idKind }: EngineKind, amountsOf: (payment: Payment) => Readonly<Record<string, bigint>>, tell: StepSentences): PaymentKind {
+export function engineKind(
+  { rules, id: idKind }: EngineKind,
+  amountsOf: (payment: Payment) => Readonly<Record<string, bigint>>,
+  tell: StepSentences,
+): PaymentKind {
   const sentence = (step: TimelineStep): string => {
     const told = tell[step.step] ?? `The ${rules.noun} is ${step.state}.`;
     return typeof told === 'function' ? told(step) : told;
   };
   return {
-    kind: rules.kind, prefix: idPrefixes[idKind],
+    kind: rules.kind,
+    prefix: idPrefixes[idKind],
     async find({ pool, payments }, id) {
       const payment = await payments.read(id);
       if (payment === null) return null;
       const parties = partiesOf(payment);
       return {
-        id, state: payment.state, ended: payment.deadlineMs === null, amounts: amountsOf(payment), parties, workflowId: payment.workflowId,
-        createdAt: new Date(payment.createdAtMs), endedAt: payment.endedAtMs === null ? null : new Date(payment.endedAtMs),
+        id,
+        state: payment.state,
+        ended: payment.deadlineMs === null,
+        amounts: amountsOf(payment),
+        parties,
+        workflowId: payment.workflowId,
+        createdAt: new Date(payment.createdAtMs),
+        endedAt: payment.endedAtMs === null ? null : new Date(payment.endedAtMs),
         sources: () => [
-          async (after, limit) => (await readTimelineSteps(pool, id, { after: afterAmong('state', after), limit })).map((step) => ({
-            id: BigInt(step.version), atMicros: step.atMicros, kind: 'state' as const, what: sentence(step),
-            data: { state: step.state, step: step.step, by: step.by, role: step.role, ...(step.resolution === null ? {} : { resolution: step.resolution }) },
-          })),
+          async (after, limit) =>
+            (await readTimelineSteps(pool, id, { after: afterAmong('state', after), limit })).map((step) => ({
+              id: BigInt(step.version),
+              atMicros: step.atMicros,
+              kind: 'state' as const,
+              what: sentence(step),
+              data: {
+                state: step.state,
+                step: step.step,
+                by: step.by,
+                role: step.role,
+                ...(step.resolution === null ? {} : { resolution: step.resolution }),
+              },
+            })),
           postings(pool, [id], rolesOf(parties)),
         ],
       };
@@ -38,12 +59,17 @@ export function engineKind({ rules, id: idKind }: EngineKind, amountsOf: (paymen
 
 /** How an ended payment divided its money, for the sentence about its end. */
 export function endOf({ resolution, paidMicros, returnedMicros }: TimelineStep, noun: string): string {
-  const parts = [...(paidMicros > 0n ? [`${usdc(paidMicros)} for the seller`] : []), ...(returnedMicros > 0n ? [`${usdc(returnedMicros)} back to the buyer`] : [])];
+  const parts = [
+    ...(paidMicros > 0n ? [`${usdc(paidMicros)} for the seller`] : []),
+    ...(returnedMicros > 0n ? [`${usdc(returnedMicros)} back to the buyer`] : []),
+  ];
   return `The ${noun} ended (${resolution ?? ''}): ${parts.join(', ')}.`;
 }
 
 function partiesOf({ buyer, seller, arbiter }: Payment): Party[] {
   return [
-    { role: 'buyer', address: buyer }, ...(seller === null ? [] : [{ role: 'seller' as const, address: seller }]), ...(arbiter === null ? [] : [{ role: 'arbiter' as const, address: arbiter }]),
+    { role: 'buyer', address: buyer },
+    ...(seller === null ? [] : [{ role: 'seller' as const, address: seller }]),
+    ...(arbiter === null ? [] : [{ role: 'arbiter' as const, address: arbiter }]),
   ];
 }

@@ -21,4 +21,6 @@ export const openedUpdate = defineUpdate<PaymentView>('surety-opened');
 export const movedSignal = defineSignal<[{ readonly version: number }]>('surety-moved');
 
 /** Where the payment stands, what has happened lately, and why the latest signal was refused, since a signal cannot answer. */
-export const paymentViewQuery = defineQuery<PaymentView & { readonly facts: readonly PaymentFact[]; readonly lastRefusal: string | null }>('surety-view');
+export const paymentViewQuery = defineQuery<PaymentView & { readonly facts: readonly PaymentFact[]; readonly lastRefusal: string | null }>(
+  'surety-view',
+);
