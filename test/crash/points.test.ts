@@ -32,7 +32,8 @@ interface Stall {
 /** Two sellers of one type; the first does what the point needs to be reached. */
 async function openStall(survivor: PlatformNode, point: CrashPoint, serviceType: string, idempotent: boolean): Promise<Stall> {
   const firstFails = point === 'before-failover' || point === 'failed-over' || givesUp(point);
-  const firstDoes: Behaviour = firstFails ? { kind: 'status', status: 500 } : { kind: 'slow', ms: 400 };
+  // The promise is a start of a workflow, which a busy machine takes a second for: the calls must still be under way then.
+  const firstDoes: Behaviour = firstFails ? { kind: 'status', status: 500 } : { kind: 'slow', ms: point === 'call-promised' ? 1_500 : 400 };
   const secondDoes: Behaviour = givesUp(point) ? { kind: 'status', status: 500 } : { kind: 'slow', ms: 100 };
   const [first, second] = [await aSeller('First', firstDoes), await aSeller('Second', secondDoes)];
   return { first, second, owners: [await survivor.offers(first, { serviceType, price: '0.10', idempotent }), await survivor.offers(second, { serviceType, price: '0.20', idempotent })] };
