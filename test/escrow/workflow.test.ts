@@ -47,7 +47,7 @@ for (const [what, steps, status, resolution] of [
 ] as const) story(`what is ${what} is ended by the clock of its workflow`, async () => {
   const stage = await stageWithWorkflows();
   // Long enough for the steps on a slow machine; the sweeper would come ten seconds later.
-  const id = await stage.anEscrow({ terms: steps.length === 0 ? brief : { ...brief, autoRelease: '4s', rulingWindow: '3s' } });
+  const id = await stage.anEscrow({ terms: steps.length === 0 ? brief : { ...brief, autoRelease: '9s', rulingWindow: '7s' } });
   for (const step of steps) expect((await stage.step(id, step, step === 'deliver' ? stage.cast.seller : stage.cast.buyer)).status).toBe(200);
   expect(await endOf(id)).toMatchObject({ id, state: status, resolution, by: 'clock', role: 'clock' });
   const escrow = await stage.get(id);
@@ -55,7 +55,7 @@ for (const [what, steps, status, resolution] of [
   // By its timer, not by the sweeper, which waits for ten seconds.
   const due = Math.max(...[escrow['autoReleaseAt'], escrow['disputeWindowUntil'], escrow['arbitrationDeadline']].map((at) => Date.parse(at ?? '')).filter((at) => at <= Date.parse(escrow['resolvedAt'] ?? '')));
   expect(Date.parse(escrow['resolvedAt'] ?? '') - due).toBeLessThan(10_000);
-});
+}, 60_000);
 
 test('steps over HTTP reach the workflow: it keeps the new deadline, shows the new state, and ends with the escrow', async () => {
   const { buyer, seller } = stage.cast;
