@@ -1,5 +1,5 @@
 /** What requests, workflows and activities of payments tell one another. JSON: amounts are decimal strings, times milliseconds since 1970. */
-import type { Actor, Refusal } from './payment.ts';
+import type { Actor, Opening, Refusal } from './payment.ts';
 
 /** Where a payment stands. */
 export interface PaymentView {
@@ -47,19 +47,8 @@ export interface StepRequest {
 
 /** What is to be opened. */
 export interface OpenRequest {
-  readonly opening: {
-    readonly id: string;
-    readonly buyer: string;
-    readonly seller: string | null;
-    readonly arbiter: string | null;
-    readonly tenantId: string | null;
-    readonly asset: string;
-    /** Digits of micros. */
-    readonly amountMicros: string;
-    readonly terms: unknown;
-    readonly workflowId: string;
-    readonly lookup: string | null;
-  };
+  /** `amountMicros` in digits. */
+  readonly opening: Omit<Opening, 'amountMicros'> & { readonly amountMicros: string };
   readonly askedAtMs: number;
   readonly notAfterMs: number;
   readonly claim: StepRequest['claim'];

@@ -49,7 +49,7 @@ const CACHED_WORKFLOWS = 500;
 
 /** The threads of the workflow sandboxes, one for each queue, make little garbage; the main thread keeps what it was started with. */
 const SANDBOX_YOUNG_SPACE = '--max-semi-space-size=4';
-/** The SDK takes a stack trace of every promise in a sandbox; the nearest frames are enough, and cost a sixth less of its time. */
+/** The SDK takes a stack trace of every promise in a sandbox; the nearest frames are enough and cost less. */
 const SANDBOX_STACK_TRACES = '--stack-trace-limit=3';
 
 export async function createRuntime(options: RuntimeOptions): Promise<Runtime> {
