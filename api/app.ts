@@ -102,7 +102,8 @@ function createEdge(deps: ApiDeps, routes: readonly Route[], gate: DrainGate): (
 
   return async (req, res) => {
     const exchange: Exchange = {
-      req, res, requestId: requestIdOf(req), startedAt: performance.now(), path: pathOf(req.url), compiled: null, agent: undefined, error: undefined,
+      req, res, requestId: requestIdOf(req), startedAt: performance.now(), path: pathOf(req.url), compiled: null,
+      agent: undefined, error: undefined,
     };
     try {
       await exchangeAnswers(edge, exchange);
@@ -170,7 +171,8 @@ function withinTime(edge: Edge, exchange: Exchange, work: Promise<Answer>): Prom
   return new Promise((resolve, reject) => {
     const timer = setTimeout(() => {
       reject(timeoutError(exchange, edge.timeoutMs));
-      work.catch((error: unknown) => edge.deps.log.warn({ err: error, requestId: exchange.requestId }, 'a request failed after its time was up'));
+      work.catch((error: unknown) =>
+        edge.deps.log.warn({ err: error, requestId: exchange.requestId }, 'a request failed after its time was up'));
     }, edge.timeoutMs);
     work.then(resolve, reject).finally(() => clearTimeout(timer)).catch(() => undefined);
   });

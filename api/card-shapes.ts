@@ -48,7 +48,8 @@ export const issueBody = z.object({
 
 export const chargeBody = z.object({
   number: z.string().refine(isCardNumber, 'is not the number of a card: sixteen digits, the last of which must fit'),
-  amount: amount.describe('Paid to you; the rest goes back to the buyer.'), description: orNothing(line(textMax)).describe('What it is for.'),
+  amount: amount.describe('Paid to you; the rest goes back to the buyer.'), description: orNothing(line(textMax))
+    .describe('What it is for.'),
   cvv: orNothing(z.string().regex(/^[0-9]{3}$/, 'must be three digits')).describe('Compared where it is sent.'),
   expiry: orNothing(z.string().regex(/^(0[1-9]|1[0-2])\/[0-9]{2}$/, 'must be MM/YY')).describe('Compared where it is sent.'),
 });

@@ -1,4 +1,7 @@
-/** The look of /docs. No scripts, no fonts and no pictures from elsewhere: the page works offline and its content policy allows nothing else. */
+/**
+ * The look of /docs. No scripts, no fonts and no pictures from elsewhere: the page works offline and its content policy allows nothing
+ * else.
+ */
 export const docsStyle = `
 :root { color-scheme: light dark; --ink:#1c2330; --soft:#5b6677; --line:#e3e7ee; --paper:#fff; --wash:#f6f8fb; --code:#f2f4f8; --accent:#3156d3; --get:#0b7a55; --post:#3156d3; --put:#a15c00; --delete:#b3261e; }
 @media (prefers-color-scheme: dark) { :root { --ink:#e4e8f0; --soft:#98a3b6; --line:#2b3342; --paper:#12161e; --wash:#171c26; --code:#1c2230; --accent:#8aa6ff; --get:#4cc79a; --post:#8aa6ff; --put:#e0a458; --delete:#f2847c; } }

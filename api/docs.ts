@@ -13,10 +13,13 @@ export interface DocsPage {
   readonly policy: string;
 }
 
-const whoMay: Readonly<Record<Access, string>> = { public: 'anybody', agent: 'any API key', owner: 'the agent itself', admin: 'admin', agent_or_admin: 'any API key, or the admin' };
-const tagOrder = ['Gateway', 'Escrow', 'Multistep escrow', 'Streams', 'Payments', 'Agents', 'Services', 'Keys', 'Wallet', 'Reputation', 'Network', 'Platform', 'Admin', 'Health'];
+const whoMay: Readonly<Record<Access, string>> = { public: 'anybody', agent: 'any API key', owner: 'the agent itself', admin: 'admin',
+  agent_or_admin: 'any API key, or the admin' };
+const tagOrder = ['Gateway', 'Escrow', 'Multistep escrow', 'Streams', 'Payments', 'Agents', 'Services', 'Keys', 'Wallet', 'Reputation',
+  'Network', 'Platform', 'Admin', 'Health'];
 
-export function renderDocs(routes: readonly Route[], { version, serverUrl }: { readonly version: string; readonly serverUrl: string }): DocsPage {
+export function renderDocs(routes: readonly Route[],
+    { version, serverUrl }: { readonly version: string; readonly serverUrl: string }): DocsPage {
   const tags = [...new Set([...tagOrder, ...routes.map((route) => route.tag)])].filter((tag) => routes.some((route) => route.tag === tag));
   const inTag = (tag: string): Route[] => routes.filter((route) => route.tag === tag);
   const html = `<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
@@ -37,9 +40,11 @@ ${errors()}
 function start(serverUrl: string): string {
   const steps: readonly (readonly [string, string])[] = [
     ['Register. The answer holds your API key; it is shown once. (Outside demo mode, prove first that the address is yours: <code>POST /v1/auth/challenge</code>.)', `curl -X POST ${serverUrl}/v1/agents -H 'Content-Type: application/json' \\\n  -d '{"address":"0x00000000000000000000000000000000000000a1","name":"Ada"}'`],
-    ['Get money. The admin credits deposits; in demo mode any key may.', `curl -X POST ${serverUrl}/v1/admin/deposits -H "Authorization: Bearer $KEY" \\\n  -H 'Content-Type: application/json' \\\n  -d '{"agentAddress":"0x00000000000000000000000000000000000000a1","amount":"10.00","txHash":"0x01"}'`],
+    ['Get money. The admin credits deposits; in demo mode any key may.',
+      `curl -X POST ${serverUrl}/v1/admin/deposits -H "Authorization: Bearer $KEY" \\\n  -H 'Content-Type: application/json' \\\n  -d '{"agentAddress":"0x00000000000000000000000000000000000000a1","amount":"10.00","txHash":"0x01"}'`],
     ['Look around.', `curl '${serverUrl}/v1/services?sortBy=value'`],
-    ['Buy. The price is held, the seller is asked, and paid only when it delivers.', `curl -X POST ${serverUrl}/v1/gateway/call -H "Authorization: Bearer $KEY" \\\n  -H 'Content-Type: application/json' -H 'Idempotency-Key: my-first-call' \\\n  -d '{"serviceType":"word-statistics","maxPrice":"0.01","params":{"text":"To be"}}'`],
+    ['Buy. The price is held, the seller is asked, and paid only when it delivers.',
+      `curl -X POST ${serverUrl}/v1/gateway/call -H "Authorization: Bearer $KEY" \\\n  -H 'Content-Type: application/json' -H 'Idempotency-Key: my-first-call' \\\n  -d '{"serviceType":"word-statistics","maxPrice":"0.01","params":{"text":"To be"}}'`],
   ];
   return `<section id="start"><h2>First call in four steps</h2><ol>${steps.map(([text, command]) => `<li>${text}<pre><code>${escape(command)}</code></pre></li>`).join('')}</ol></section>`;
 }
@@ -63,14 +68,16 @@ function routeCard(route: Route, serverUrl: string): string {
   const answerSchema = route.answer === undefined ? undefined : jsonSchemaOf(route.answer, 'output');
   const aliases = (route.aliases ?? []).map((alias) => `<code>${escape(alias)}</code>`).join(', ');
   return `<details class="route"><summary><span class="verb ${route.method}">${route.method.toUpperCase()}</span><span class="path">${escape(route.path)}</span><span class="who">${whoMay[route.access]}${route.access === 'owner' && route.method === 'get' ? ', or the admin' : ''}</span><span class="says">${inline(route.summary)}</span></summary>
-<div class="body" id="${anchor(route)}">${route.description === undefined ? '' : `<p>${inline(route.description)}</p>`}${aliases === '' ? '' : `<p class="soft">Also as ${aliases}.</p>`}
+<div class="body" id="${anchor(route)}">${route.description === undefined ? '' : `<p>${inline(route.description)}</p>`}${aliases === '' ? ''
+  : `<p class="soft">Also as ${aliases}.</p>`}
 ${parameterTable('Query', route.query === undefined ? undefined : jsonSchemaOf(route.query, 'input'))}
 ${headerTable(route)}
 ${parameterTable('Body', bodySchema)}
 <div class="two"><div><h4>Try it</h4><pre><code>${escape(curl(route, serverUrl, bodySchema))}</code></pre></div>
 <div><h4>Answer</h4><pre><code>${escape(answerText(route, answerSchema))}</code></pre></div></div>
 ${answerFields(answerSchema)}
-<h4>Errors</h4><div class="codes">${errorCodesOf(route).map((code) => `<a href="#error-${code}" title="${escape(errorRules[code].recovery)}"><code>${errorRules[code].status} ${code}</code></a>`).join('')}</div></div></details>`;
+<h4>Errors</h4><div class="codes">${errorCodesOf(route)
+  .map((code) => `<a href="#error-${code}" title="${escape(errorRules[code].recovery)}"><code>${errorRules[code].status} ${code}</code></a>`).join('')}</div></div></details>`;
 }
 
 function parameterTable(title: string, schema: JsonSchema | undefined): string {
@@ -87,12 +94,16 @@ function answerFields(schema: JsonSchema | undefined): string {
 function fieldTable(schema: JsonSchema | undefined, showNeed: boolean): string {
   const fields = schema === undefined ? [] : fieldsOf(schema);
   if (fields.length === 0) return '';
-  const rows = fields.map(({ name, type, required, notes }) => `<tr><td><code>${escape(name)}</code>${required && showNeed ? ' <span class="need">required</span>' : ''}</td><td class="soft">${escape(type)}</td><td>${inline(notes)}</td></tr>`);
+  const rows = fields.map(({ name, type, required, notes }) =>
+    `<tr><td><code>${escape(name)}</code>${required && showNeed ? ' <span class="need">required</span>' : ''}</td><td class="soft">${escape(type)}</td><td>${inline(notes)}</td></tr>`);
   return `<table>${rows.join('')}</table>`;
 }
 
 function headerTable(route: Route): string {
-  const headers = [...(route.headers ?? []), ...(route.movesMoney === true ? [{ name: 'Idempotency-Key', description: 'Makes it safe to send the request again. 1 to 200 visible ASCII characters.', required: false }] : [])];
+  const headers = [...(route.headers ?? []),
+    ...(route.movesMoney === true
+    ? [{ name: 'Idempotency-Key', description: 'Makes it safe to send the request again. 1 to 200 visible ASCII characters.',
+    required: false }] : [])];
   if (headers.length === 0) return '';
   return `<h4>Headers</h4><table>${headers.map(({ name, description, required }) => `<tr><td><code>${escape(name)}</code>${required === true ? ' <span class="need">required</span>' : ''}</td><td>${inline(description)}</td></tr>`).join('')}</table>`;
 }
@@ -104,7 +115,8 @@ function curl(route: Route, serverUrl: string, body: JsonSchema | undefined): st
   if (route.access === 'admin') lines.push('-H "X-Admin-Secret: $ADMIN_SECRET"');
   for (const { name, required } of route.headers ?? []) if (required === true) lines.push(`-H '${name}: …'`);
   const example = body === undefined ? undefined : (route.example?.body ?? exampleOf(body, 'input'));
-  if (example !== undefined && Object.keys(example as object).length > 0) lines.push("-H 'Content-Type: application/json'", `-d '${JSON.stringify(example).replaceAll("'", "'\\''")}'`);
+  if (example !== undefined && Object.keys(example as object).length > 0) lines.push("-H 'Content-Type: application/json'",
+    `-d '${JSON.stringify(example).replaceAll("'", "'\\''")}'`);
   return lines.join(' \\\n  ');
 }
 
@@ -114,9 +126,12 @@ function answerText(route: Route, schema: JsonSchema | undefined): string {
 }
 
 function errors(): string {
-  const example = { error: 'budget_exceeded', code: 'budget_exceeded', message: 'The session has 0.002000 USDC left; the cheapest service costs 0.005000.', funds_status: 'no_change', recovery: errorRules.budget_exceeded.recovery, price: '0.005000', currency: 'USDC' };
+  const example = { error: 'budget_exceeded', code: 'budget_exceeded',
+    message: 'The session has 0.002000 USDC left; the cheapest service costs 0.005000.', funds_status: 'no_change',
+    recovery: errorRules.budget_exceeded.recovery, price: '0.005000', currency: 'USDC' };
   const rows = Object.entries(errorRules).sort(([, a], [, b]) => a.status - b.status)
-    .map(([code, { status, recovery }]) => `<tr id="error-${code}"><td>${status}</td><td><code>${code}</code></td><td>${inline(recovery)}</td></tr>`);
+    .map(([code, { status, recovery }]) =>
+      `<tr id="error-${code}"><td>${status}</td><td><code>${code}</code></td><td>${inline(recovery)}</td></tr>`);
   return `<section id="errors"><h2>Errors</h2><p>One shape everywhere; branch on <code>error</code>.</p><pre><code>${escape(JSON.stringify(example, null, 2))}</code></pre>
 <table><tr><th>Status</th><th>Code</th><th>What to do</th></tr>${rows.join('')}</table></section>`;
 }

@@ -15,12 +15,15 @@ export function toSuretyError(error: unknown, money: boolean): SuretyError {
   if (error instanceof z.ZodError) return validationError(error, '');
   const funds = money ? { fundsStatus: 'held_pending' as const, recovery: unknownOutcome } : {};
   if (connectionLoss(error) !== null) {
-    return new SuretyError('unavailable', 'The platform cannot reach its database at the moment.', { ...funds, retryAfterSecs: 1, cause: error });
+    return new SuretyError('unavailable', 'The platform cannot reach its database at the moment.',
+      { ...funds, retryAfterSecs: 1, cause: error });
   }
-  return new SuretyError('internal_error', 'Something went wrong on our side. The request id names this case in our log.', { ...funds, cause: error });
+  return new SuretyError('internal_error', 'Something went wrong on our side. The request id names this case in our log.',
+    { ...funds, cause: error });
 }
 
-const unknownOutcome = 'Send the request again with the same Idempotency-Key: it is answered with what really happened and nothing is paid twice.';
+const unknownOutcome =
+  'Send the request again with the same Idempotency-Key: it is answered with what really happened and nothing is paid twice.';
 
 /**
  * The refusal of a request that does not fit its schema. When every refused field has one reason that has a code of its own, such

@@ -6,17 +6,23 @@ import type { GatewayCallModel, GatewaySessionModel } from '../prisma/generated/
 import { addressOut, amountOut, timeOut } from './schemas.ts';
 
 export const sessionOut = z.object({
-  id: z.string(), agentAddress: addressOut, tenantId: z.string().optional(), maxTotal: amountOut, maxPerRequest: amountOut, totalSpent: amountOut, remaining: amountOut,
-  reserved: amountOut, requestCount: z.number().int(), strategy: z.string(), allowedTypes: z.array(z.string()), warnAtPercent: z.number().int(),
-  maxRequestsPerMinute: z.number().int(), status: z.enum(['active', 'closed', 'expired']), workflowId: z.string(), expiresAt: timeOut, createdAt: timeOut, updatedAt: timeOut,
+  id: z.string(), agentAddress: addressOut, tenantId: z.string().optional(), maxTotal: amountOut, maxPerRequest: amountOut,
+  totalSpent: amountOut, remaining: amountOut,
+  reserved: amountOut, requestCount: z.number().int(), strategy: z.string(), allowedTypes: z.array(z.string()),
+  warnAtPercent: z.number().int(),
+  maxRequestsPerMinute: z.number().int(), status: z.enum(['active', 'closed', 'expired']), workflowId: z.string(), expiresAt: timeOut,
+  createdAt: timeOut, updatedAt: timeOut,
 });
 
 export function showSession(session: Session): z.input<typeof sessionOut> {
-  const { id, agentAddress, tenantId, strategy, allowedTypes, requestCount, warnAtPercent, maxRequestsPerMinute, status, workflowId } = session;
+  const { id, agentAddress, tenantId, strategy, allowedTypes, requestCount, warnAtPercent, maxRequestsPerMinute, status, workflowId } =
+    session;
   const remaining = status === 'active' ? session.maxTotalMicros - session.spentMicros - session.reservedMicros : 0n;
   return {
-    id, agentAddress, ...(tenantId === null ? {} : { tenantId }), maxTotal: formatMicros(session.maxTotalMicros), maxPerRequest: formatMicros(session.maxPerRequestMicros),
-    totalSpent: formatMicros(session.spentMicros), remaining: formatMicros(remaining), reserved: formatMicros(session.reservedMicros), requestCount, strategy,
+    id, agentAddress, ...(tenantId === null ? {} : { tenantId }), maxTotal: formatMicros(session.maxTotalMicros),
+    maxPerRequest: formatMicros(session.maxPerRequestMicros),
+    totalSpent: formatMicros(session.spentMicros), remaining: formatMicros(remaining), reserved: formatMicros(session.reservedMicros),
+    requestCount, strategy,
     allowedTypes: [...allowedTypes], warnAtPercent, maxRequestsPerMinute, status, workflowId,
     expiresAt: session.expiresAt.toISOString(), createdAt: session.createdAt.toISOString(), updatedAt: session.updatedAt.toISOString(),
   };
@@ -30,7 +36,8 @@ export function sessionOf(row: GatewaySessionModel): Session {
 }
 
 const answerFields = {
-  response: z.record(z.string(), z.unknown()).nullable(), serviceUsed: addressOut, serviceId: z.string(), serviceName: z.string(), amountPaid: amountOut,
+  response: z.record(z.string(), z.unknown()).nullable(), serviceUsed: addressOut, serviceId: z.string(),
+  serviceName: z.string(), amountPaid: amountOut,
   latencyMs: z.number().int(), retries: z.number().int(), callId: z.string(), sessionId: z.string(), workflowId: z.string().nullable(),
 };
 const budgetFields = { totalSpent: amountOut, remaining: amountOut, budgetLow: z.boolean(), requestCount: z.number().int() };
@@ -42,8 +49,10 @@ export const callOut = z.object({ result: z.object({ ...answerFields, ...budgetF
  */
 export function writeCall(answer: CallAnswer): string {
   const fields = JSON.stringify({
-    serviceUsed: answer.serviceUsed, serviceId: answer.serviceId, serviceName: answer.serviceName, amountPaid: formatMicros(answer.amountMicros), latencyMs: answer.latencyMs,
-    retries: answer.retries, callId: answer.callId, sessionId: answer.sessionId, workflowId: answer.workflowId, totalSpent: formatMicros(answer.totalSpentMicros),
+    serviceUsed: answer.serviceUsed, serviceId: answer.serviceId, serviceName: answer.serviceName,
+    amountPaid: formatMicros(answer.amountMicros), latencyMs: answer.latencyMs,
+    retries: answer.retries, callId: answer.callId, sessionId: answer.sessionId, workflowId: answer.workflowId,
+    totalSpent: formatMicros(answer.totalSpentMicros),
     remaining: formatMicros(answer.remainingMicros), budgetLow: answer.budgetLow, requestCount: answer.requestCount,
   }).slice(1, -1);
   const both = `"response":${answer.responseJson ?? 'null'},${fields}`;
@@ -51,25 +60,32 @@ export function writeCall(answer: CallAnswer): string {
 }
 
 export const dryRunOut = z.object({
-  allowed: z.boolean(), budgetOk: z.boolean(), remaining: z.string(), serviceFound: z.boolean(), bestPrice: amountOut.optional(), bestService: z.string().optional(),
+  allowed: z.boolean(), budgetOk: z.boolean(), remaining: z.string(), serviceFound: z.boolean(), bestPrice: amountOut.optional(),
+  bestService: z.string().optional(),
   denyReason: z.string().optional(), estimatedCallsRemaining: z.number().int().optional(),
 });
 
 export function showDryRun(run: DryRun): z.input<typeof dryRunOut> {
   return {
-    allowed: run.allowed, budgetOk: run.budgetOk, remaining: run.remainingMicros === null ? '' : formatMicros(run.remainingMicros), serviceFound: run.serviceFound,
-    ...(run.bestPriceMicros === null ? {} : { bestPrice: formatMicros(run.bestPriceMicros) }), ...(run.bestService === null ? {} : { bestService: run.bestService }),
-    ...(run.denyReason === null ? {} : { denyReason: run.denyReason }), ...(run.estimatedCallsRemaining === null ? {} : { estimatedCallsRemaining: run.estimatedCallsRemaining }),
+    allowed: run.allowed, budgetOk: run.budgetOk, remaining: run.remainingMicros === null ? '' : formatMicros(run.remainingMicros),
+    serviceFound: run.serviceFound,
+    ...(run.bestPriceMicros === null ? {} : { bestPrice: formatMicros(run.bestPriceMicros) }),
+    ...(run.bestService === null ? {} : { bestService: run.bestService }),
+    ...(run.denyReason === null ? {} : { denyReason: run.denyReason }),
+    ...(run.estimatedCallsRemaining === null ? {} : { estimatedCallsRemaining: run.estimatedCallsRemaining }),
   };
 }
 
 export const logOut = z.object({
-  id: z.string(), sessionId: z.string(), serviceType: z.string(), agentCalled: z.string(), amount: z.string(), feeAmount: amountOut.optional(),
-  status: z.enum(['success', 'forward_failed', 'no_service', 'in_progress']), latencyMs: z.number().int(), error: z.string().optional(), createdAt: timeOut,
+  id: z.string(), sessionId: z.string(), serviceType: z.string(), agentCalled: z.string(), amount: z.string(),
+  feeAmount: amountOut.optional(),
+  status: z.enum(['success', 'forward_failed', 'no_service', 'in_progress']), latencyMs: z.number().int(),
+  error: z.string().optional(), createdAt: timeOut,
   attempts: z.array(z.record(z.string(), z.unknown())), workflowId: z.string().nullable(),
 });
 
-const logStatus = { planned: 'in_progress', accepted: 'in_progress', delivered: 'in_progress', settled: 'success', released: 'forward_failed', refused: 'no_service' } as const;
+const logStatus = { planned: 'in_progress', accepted: 'in_progress', delivered: 'in_progress', settled: 'success',
+  released: 'forward_failed', refused: 'no_service' } as const;
 
 /** A call as a line of its session's log, with every attempt at a seller. */
 export function showLog(row: GatewayCallModel): z.input<typeof logOut> {
@@ -77,7 +93,8 @@ export function showLog(row: GatewayCallModel): z.input<typeof logOut> {
   return {
     id: row.id, sessionId: row.sessionId, serviceType: row.serviceType, agentCalled: row.state === 'refused' ? '' : (row.seller ?? ''),
     amount: settled ? formatMicros(row.price) : '0', ...(settled && row.fee > 0n ? { feeAmount: formatMicros(row.fee) } : {}),
-    status: logStatus[row.state as keyof typeof logStatus], latencyMs: row.latencyMs ?? 0, ...(row.errorMessage === null ? {} : { error: row.errorMessage }),
+    status: logStatus[row.state as keyof typeof logStatus], latencyMs: row.latencyMs ?? 0,
+    ...(row.errorMessage === null ? {} : { error: row.errorMessage }),
     createdAt: row.acceptedAt.toISOString(), attempts: row.attempts as Record<string, unknown>[], workflowId: row.workflowId,
   };
 }

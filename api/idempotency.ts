@@ -21,7 +21,8 @@ export function idempotencyKeyOf(req: IncomingMessage): string | null {
 }
 
 /** A key with the hash of the request it came with: SHA-256 of method, path and body, whatever the order of the body's fields. */
-export function claimOf(key: string | null, request: { readonly method: string; readonly path: string; readonly body: unknown }): IdempotencyClaim | null {
+export function claimOf(key: string | null,
+    request: { readonly method: string; readonly path: string; readonly body: unknown }): IdempotencyClaim | null {
   if (key === null) return null;
   const text = `${request.method.toUpperCase()}\n${request.path}\n${canonicalJson(withoutKey(request.body))}`;
   return { key, requestHash: createHash('sha256').update(text).digest('hex') };

@@ -28,7 +28,8 @@ export interface JsonSchema {
 
 /** @param side `input`: what clients send; `output`: what they receive. */
 export function jsonSchemaOf(schema: z.ZodType, side: 'input' | 'output'): JsonSchema {
-  const { $schema: _, ...rest } = z.toJSONSchema(schema, { io: side, unrepresentable: 'any', override: ({ jsonSchema }) => tidy(jsonSchema) });
+  const { $schema: _, ...rest } =
+    z.toJSONSchema(schema, { io: side, unrepresentable: 'any', override: ({ jsonSchema }) => tidy(jsonSchema) });
   return rest as JsonSchema;
 }
 
@@ -58,7 +59,8 @@ export function fieldsOf(schema: JsonSchema, prefix = '', depth = 0): Field[] {
     const name = prefix + key;
     const inner = essential(property);
     const field: Field = { name, type: typeOf(property), required: schema.required?.includes(key) ?? false, notes: notesOf(property) };
-    const below = inner.items === undefined ? fieldsOf(inner, `${name}.`, depth + 1) : fieldsOf(essential(inner.items), `${name}[].`, depth + 1);
+    const below = inner.items === undefined ? fieldsOf(inner, `${name}.`, depth + 1)
+      : fieldsOf(essential(inner.items), `${name}[].`, depth + 1);
     return [field, ...below];
   });
 }
@@ -91,7 +93,8 @@ export function notesOf(schema: JsonSchema): string {
 
 function rangeText(min: number | undefined, max: number | undefined, unit: string): string {
   if (min === undefined && max === undefined) return '';
-  const range = min === undefined ? `at most ${max}` : max === undefined ? `at least ${min}` : min === max ? `exactly ${min}` : `${min} to ${max}`;
+  const range = min === undefined ? `at most ${max}` : max === undefined ? `at least ${min}` : min === max
+    ? `exactly ${min}` : `${min} to ${max}`;
   return `${range} ${unit}`.trim();
 }
 

@@ -45,7 +45,8 @@ async function serve(service: Service, parts: Parts, runtime: Runtime, stack: St
   // The address is known only once the server listens: PORT may be 0.
   const links = { api: '', temporalUi: stack.temporalUiUrl ?? null };
   const api = createApp({
-    ...parts, ...parts.registry, ...runtime.ports, probes: probes(parts), sellerKeys: [parts.signer.publicKey], startedAt: new Date(), version, links,
+    ...parts, ...parts.registry, ...runtime.ports, probes: probes(parts), sellerKeys: [parts.signer.publicKey],
+    startedAt: new Date(), version, links,
   });
   const server = createHttpServer(api.app);
   server.listen(env.PORT, env.HOST);
@@ -87,7 +88,8 @@ async function refuseTakenPort({ PORT, HOST }: Env): Promise<void> {
     await once(probe, 'listening');
   } catch (error) {
     const { code, message } = error as NodeJS.ErrnoException;
-    throw new Error(code === 'EADDRINUSE' ? `Port ${PORT} of ${HOST} is taken; stop what listens there or choose another PORT.` : `Cannot listen on HOST ${HOST}, PORT ${PORT}: ${message}`, { cause: error });
+    throw new Error(code === 'EADDRINUSE' ? `Port ${PORT} of ${HOST} is taken; stop what listens there or choose another PORT.`
+      : `Cannot listen on HOST ${HOST}, PORT ${PORT}: ${message}`, { cause: error });
   }
   probe.close();
   await once(probe, 'close');

@@ -45,7 +45,8 @@ const securityByAccess: Readonly<Record<Access, readonly Record<string, readonly
 };
 
 /** Builds the document. `serverUrl` is where people reach the API. */
-export function buildOpenapi(routes: readonly Route[], { version, serverUrl }: { readonly version: string; readonly serverUrl: string }): OpenapiDocument {
+export function buildOpenapi(routes: readonly Route[],
+    { version, serverUrl }: { readonly version: string; readonly serverUrl: string }): OpenapiDocument {
   const paths: Record<string, Record<string, unknown>> = {};
   for (const route of routes) {
     for (const path of [route.path, ...(route.aliases ?? [])]) {
@@ -91,9 +92,11 @@ function upperFirst(word: string): string {
 }
 
 function pathParameters(route: Route, path: string): object[] {
-  const known: Readonly<Record<string, JsonSchema>> = route.params === undefined ? {} : (jsonSchemaOf(route.params, 'input').properties ?? {});
+  const known: Readonly<Record<string, JsonSchema>> = route.params === undefined ? {}
+    : (jsonSchemaOf(route.params, 'input').properties ?? {});
   return [...path.matchAll(/:(\w+)/g)].map(([, name = '']) => ({
-    name, in: 'path', required: true, schema: known[name] ?? { type: 'string' }, ...(name === 'address' ? { description: 'Address of the agent.' } : {}),
+    name, in: 'path', required: true, schema: known[name] ?? { type: 'string' },
+    ...(name === 'address' ? { description: 'Address of the agent.' } : {}),
   }));
 }
 
@@ -106,10 +109,12 @@ function queryParameters(route: Route): object[] {
 }
 
 function headerParameters(route: Route): object[] {
-  const own = (route.headers ?? []).map(({ name, description, required = false }) => ({ name, in: 'header', required, description, schema: { type: 'string' } }));
+  const own = (route.headers ?? [])
+    .map(({ name, description, required = false }) => ({ name, in: 'header', required, description, schema: { type: 'string' } }));
   if (route.movesMoney !== true) return own;
   const description = 'Makes it safe to send the request again: the same key with the same body is answered as the first time.';
-  return [...own, { name: 'Idempotency-Key', in: 'header', required: false, description, schema: { type: 'string', minLength: 1, maxLength: 200 } }];
+  return [...own, { name: 'Idempotency-Key', in: 'header', required: false, description,
+    schema: { type: 'string', minLength: 1, maxLength: 200 } }];
 }
 
 function requestBody(route: Route, schema: JsonSchema): object {
@@ -129,7 +134,8 @@ function responses(route: Route): Record<string, object> {
   for (const [status, codes] of [...byStatus].sort(([a], [b]) => a - b)) {
     answers[String(status)] ??= {
       description: codes.map((code) => `\`${code}\`: ${errorRules[code].recovery}`).join('\n\n'),
-      content: { 'application/json': { schema: { $ref: '#/components/schemas/Error' }, example: errorExample(codes[0] ?? 'internal_error') } },
+      content: { 'application/json': { schema: { $ref: '#/components/schemas/Error' },
+        example: errorExample(codes[0] ?? 'internal_error') } },
     };
   }
   return answers;
@@ -139,19 +145,22 @@ function success(route: Route): object {
   const headers = { 'X-Request-ID': { $ref: '#/components/headers/X-Request-ID' } };
   if (route.answer === undefined) return { description: 'Done.', headers };
   const schema = jsonSchemaOf(route.answer, 'output');
-  return { description: 'Done.', headers, content: { 'application/json': { schema, example: route.example?.answer ?? exampleOf(schema, 'output') } } };
+  return { description: 'Done.', headers,
+    content: { 'application/json': { schema, example: route.example?.answer ?? exampleOf(schema, 'output') } } };
 }
 
 /** Everything a client can be told by this route: what the edge says of every route like it, then what is its own. */
 export function errorCodesOf(route: Route): ErrorCode[] {
   const codes = new Set<ErrorCode>();
-  if (bodySchemaOf(route) !== undefined) for (const code of ['invalid_request', 'validation_error', 'payload_too_large', 'unsupported_media_type'] as const) codes.add(code);
+  if (bodySchemaOf(route) !== undefined) for (const code of ['invalid_request', 'validation_error', 'payload_too_large',
+    'unsupported_media_type'] as const) codes.add(code);
   if (route.query !== undefined) codes.add('validation_error');
   if (route.path.includes(':address')) codes.add('invalid_address');
   if (['agent', 'owner', 'agent_or_admin'].includes(route.access)) codes.add('unauthorized');
   if (route.access === 'owner' || route.access === 'admin') codes.add('forbidden');
   for (const code of route.errors ?? []) codes.add(code);
-  if (route.always !== true) for (const code of ['rate_limit_exceeded', 'internal_error', 'unavailable', 'draining'] as const) codes.add(code);
+  if (route.always !== true) for (const code of ['rate_limit_exceeded', 'internal_error', 'unavailable',
+    'draining'] as const) codes.add(code);
   return [...codes];
 }
 
@@ -166,7 +175,9 @@ const errorSchema = {
     error: { type: 'string', enum: Object.keys(errorRules), description: 'What went wrong; stable, for programs.' },
     code: { type: 'string', description: 'The same as `error`.' },
     message: { type: 'string', description: 'What happened, for people.' },
-    funds_status: { type: 'string', enum: ['no_change', 'held_pending', 'settled_safe', 'locked_in_escrow', 'released_to_seller', 'returned'], description: 'Where the money is now.' },
+    funds_status: { type: 'string',
+      enum: ['no_change', 'held_pending', 'settled_safe', 'locked_in_escrow', 'released_to_seller', 'returned'],
+      description: 'Where the money is now.' },
     recovery: { type: 'string', description: 'What to do next.' },
     details: {
       type: 'array', description: 'The fields that were refused.',
@@ -182,7 +193,8 @@ const errorSchema = {
 const securitySchemes = {
   bearer: { type: 'http', scheme: 'bearer', description: 'An API key: `Authorization: Bearer sk_…`.' },
   apiKey: { type: 'apiKey', in: 'header', name: 'X-API-Key', description: 'The same API key in a header of its own.' },
-  adminSecret: { type: 'apiKey', in: 'header', name: 'X-Admin-Secret', description: 'The secret of the operator. In demo mode without a secret, any API key.' },
+  adminSecret: { type: 'apiKey', in: 'header', name: 'X-Admin-Secret',
+    description: 'The secret of the operator. In demo mode without a secret, any API key.' },
 };
 
 const commonHeaders = {

@@ -14,7 +14,9 @@ export interface CompiledRoute {
   readonly record: HttpRecorder;
   /** `Cache-Control` of a success. */
   readonly cacheControl: string;
-  /** Validates and runs the handler. Errors: those of the route, validation_error and its kin, payload_too_large, unsupported_media_type. */
+  /**
+   * Validates and runs the handler. Errors: those of the route, validation_error and its kin, payload_too_large, unsupported_media_type.
+   */
   readonly run: (request: RunRequest) => Promise<Answer>;
 }
 
@@ -50,7 +52,8 @@ export function compileRoute(route: Route, metrics: Pick<Metrics, 'httpRoute'>):
         body: body === undefined ? undefined : body(rawBody),
         caller: granted.caller,
         isAdmin: granted.isAdmin,
-        idempotencyClaim: (bodyKey) => claimOf(idempotencyKey ?? bodyKey ?? null, { method: route.method, path: filled(route.path, rawParams), body: rawBody }),
+        idempotencyClaim: (bodyKey) =>
+          claimOf(idempotencyKey ?? bodyKey ?? null, { method: route.method, path: filled(route.path, rawParams), body: rawBody }),
       });
     },
   };

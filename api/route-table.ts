@@ -71,7 +71,8 @@ export function createRouteTable<T>(): RouteTable<T> {
         const leaf = node.methods.get(method) ?? (method === 'HEAD' ? node.methods.get('GET') : undefined);
         if (leaf !== undefined) return { target: leaf.target, params: named(leaf.parameterNames, values) };
       }
-      throw new SuretyError('method_not_allowed', `${method} is not offered here.`, { body: { allow: allowed(candidates.map(({ node }) => node)) } });
+      throw new SuretyError('method_not_allowed', `${method} is not offered here.`,
+        { body: { allow: allowed(candidates.map(({ node }) => node)) } });
     },
 
     methodsOf(path) {
@@ -87,7 +88,8 @@ export function createRouteTable<T>(): RouteTable<T> {
 }
 
 /** Literal segments first, so that `/escrow/multistep` is not read as the escrow called "multistep". */
-function visit<T>(node: Node<T>, segments: readonly string[], index: number, values: string[], found: { node: Node<T>; values: string[] }[]): void {
+function visit<T>(node: Node<T>, segments: readonly string[], index: number, values: string[],
+    found: { node: Node<T>; values: string[] }[]): void {
   const segment = segments[index];
   if (segment === undefined) {
     if (node.methods.size > 0) found.push({ node, values });

@@ -67,7 +67,8 @@ export interface RouteHeader {
 }
 
 export interface RouteSpec<
-  P extends Shape = undefined, Q extends Shape = undefined, B extends Shape = undefined, A extends Access = Access, M extends Method = Method,
+  P extends Shape = undefined, Q extends Shape = undefined, B extends Shape = undefined, A extends Access = Access,
+  M extends Method = Method,
 > {
   readonly method: M;
   /** Literal segments and `:names`, such as `/v1/agents/:address`. A parameter called `address` is always checked to be one. */
@@ -107,7 +108,8 @@ export type Route = RouteSpec<z.ZodType, z.ZodType, z.ZodType>;
 
 /** Checks a route's types against its schemas. */
 export function route<
-  P extends Shape = undefined, Q extends Shape = undefined, B extends Shape = undefined, const A extends Access = Access, const M extends Method = Method,
+  P extends Shape = undefined, Q extends Shape = undefined, B extends Shape = undefined, const A extends Access = Access,
+  const M extends Method = Method,
 >(spec: RouteSpec<P, Q, B, A, M>): Route {
   return spec as unknown as Route;
 }

@@ -20,7 +20,9 @@ export const amount = z
   .meta({ type: 'string', pattern: AMOUNT_PATTERN, examples: ['1.50'] })
   .transform(parseAmount);
 
-/** Clients of the first system send fields they have nothing for as empty text, or as null; for {@link z.preprocess} of an optional field. */
+/**
+ * Clients of the first system send fields they have nothing for as empty text, or as null; for {@link z.preprocess} of an optional field.
+ */
 export const emptyIsAbsent = (value: unknown): unknown => (value === '' || value === null ? undefined : value);
 
 /** An amount in an answer: always six decimal places. */
@@ -88,7 +90,8 @@ export function textIf(name: string, value: string | null | undefined): Record<s
 }
 
 /** The type of a service, such as `translation`. */
-export const serviceType = z.string().regex(SERVICE_TYPE, 'must be 1 to 100 letters, digits, "-" or "_"').meta({ examples: ['translation'] });
+export const serviceType = z.string().regex(SERVICE_TYPE, 'must be 1 to 100 letters, digits, "-" or "_"')
+  .meta({ examples: ['translation'] });
 
 /** A JSON object of the caller's own making, handed on as it is. */
 export const jsonObject = z
@@ -101,7 +104,8 @@ export const idempotencyKey = z.string().regex(/^[\x21-\x7e]{1,200}$/, 'must be 
 /** `limit` of a list: 1 to `max`; anything else means the default, as clients of the first system expect. */
 export function limit(max: number, fallback: number) {
   return z.string().optional()
-    .transform((text) => (text !== undefined && /^[0-9]{1,9}$/.test(text) && Number(text) >= 1 && Number(text) <= max ? Number(text) : fallback))
+    .transform((text) => (text !== undefined && /^[0-9]{1,9}$/.test(text) && Number(text) >= 1 && Number(text) <= max
+      ? Number(text) : fallback))
     .meta({ description: `1 to ${max}; ${fallback} when left out.` });
 }
 
@@ -111,7 +115,8 @@ export const offset = z.string().optional()
   .meta({ description: 'How many rows to skip; 0 when left out.' });
 
 /** `true` or `1` in a query; everything else is false. */
-export const queryFlag = z.string().optional().transform((text) => text === 'true' || text === '1').meta({ description: '`true` or `false`.' });
+export const queryFlag = z.string().optional().transform((text) => text === 'true' || text === '1')
+  .meta({ description: '`true` or `false`.' });
 
 /** Where a page begins: the last row of the page before. */
 export interface Cursor {

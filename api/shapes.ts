@@ -30,7 +30,8 @@ export const serviceOut = z.object({
 const filled = (value: Readonly<Record<string, unknown>>) => (Object.keys(value).length === 0 ? {} : { metadata: value });
 
 export function showService(service: ServiceRecord): z.input<typeof serviceOut> {
-  const { id, type, name, description, priceMicros, endpoint, active, idempotent, agentAddress, metadata: meta, createdAt, updatedAt } = service;
+  const { id, type, name, description, priceMicros, endpoint, active, idempotent, agentAddress, metadata: meta, createdAt, updatedAt } =
+    service;
   return {
     id, type, name, description, price: formatMicros(priceMicros), endpoint, active, idempotent, agentAddress, ...filled(meta),
     createdAt: createdAt.toISOString(), updatedAt: updatedAt.toISOString(),
@@ -38,7 +39,8 @@ export function showService(service: ServiceRecord): z.input<typeof serviceOut> 
 }
 
 export const listingOut = serviceOut.extend({
-  agentName: z.string(), reputationScore: z.number(), reputationTier: z.string(), successRate: z.number(), transactionCount: z.number().int(),
+  agentName: z.string(), reputationScore: z.number(), reputationTier: z.string(), successRate: z.number(),
+  transactionCount: z.number().int(),
   valueScore: z.number().optional(), verified: z.boolean(),
 });
 
@@ -51,7 +53,8 @@ export function showListing(listing: ServiceListing): z.input<typeof listingOut>
 }
 
 export const agentOut = z.object({
-  address: addressOut, name: z.string(), description: z.string(), ownerAddress: addressOut.optional(), isAutonomous: z.boolean(), verified: z.boolean(),
+  address: addressOut, name: z.string(), description: z.string(), ownerAddress: addressOut.optional(),
+  isAutonomous: z.boolean(), verified: z.boolean(),
   services: z.array(serviceOut), endpoint: z.string().optional(), metadata: jsonObject.optional(), createdAt: timeOut, updatedAt: timeOut,
   stats: z.object({
     totalReceived: amountOut, totalSent: amountOut, totalSpent: amountOut, transactionCount: z.number().int(), successRate: z.number(),
@@ -91,13 +94,15 @@ export function showBalance(balance: Balance): z.input<typeof balanceOut> {
   const { owner, updatedAt, available, pending, escrowed, creditLimit, creditUsed, totalIn, totalOut } = balance;
   return {
     agentAddr: owner, available: formatMicros(available), pending: formatMicros(pending), escrowed: formatMicros(escrowed),
-    creditLimit: formatMicros(creditLimit), creditUsed: formatMicros(creditUsed), totalIn: formatMicros(totalIn), totalOut: formatMicros(totalOut),
+    creditLimit: formatMicros(creditLimit), creditUsed: formatMicros(creditUsed), totalIn: formatMicros(totalIn),
+    totalOut: formatMicros(totalOut),
     ...(updatedAt === null ? {} : { updatedAt: updatedAt.toISOString() }),
   };
 }
 
 export const entryOut = z.object({
-  id: z.string(), agentAddr: addressOut, type: z.string(), amount: amountOut, txHash: z.string().optional(), reference: z.string(), description: z.string(),
+  id: z.string(), agentAddr: addressOut, type: z.string(), amount: amountOut, txHash: z.string().optional(),
+  reference: z.string(), description: z.string(),
   reversedAt: timeOut.optional(), reversedBy: z.string().optional(), reversalOf: z.string().optional(), createdAt: timeOut,
 });
 
@@ -111,12 +116,14 @@ export function showEntry(entry: LedgerEntry, agentAddr: string): z.input<typeof
 }
 
 export const transactionOut = z.object({
-  id: z.string(), txHash: z.string(), from: addressOut, to: addressOut, amount: amountOut, serviceId: z.string(), status: z.string(), reversed: z.boolean(), createdAt: timeOut,
+  id: z.string(), txHash: z.string(), from: addressOut, to: addressOut, amount: amountOut, serviceId: z.string(), status: z.string(),
+  reversed: z.boolean(), createdAt: timeOut,
 });
 
 export function showTransaction(payment: Payment): z.input<typeof transactionOut> {
   return {
-    id: `tx_${payment.postingId}`, txHash: payment.ref, from: payment.from, to: payment.to, amount: formatMicros(payment.amount), serviceId: payment.serviceId ?? '',
+    id: `tx_${payment.postingId}`, txHash: payment.ref, from: payment.from, to: payment.to, amount: formatMicros(payment.amount),
+    serviceId: payment.serviceId ?? '',
     status: 'confirmed', reversed: payment.reversed, createdAt: payment.createdAt.toISOString(),
   };
 }

@@ -48,14 +48,16 @@ export async function measureBareSql(options: BareSqlOptions): Promise<BareSqlRe
 
 async function openSession(pool: pg.Pool, session: { readonly id: string; readonly agent: string }): Promise<void> {
   const terms = {
-    id: session.id, agent: session.agent, maxTotal: parseAmount(BUDGET).toString(), maxPerRequest: parseAmount(BUDGET).toString(), strategy: 'cheapest',
+    id: session.id, agent: session.agent, maxTotal: parseAmount(BUDGET).toString(), maxPerRequest: parseAmount(BUDGET).toString(),
+    strategy: 'cheapest',
     allowedTypes: [], warnAtPercent: 0, maxRequestsPerMinute: 1_000_000_000, workflowId: `bench-${session.id}`,
     expiresAt: new Date(Date.now() + 3_600_000).toISOString(),
   };
   await pool.query('SELECT * FROM gateway_open_session($1)', [JSON.stringify(terms)]);
 }
 
-async function payUntil(pool: pg.Pool, options: BareSqlOptions, sessions: readonly { id: string; agent: string }[], until: number): Promise<number> {
+async function payUntil(pool: pg.Pool, options: BareSqlOptions, sessions: readonly { id: string; agent: string }[],
+    until: number): Promise<number> {
   const client = await pool.connect();
   let paid = 0;
   try {
@@ -66,7 +68,8 @@ async function payUntil(pool: pg.Pool, options: BareSqlOptions, sessions: readon
   }
 }
 
-async function payBatch(client: pg.PoolClient, options: BareSqlOptions, sessions: readonly { id: string; agent: string }[]): Promise<number> {
+async function payBatch(client: pg.PoolClient, options: BareSqlOptions,
+    sessions: readonly { id: string; agent: string }[]): Promise<number> {
   const calls = Array.from({ length: BATCH }, (_, pos) => aCall(pos, options, sessions));
   const accepted = await client.query<{ pos: number; outcome: string }>({
     name: 'bench_accept', text: 'SELECT pos, outcome FROM gateway_accept($1, $2, $3)', values: [JSON.stringify(calls), 'bench', LEASE_MS],
@@ -84,10 +87,13 @@ function aCall(pos: number, options: BareSqlOptions, sessions: readonly { id: st
   const session = pick(sessions);
   const seller = pick(options.sellers);
   const price = parseAmount(options.price).toString();
-  const offer = { serviceId: 'svc_bench', serviceName: 'Bench', seller, endpoint: 'http://127.0.0.1/', priceMicros: price, idempotent: true };
+  const offer = { serviceId: 'svc_bench', serviceName: 'Bench', seller, endpoint: 'http://127.0.0.1/',
+    priceMicros: price, idempotent: true };
   return {
-    pos, id: `call_${randomBytes(12).toString('hex')}`, session_id: session.id, buyer: session.agent, service_type: 'bench', params: '{"question":"How much is the fish?","copies":3}',
-    candidates: [offer], key: null, hash: null, price, fee_bps: 0, seller, service_id: offer.serviceId, service_name: offer.serviceName, workflow_id: null,
+    pos, id: `call_${randomBytes(12).toString('hex')}`, session_id: session.id, buyer: session.agent, service_type: 'bench',
+    params: '{"question":"How much is the fish?","copies":3}',
+    candidates: [offer], key: null, hash: null, price, fee_bps: 0, seller, service_id: offer.serviceId,
+    service_name: offer.serviceName, workflow_id: null,
   };
 }
 

@@ -21,8 +21,10 @@ export const DATA_DIR = '.surety-bench';
 const PORT = 8090;
 
 /** @throws when a part does not start; whatever has started is stopped then. */
-export async function buildWorld({ benchCase, notice, signal, profileDir }: WorldOptions): Promise<{ world: World; close(): Promise<void> }> {
-  const house = await openHouse({ dataDir: DATA_DIR, port: PORT, settings, notice, signal, nodeArgs: profileDir === undefined ? [] : ['--cpu-prof', `--cpu-prof-dir=${profileDir}`] });
+export async function buildWorld({ benchCase, notice, signal, profileDir }: WorldOptions): Promise<{ world: World;
+    close(): Promise<void> }> {
+  const house = await openHouse({ dataDir: DATA_DIR, port: PORT, settings, notice, signal, nodeArgs: profileDir === undefined ? []
+    : ['--cpu-prof', `--cpu-prof-dir=${profileDir}`] });
   const pool = new pg.Pool({ connectionString: house.databaseUrl, max: 2 });
   // Idle connections break when Postgres stops; nobody needs to hear of it.
   pool.on('error', () => undefined);
@@ -43,7 +45,8 @@ async function fill(house: House, pool: pg.Pool, benchCase: WorldOptions['benchC
   const { population, price } = benchCase;
   const [api, sellerProcess, load] = await Promise.all([
     house.startNode(),
-    house.startHelper({ name: 'The sellers', script: 'bench/sellers-main.ts', args: [String(population.sellers)], ready: /\{"ports":\[[\d,]+\]\}/, channel: true }),
+    house.startHelper({ name: 'The sellers', script: 'bench/sellers-main.ts', args: [String(population.sellers)],
+      ready: /\{"ports":\[[\d,]+\]\}/, channel: true }),
     house.startHelper({ name: 'The load generator', script: 'bench/load-main.ts', ready: /load generator ready/, channel: true }),
   ]);
   notice(`The platform is ready after ${((performance.now() - begun) / 1000).toFixed(1)} s (process ${api.pid}).`);
@@ -53,7 +56,8 @@ async function fill(house: House, pool: pg.Pool, benchCase: WorldOptions['benchC
   const buyers = await createBuyers(wire, house.adminSecret, population.buyers);
   notice(`${sellers.length} sellers and ${buyers.length} buyers have joined.`);
   return {
-    wire, host: house.host, port: house.port, adminSecret: house.adminSecret, databaseUrl: house.databaseUrl, pool, api, sellerProcess, load, buyers, sellers,
+    wire, host: house.host, port: house.port, adminSecret: house.adminSecret, databaseUrl: house.databaseUrl, pool, api,
+    sellerProcess, load, buyers, sellers,
     roots: { api: api.pid, postgres: house.postgresPid, temporal: house.temporalPid, sellers: sellerProcess.pid, load: load.pid },
   };
 }

@@ -32,8 +32,10 @@ export function judge(report: Pick<CaseReport, 'levels' | 'booksRight'>): Verdic
   if (report.levels.length === 0) complaints.push('Nothing was measured.');
   for (const { clients, ratioToBareSql, books } of report.levels) {
     if (books.unpaid > 0) complaints.push(`${books.unpaid} calls were delivered without the seller being paid.`);
-    if (books.broken + books.refused > 0) complaints.push(`${books.broken} calls broke and ${books.refused} were refused; the last: ${books.lastError ?? ''}`);
-    if (ratioToBareSql < RATIO_FLOOR) complaints.push(`${clients} clients reach ${ratioToBareSql} of the bare SQL rate; at least ${RATIO_FLOOR} is expected.`);
+    if (books.broken + books.refused > 0) complaints.push(
+      `${books.broken} calls broke and ${books.refused} were refused; the last: ${books.lastError ?? ''}`);
+    if (ratioToBareSql < RATIO_FLOOR) complaints.push(
+      `${clients} clients reach ${ratioToBareSql} of the bare SQL rate; at least ${RATIO_FLOOR} is expected.`);
   }
   if (!report.booksRight) complaints.push('The books are not right.');
   return { passed: complaints.length === 0, complaints };

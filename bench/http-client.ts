@@ -56,7 +56,8 @@ export function createHttpClient(host: string, port: number): HttpClient {
         fail(error as Error);
       }
     });
-    fresh.setTimeout(SILENCE_MS, () => { if (fresh === socket && waiting !== null) fail(new Error(`No answer in ${SILENCE_MS / 1000} s.`)); });
+    fresh.setTimeout(SILENCE_MS,
+      () => { if (fresh === socket && waiting !== null) fail(new Error(`No answer in ${SILENCE_MS / 1000} s.`)); });
     fresh.on('error', (error) => { if (fresh === socket) fail(error); });
     fresh.on('close', () => { if (fresh === socket) fail(new Error('The server closed the connection.')); });
     return fresh;
@@ -100,7 +101,8 @@ function headerOf(head: string, name: string): string | null {
 
 /** The beginning of a POST of JSON, made once for many requests; a tail made by {@link requestTail} completes it. */
 export function requestHead(host: string, path: string, headers: Readonly<Record<string, string>>): string {
-  const lines = [`POST ${path} HTTP/1.1`, `Host: ${host}`, 'Content-Type: application/json', ...Object.entries(headers).map(([name, value]) => `${name}: ${value}`)];
+  const lines = [`POST ${path} HTTP/1.1`, `Host: ${host}`, 'Content-Type: application/json',
+    ...Object.entries(headers).map(([name, value]) => `${name}: ${value}`)];
   return `${lines.join('\r\n')}\r\n`;
 }
 

@@ -22,7 +22,8 @@ export interface LevelResult extends LatencyFigures {
   readonly callsPerSecond: number;
   /** Median of what the platform added to the time of the sellers, where the case tells that. */
   readonly addedMsP50: number | null;
-  readonly cpuMsPerCall: { readonly api: number; readonly postgres: number; readonly temporal: number; readonly sellers: number; readonly load: number };
+  readonly cpuMsPerCall: { readonly api: number; readonly postgres: number; readonly temporal: number;
+    readonly sellers: number; readonly load: number };
   readonly apiRssMb: number;
   /** Medians of the requests of a turn, where the case tells them. */
   readonly stepsMsP50: Readonly<Record<string, number>>;
@@ -74,7 +75,8 @@ export async function runLevel(world: World, benchCase: BenchCase, setup: unknow
   return {
     clients: options.clients, seconds: round(report.windowMs / 1000, 2), callsPerSecond: round(counted / (report.windowMs / 1000), 1),
     ...latencyFigures(report.latenciesMs), addedMsP50: report.addedMs.length === 0 ? null : latencyFigures(report.addedMs).p50Ms,
-    cpuMsPerCall: { api: perCall(cpu.apiMs), postgres: perCall(cpu.postgresMs), temporal: perCall(cpu.temporalMs), sellers: perCall(cpu.sellersMs), load: perCall(cpu.loadMs) },
+    cpuMsPerCall: { api: perCall(cpu.apiMs), postgres: perCall(cpu.postgresMs), temporal: perCall(cpu.temporalMs),
+      sellers: perCall(cpu.sellersMs), load: perCall(cpu.loadMs) },
     apiRssMb: rssMb, paths, books,
     stepsMsP50: Object.fromEntries(Object.entries(report.stepsMs).map(([step, taken]) => [step, latencyFigures(taken).p50Ms])),
   };
@@ -90,7 +92,8 @@ export function compare(
   const answeredPaid = report.paid * unitsPerTurn;
   const delivered = deliveriesPerUnit === 0 ? 0 : Math.ceil(deliveries / deliveriesPerUnit);
   return {
-    answeredPaid, refused: report.refused, broken: report.broken, lastError: report.lastError, deliveries, settled, paid: formatMicros(ledger.paidMicros), stuck: ledger.stuck,
+    answeredPaid, refused: report.refused, broken: report.broken, lastError: report.lastError, deliveries, settled,
+    paid: formatMicros(ledger.paidMicros), stuck: ledger.stuck,
     unpaid: Math.max(0, answeredPaid - settled, delivered - settled),
     balancesAgree: balanceRise === ledger.paidMicros && ledger.paidMicros % price === 0n,
   };
@@ -104,7 +107,8 @@ function load(world: World, order: LoadOrder): Promise<{ report: Report; cpu: Cp
     let cpu: CpuSample | undefined;
     let rssMb = 0;
     let watch: NodeJS.Timeout | undefined;
-    const lost = setTimeout(() => finish(() => reject(new Error('The load generator did not report.'))), order.warmUpMs + order.measureMs + REPORT_GRACE_MS);
+    const lost = setTimeout(() => finish(() => reject(new Error('The load generator did not report.'))),
+      order.warmUpMs + order.measureMs + REPORT_GRACE_MS);
     const onExit = () => finish(() => reject(new Error('The load generator ended before it reported.')));
     const finish = (end: () => void) => {
       clearTimeout(lost);
@@ -120,7 +124,8 @@ function load(world: World, order: LoadOrder): Promise<{ report: Report; cpu: Cp
         clearInterval(watch);
         cpu = before === undefined ? undefined : difference(sampleCpu(world.roots), before);
       } else if (message.kind === 'report') {
-        finish(() => (cpu === undefined ? reject(new Error('The load generator reported without measuring.')) : resolve({ report: message, cpu, rssMb })));
+        finish(() => (cpu === undefined ? reject(new Error('The load generator reported without measuring.'))
+          : resolve({ report: message, cpu, rssMb })));
       }
     };
     child.on('message', onMessage).once('exit', onExit);

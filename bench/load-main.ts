@@ -21,7 +21,9 @@ export interface LoadOrder {
 /** Messages to the parent. Totals include the warm-up: the books are compared with everything that was answered. */
 export type LoadMessage =
   | { readonly kind: 'measuring' | 'measured' }
-  | { readonly kind: 'report'; readonly latenciesMs: readonly number[]; readonly addedMs: readonly number[]; readonly stepsMs: Readonly<Record<string, readonly number[]>>; readonly paidInWindow: number; readonly windowMs: number; readonly paid: number; readonly refused: number; readonly broken: number; readonly lastError: string | null };
+  | { readonly kind: 'report'; readonly latenciesMs: readonly number[]; readonly addedMs: readonly number[];
+    readonly stepsMs: Readonly<Record<string, readonly number[]>>; readonly paidInWindow: number; readonly windowMs: number;
+    readonly paid: number; readonly refused: number; readonly broken: number; readonly lastError: string | null };
 
 const tell = (message: LoadMessage) => process.send?.(message);
 /** What all clients of a run add to. */
@@ -39,18 +41,21 @@ interface Tally {
 
 async function run(order: LoadOrder): Promise<void> {
   const turn = findCase(order.caseName).turns(order.setup, order);
-  const tally: Tally = { paid: 0, refused: 0, broken: 0, lastError: null, latenciesMs: [], addedMs: [], stepsMs: {}, from: Infinity, to: Infinity };
+  const tally: Tally = { paid: 0, refused: 0, broken: 0, lastError: null, latenciesMs: [], addedMs: [], stepsMs: {},
+    from: Infinity, to: Infinity };
   const until = performance.now() + order.warmUpMs + order.measureMs;
   setTimeout(() => { tally.from = performance.now(); tell({ kind: 'measuring' }); }, order.warmUpMs);
   const measured = delay(order.warmUpMs + order.measureMs).then(() => { tally.to = performance.now(); tell({ kind: 'measured' }); });
-  await Promise.all(Array.from({ length: order.clients }, (_, index) => runClient(turn, order, { until, tally, random: createRandom(index + 1) })));
+  await Promise.all(Array.from({ length: order.clients },
+    (_, index) => runClient(turn, order, { until, tally, random: createRandom(index + 1) })));
   // The last client may be done a moment before the timer.
   await measured;
   const { latenciesMs, addedMs, stepsMs, from, to, ...totals } = tally;
   tell({ kind: 'report', latenciesMs, addedMs, stepsMs, paidInWindow: latenciesMs.length, windowMs: to - from, ...totals });
 }
 
-async function runClient(turn: Turn, order: LoadOrder, { until, tally, random }: { until: number; tally: Tally; random: () => number }): Promise<void> {
+async function runClient(turn: Turn, order: LoadOrder,
+    { until, tally, random }: { until: number; tally: Tally; random: () => number }): Promise<void> {
   const client = createHttpClient(order.host, order.port);
   while (performance.now() < until) {
     const begun = performance.now();

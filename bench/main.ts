@@ -30,8 +30,10 @@ interface Options {
 function readOptions(): Options | null {
   const { values } = parseArgs({
     options: {
-      case: { type: 'string', default: 'gateway' }, clients: { type: 'string', default: '1,8,32,128' }, seconds: { type: 'string', default: '10' },
-      'warm-up': { type: 'string', default: '2' }, json: { type: 'string' }, profile: { type: 'string' }, help: { type: 'boolean', default: false },
+      case: { type: 'string', default: 'gateway' }, clients: { type: 'string', default: '1,8,32,128' },
+      seconds: { type: 'string', default: '10' },
+      'warm-up': { type: 'string', default: '2' }, json: { type: 'string' }, profile: { type: 'string' },
+      help: { type: 'boolean', default: false },
     },
   });
   if (values.help) return null;
@@ -41,7 +43,8 @@ function readOptions(): Options | null {
   };
   return {
     caseName: findCase(values.case).name, clients: values.clients.split(',').map((text) => whole('clients', text.trim())),
-    seconds: whole('seconds', values.seconds), warmUpSeconds: whole('warm-up', values['warm-up']), json: values.json, profileDir: values.profile,
+    seconds: whole('seconds', values.seconds), warmUpSeconds: whole('warm-up', values['warm-up']), json: values.json,
+    profileDir: values.profile,
   };
 }
 
@@ -51,7 +54,8 @@ async function run(options: Options): Promise<number> {
     process.on(signal, () => stop.abort(new Error('The run was stopped.')));
   }
   const report = await runCase(findCase(options.caseName), {
-    clients: options.clients, seconds: options.seconds, warmUpSeconds: options.warmUpSeconds, bareSqlSeconds: 4, signal: stop.signal, profileDir: options.profileDir,
+    clients: options.clients, seconds: options.seconds, warmUpSeconds: options.warmUpSeconds, bareSqlSeconds: 4, signal: stop.signal,
+    profileDir: options.profileDir,
     notice: (sentence) => console.log(sentence),
   });
   console.log(['', ...reportLines(report)].join('\n'));

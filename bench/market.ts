@@ -20,7 +20,8 @@ export function createSellers(wire: Wire, ports: readonly number[], price: strin
     const agent = await register(wire, `Bench seller ${index}`);
     await wire.must('POST', `/v1/agents/${agent.address}/services`, {
       apiKey: agent.apiKey,
-      body: { type: serviceTypeOf(index), name: `Bench service ${index}`, price, endpoint: `http://127.0.0.1:${port}/work`, idempotent: true },
+      body: { type: serviceTypeOf(index), name: `Bench service ${index}`, price,
+        endpoint: `http://127.0.0.1:${port}/work`, idempotent: true },
     });
     return agent;
   });
@@ -30,7 +31,8 @@ export function createSellers(wire: Wire, ports: readonly number[], price: strin
 export function createBuyers(wire: Wire, adminSecret: string, count: number): Promise<BenchAgent[]> {
   return inParallel(Array.from({ length: count }), async (_, index) => {
     const agent = await register(wire, `Bench buyer ${index}`);
-    await wire.must('POST', '/v1/admin/deposits', { adminSecret, body: { agentAddress: agent.address, amount: DEPOSIT, txHash: `bench-${agent.address}` } });
+    await wire.must('POST', '/v1/admin/deposits',
+      { adminSecret, body: { agentAddress: agent.address, amount: DEPOSIT, txHash: `bench-${agent.address}` } });
     return agent;
   });
 }

@@ -31,12 +31,15 @@ export async function runCase(benchCase: BenchCase, options: RunOptions): Promis
   }
 }
 
-async function measure(world: World, benchCase: BenchCase, { clients: levelsOfClients, seconds, warmUpSeconds, bareSqlSeconds, notice, loadBefore }: RunOptions & { readonly loadBefore: number }): Promise<CaseReport> {
+async function measure(world: World, benchCase: BenchCase,
+    { clients: levelsOfClients, seconds, warmUpSeconds, bareSqlSeconds, notice,
+    loadBefore }: RunOptions & { readonly loadBefore: number }): Promise<CaseReport> {
   const flushMs = measureFlushMs(DATA_DIR);
   notice(`Bare SQL for ${bareSqlSeconds} s …`);
   const addresses = (agents: World['buyers']) => agents.map((agent) => agent.address);
   const bareSql = await measureBareSql({
-    databaseUrl: world.databaseUrl, seconds: bareSqlSeconds, buyers: addresses(world.buyers), sellers: addresses(world.sellers), price: benchCase.price,
+    databaseUrl: world.databaseUrl, seconds: bareSqlSeconds, buyers: addresses(world.buyers),
+    sellers: addresses(world.sellers), price: benchCase.price,
   });
   const levels: LevelResult[] = [];
   let setup = await benchCase.prepare(world);
@@ -45,7 +48,8 @@ async function measure(world: World, benchCase: BenchCase, { clients: levelsOfCl
     if (levels.length > 0 && benchCase.finish !== undefined) setup = await benchCase.prepare(world);
     levels.push(await runLevel(world, benchCase, setup, { clients, seconds, warmUpSeconds }));
   }
-  return createReport({ case: benchCase.name, summary: benchCase.summary, unit: benchCase.unit, population: benchCase.population, bareSql, flushMs, loadBefore, levels, auditOk: await auditSaysRight(world, notice) });
+  return createReport({ case: benchCase.name, summary: benchCase.summary, unit: benchCase.unit, population: benchCase.population, bareSql,
+    flushMs, loadBefore, levels, auditOk: await auditSaysRight(world, notice) });
 }
 
 /** Rejects when the run is to end early; otherwise it never settles. */

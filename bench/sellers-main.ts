@@ -10,7 +10,8 @@ import { createServer, type AddressInfo, type Socket } from 'node:net';
 
 const HEAD_END = Buffer.from('\r\n\r\n');
 const body = '{"output":"done"}';
-const answer = Buffer.from(`HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: ${body.length}\r\nConnection: keep-alive\r\n\r\n${body}`);
+const answer = Buffer.from(
+  `HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: ${body.length}\r\nConnection: keep-alive\r\n\r\n${body}`);
 let deliveries = 0;
 
 function serve(socket: Socket): void {

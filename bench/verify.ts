@@ -35,14 +35,16 @@ export async function readLedger(pool: pg.Pool, mark: LedgerMark, payees: readon
 
 /** Sum of what the agents own and can spend; the rise of it over a run must be what the postings say. */
 export async function availableOf(pool: pg.Pool, owners: readonly string[]): Promise<bigint> {
-  const { rows } = await pool.query<{ sum: string }>('SELECT coalesce(sum(available), 0)::text AS sum FROM account WHERE owner = ANY ($1)', [owners]);
+  const { rows } = await pool.query<{ sum: string }>('SELECT coalesce(sum(available), 0)::text AS sum FROM account WHERE owner = ANY ($1)',
+    [owners]);
   return BigInt(rows[0]?.sum ?? 0);
 }
 
 async function waitUntilQuiet(pool: pg.Pool): Promise<number> {
   const until = Date.now() + QUIET_MAX_MS;
   for (;;) {
-    const { rows } = await pool.query<{ open: string }>(`SELECT count(*)::text AS open FROM gateway_call WHERE state IN ('accepted', 'planned', 'delivered')`);
+    const { rows } = await pool.query<{ open: string }>(
+      `SELECT count(*)::text AS open FROM gateway_call WHERE state IN ('accepted', 'planned', 'delivered')`);
     const open = Number(rows[0]?.open ?? 0);
     if (open === 0 || Date.now() > until) return open;
     await sleep(200);

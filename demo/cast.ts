@@ -11,7 +11,8 @@ export const buyers: readonly { readonly id: BuyerId; readonly name: string; rea
 ];
 
 /** Registers an agent with a new key pair: the server gives a message, the key of the address signs it (EIP-191). */
-export async function join(wire: Wire, who: { readonly name: string; readonly description: string; readonly role: Player['role'] }): Promise<Player> {
+export async function join(wire: Wire,
+    who: { readonly name: string; readonly description: string; readonly role: Player['role'] }): Promise<Player> {
   const wallet = Wallet.createRandom();
   const address = wallet.address.toLowerCase();
   const challenge = await wire.must('POST', '/v1/auth/challenge', { body: { address } });

@@ -74,7 +74,8 @@ export async function openHouse(options: HouseOptions): Promise<House> {
 function startCommand(): { readonly flags: readonly string[]; readonly environment: Readonly<Record<string, string>> } {
   const { scripts } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as { scripts: { start: string } };
   const words = scripts.start.split(' ');
-  const before = words.slice(0, words.indexOf('node')).filter((word) => word.includes('=')).map((word) => word.split('=') as [string, string]);
+  const before = words.slice(0, words.indexOf('node')).filter((word) => word.includes('='))
+    .map((word) => word.split('=') as [string, string]);
   return { flags: words.filter((word) => word.startsWith('--') && word !== '--import'), environment: Object.fromEntries(before) };
 }
 
@@ -89,9 +90,11 @@ function createHouse(options: HouseOptions, directory: string, stack: Stack, por
   const [postgresPid = 0, temporalPid = 0] = stack.pids();
   const { flags, environment } = startCommand();
   const env = {
-    ...environment, PORT: String(port), HOST, DATA_DIR: directory, DATABASE_URL: stack.databaseUrl, TEMPORAL_ADDRESS: stack.temporalAddress, TEMPORAL_NAMESPACE: NAMESPACE,
+    ...environment, PORT: String(port), HOST, DATA_DIR: directory, DATABASE_URL: stack.databaseUrl, TEMPORAL_ADDRESS: stack.temporalAddress,
+    TEMPORAL_NAMESPACE: NAMESPACE,
     ...(stack.temporalUiUrl === undefined ? {} : { TEMPORAL_UI_URL: stack.temporalUiUrl }),
-    ADMIN_SECRET: adminSecret, DEMO_MODE: 'true', ALLOW_LOCAL_ENDPOINTS: 'true', RATE_LIMIT_RPM: '100000000', RATE_LIMIT_BURST: '1000000', LOG_LEVEL: 'info',
+    ADMIN_SECRET: adminSecret, DEMO_MODE: 'true', ALLOW_LOCAL_ENDPOINTS: 'true', RATE_LIMIT_RPM: '100000000',
+    RATE_LIMIT_BURST: '1000000', LOG_LEVEL: 'info',
     ...options.settings,
   };
 
@@ -108,13 +111,15 @@ function createHouse(options: HouseOptions, directory: string, stack: Stack, por
   }
 
   return {
-    adminSecret, databaseUrl: stack.databaseUrl, temporalUiUrl: stack.temporalUiUrl, host: HOST, port, url: `http://${HOST}:${port}`, sellersUrl: '', postgresPid, temporalPid, file,
+    adminSecret, databaseUrl: stack.databaseUrl, temporalUiUrl: stack.temporalUiUrl, host: HOST, port, url: `http://${HOST}:${port}`,
+    sellersUrl: '', postgresPid, temporalPid, file,
     pids: () => [...stack.pids(), ...children.map((child) => child.pid)],
     shortPath: (path) => relative(process.cwd(), path),
     workflowUrl: (id) => `${stack.temporalUiUrl ?? ''}/namespaces/${NAMESPACE}/workflows/${encodeURIComponent(id)}`,
     async startNode() {
       nodes += 1;
-      node = await start({ name: `Surety process ${nodes}`, script: 'api/main.ts', nodeArgs: [...flags, ...(options.nodeArgs ?? [])], env, logFile: file(`surety-${nodes}.log`), ready: /Surety is ready/ });
+      node = await start({ name: `Surety process ${nodes}`, script: 'api/main.ts', nodeArgs: [...flags, ...(options.nodeArgs ?? [])], env,
+        logFile: file(`surety-${nodes}.log`), ready: /Surety is ready/ });
       return node;
     },
     node() {

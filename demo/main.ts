@@ -31,7 +31,8 @@ interface Options {
 
 function readOptions(): Options | null {
   try {
-    const { values } = parseArgs({ options: { once: { type: 'boolean', default: false }, json: { type: 'string' }, help: { type: 'boolean', default: false } } });
+    const { values } = parseArgs(
+      { options: { once: { type: 'boolean', default: false }, json: { type: 'string' }, help: { type: 'boolean', default: false } } });
     if (!values.help) return values;
     console.log(usage);
     process.exit(0);
@@ -57,12 +58,14 @@ async function tellStart(story: Story, { opens, signal }: Doors): Promise<Play> 
     const house = await step.wait('Postgres and Temporal start', opening);
     step.say('Postgres, which holds the truth about money, and Temporal, which holds the promises, are up.');
     const [node, sellers] = await step.wait('the platform and the sellers start', Promise.all([
-      house.startNode(), house.startHelper({ name: 'The sellers', script: 'demo/sellers-main.ts', ready: /Sellers are open on (\S+)/, channel: true }),
+      house.startNode(), house.startHelper({ name: 'The sellers', script: 'demo/sellers-main.ts',
+        ready: /Sellers are open on (\S+)/, channel: true }),
     ]));
     house.sellersUrl = sellers.readyMatch[1] ?? '';
     step.say(`The platform runs as process ${node.pid} on ${house.url}; the sellers run as process ${sellers.pid}.`);
     const introduceSellers = (introduction: Introduction) => { sellers.process.send(introduction); };
-    play = { house, wire: createWire(house.url), introduceSellers, players: new Map(), purchases: [], sessions: [], balancesBefore: new Map() };
+    play = { house, wire: createWire(house.url), introduceSellers, players: new Map(), purchases: [], sessions: [],
+      balancesBefore: new Map() };
     step.check('The platform says that it is ready', (await play.wire.ask('GET', '/health/ready')).status === 200);
   }, { essential: true });
   if (play === undefined) throw new StoryEnded('Surety starts');
@@ -81,7 +84,8 @@ async function tellAll(story: Story, doors: Doors): Promise<BalanceRow[]> {
 }
 
 function urlsOf(house: House): Record<string, string> {
-  return { api: house.url, docs: `${house.url}/docs`, metrics: `${house.url}/metrics`, ...(house.temporalUiUrl === undefined ? {} : { temporalUi: house.temporalUiUrl }) };
+  return { api: house.url, docs: `${house.url}/docs`, metrics: `${house.url}/metrics`,
+    ...(house.temporalUiUrl === undefined ? {} : { temporalUi: house.temporalUiUrl }) };
 }
 
 async function writeRecord(file: string, record: unknown): Promise<void> {
@@ -111,14 +115,18 @@ function listenForSignals(force: () => void): AbortSignal {
 async function run(options: Options): Promise<number> {
   const terminal = process.stdout.isTTY === true;
   let muted = false;
-  const story = createStory({ write: (text) => { if (!muted) process.stdout.write(text); }, terminal, colours: terminal && process.env['NO_COLOR'] === undefined });
+  const story = createStory({ write: (text) => { if (!muted) process.stdout.write(text); }, terminal,
+    colours: terminal && process.env['NO_COLOR'] === undefined });
   let house: House | undefined;
   const signal = listenForSignals(() => house?.force());
   const interrupted = new Promise<'interrupted'>((resolve) => signal.addEventListener('abort', () => resolve('interrupted')));
   const begun = Date.now();
   let opening: Promise<unknown> | undefined;
-  story.print('Surety: agents buy work from other agents, and the money is safe whatever breaks.', 'This is play money; amounts are in USDC.');
-  const telling = tellAll(story, { signal, opens: (promise) => { opening = promise.then((opened) => { house = opened; }, () => undefined); } }).catch((error: unknown) => {
+  story.print('Surety: agents buy work from other agents, and the money is safe whatever breaks.',
+    'This is play money; amounts are in USDC.');
+  const telling = tellAll(story,
+      { signal, opens: (promise) => { opening = promise.then((opened) => { house = opened; }, () => undefined); } })
+      .catch((error: unknown) => {
     if (error instanceof StoryEnded) return [];
     throw error;
   });
@@ -128,7 +136,8 @@ async function run(options: Options): Promise<number> {
     const seconds = Math.round((Date.now() - begun) / 1000);
     if (options.json !== undefined) {
       const known = house === undefined ? {} : { urls: urlsOf(house), pids: house.pids() };
-      await writeRecord(options.json, { ok: story.ok, startedAt: new Date(begun).toISOString(), seconds, steps: story.steps, balances, ...known });
+      await writeRecord(options.json,
+        { ok: story.ok, startedAt: new Date(begun).toISOString(), seconds, steps: story.steps, balances, ...known });
     }
     closingWords(story, seconds);
     if (!options.once && house !== undefined) {

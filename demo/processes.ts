@@ -50,7 +50,8 @@ export interface Child {
 export async function startChild(options: ChildOptions): Promise<Child> {
   mkdirSync(dirname(options.logFile), { recursive: true });
   const log = openSync(options.logFile, 'a');
-  const child = spawn(process.execPath, [...(options.nodeArgs ?? []), '--import', 'tsx', '--import', leash, options.script, ...(options.args ?? [])], {
+  const child = spawn(process.execPath,
+      [...(options.nodeArgs ?? []), '--import', 'tsx', '--import', leash, options.script, ...(options.args ?? [])], {
     cwd: root, detached: true, env: { ...cleanEnv(), ...options.env },
     stdio: options.channel === true ? ['ignore', 'pipe', log, 'ipc'] : ['ignore', 'pipe', log],
   });

@@ -70,7 +70,8 @@ export function createStory(options: StoryOptions): Story {
       check(what, ok, otherwise) {
         record.checks.push({ what, ok });
         if (!ok) record.ok = false;
-        const found = ok || otherwise === undefined ? '' : ` (found: ${typeof otherwise === 'string' ? otherwise : JSON.stringify(otherwise)})`;
+        const found = ok || otherwise === undefined ? ''
+          : ` (found: ${typeof otherwise === 'string' ? otherwise : JSON.stringify(otherwise)})`;
         line(`${INDENT}${ok ? paint.good(`✓ ${what}`) : paint.bad(`✗ NOT TRUE: ${what}${found}`)}`);
       },
       wait: (what, promise) => withProgress(what, promise, options, paint),

@@ -94,7 +94,8 @@ function charge(context: CardContext): Choice<CardStatus> {
   if (wrong === null) {
     const seller = merchantOf(context) ?? '';
     const moves = [{ move: 'pay', to: seller, amountMicros }, rest] as const;
-    return { to: 'used', moves, resolution: 'charged', seller, ...(description === undefined ? {} : { details: { chargedFor: description } }) };
+    return { to: 'used', moves, resolution: 'charged', seller,
+      ...(description === undefined ? {} : { details: { chargedFor: description } }) };
   }
   const wrongTries = details.wrongTries + 1;
   const isLast = wrongTries >= cardBounds.wrongTriesMax;
@@ -142,7 +143,8 @@ function readCardInput(step: CardStep, raw: unknown): CardInput {
   if (merchant !== undefined && !(typeof merchant === 'string' && isAddress(merchant))) throw wrongField('merchant', 'must be an address');
   const amountMicros = parseAmount(typeof amount === 'string' ? amount : '');
   return {
-    amountMicros, credentials: known, ...(description === undefined ? {} : { description: textOf(fields, 'description', cardBounds.textMax) }),
+    amountMicros, credentials: known,
+    ...(description === undefined ? {} : { description: textOf(fields, 'description', cardBounds.textMax) }),
     ...(merchant === undefined ? {} : { merchant: normaliseAddress(merchant) }), ...(typeof inCategory === 'boolean' ? { inCategory } : {}),
   };
 }

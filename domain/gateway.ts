@@ -110,10 +110,14 @@ export interface DryRun {
 /** What the HTTP edge may ask of the gateway. Implemented where activities and workers meet; injected into `createApp`. */
 export interface GatewayPort {
   /** Holds the budget and starts the session's workflow. Errors: insufficient_balance, idempotency_mismatch. */
-  openSession(agent: string, tenantId: string | null, terms: SessionTerms, idempotency: IdempotencyClaim | null): Promise<{ session: Session; replayed: boolean }>;
+  openSession(agent: string, tenantId: string | null, terms: SessionTerms,
+    idempotency: IdempotencyClaim | null): Promise<{ session: Session; replayed: boolean }>;
   /** Ends the session through its workflow; a second time changes nothing. Errors: not_found, forbidden, unavailable. */
   closeSession(agent: string, sessionId: string): Promise<Session>;
-  /** One paid call in a session. Errors: not_found, forbidden, session_*, rate_limited, no_service, budget_exceeded, proxy_failed, execution_unknown, call_pending, idempotency_*. */
+  /**
+   * One paid call in a session. Errors: not_found, forbidden, session_*, rate_limited, no_service, budget_exceeded, proxy_failed,
+   * execution_unknown, call_pending, idempotency_*.
+   */
   call(agent: string, sessionId: string, request: CallRequest): Promise<CallAnswer>;
   /** One paid call with a session of its own. Errors: those of `call`, and insufficient_balance. */
   callOnce(agent: string, tenantId: string | null, request: CallRequest & { readonly maxPriceMicros: Micros }): Promise<CallAnswer>;

@@ -30,7 +30,8 @@ export function isAmountText(text: string, allowZero = false): boolean {
  */
 export function parseAmount(text: string): Micros {
   if (!isAmountText(text)) {
-    throw new SuretyError('invalid_amount', 'The amount must be a decimal string above zero with at most 12 digits before and 6 after the point.');
+    throw new SuretyError('invalid_amount',
+      'The amount must be a decimal string above zero with at most 12 digits before and 6 after the point.');
   }
   const [whole = '0', fraction = ''] = text.split('.');
   return (BigInt(whole) * MICROS_PER_UNIT + BigInt(fraction.padEnd(DECIMALS, '0'))) as Micros;

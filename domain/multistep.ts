@@ -69,9 +69,16 @@ export interface MultistepAnswer {
 
 /** What the HTTP edge may ask of multistep escrows. Every answer is final when it comes: the money has moved with it. */
 export interface MultistepPort {
-  /** Holds the total and starts the workflow. Errors: amount_exceeds_total, self_trade, agent_not_found, insufficient_balance, idempotency_*. */
-  create(buyer: { readonly address: string; readonly tenantId: string | null }, plan: MultistepPlan, idempotency: IdempotencyClaim | null): Promise<MultistepAnswer>;
-  /** Pays a step to its seller. Errors: not_found, unauthorized, invalid_state, step_out_of_range, duplicate_step, step_mismatch, idempotency_*. */
+  /**
+   * Holds the total and starts the workflow. Errors: amount_exceeds_total, self_trade, agent_not_found, insufficient_balance,
+   * idempotency_*.
+   */
+  create(buyer: { readonly address: string; readonly tenantId: string | null }, plan: MultistepPlan,
+    idempotency: IdempotencyClaim | null): Promise<MultistepAnswer>;
+  /**
+   * Pays a step to its seller. Errors: not_found, unauthorized, invalid_state, step_out_of_range, duplicate_step, step_mismatch,
+   * idempotency_*.
+   */
   confirmStep(caller: string, id: string, step: StepClaim, idempotency: IdempotencyClaim | null): Promise<MultistepAnswer>;
   /** Gives the rest back to the buyer. Errors: not_found, unauthorized, invalid_state, idempotency_*. */
   refund(caller: string, id: string, idempotency: IdempotencyClaim | null): Promise<MultistepAnswer>;
@@ -84,7 +91,8 @@ export interface MultistepPort {
 export function checkPlan(buyer: string, { totalMicros, steps }: MultistepPlan): void {
   const sum = steps.reduce((micros, step) => micros + step.amountMicros, 0n);
   if (sum !== totalMicros) {
-    throw new SuretyError('amount_exceeds_total', `The steps add up to ${formatMicros(sum)} USDC, but totalAmount is ${formatMicros(totalMicros)}.`);
+    throw new SuretyError('amount_exceeds_total',
+      `The steps add up to ${formatMicros(sum)} USDC, but totalAmount is ${formatMicros(totalMicros)}.`);
   }
   const own = steps.findIndex((step) => step.seller === buyer);
   if (own !== -1) throw new SuretyError('self_trade', `The seller of step ${own} is the buyer.`);

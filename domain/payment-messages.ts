@@ -1,4 +1,6 @@
-/** What requests, workflows and activities of payments tell one another. JSON: amounts are decimal strings, times milliseconds since 1970. */
+/**
+ * What requests, workflows and activities of payments tell one another. JSON: amounts are decimal strings, times milliseconds since 1970.
+ */
 import type { Actor, Opening, Refusal } from './payment.ts';
 
 /** Where a payment stands. */

@@ -1,5 +1,6 @@
 /**
- * What every kind of payment has in common. A kind is a table (`Rules`): for each state, who may take which step, where it leads, what money
+ * What every kind of payment has in common. A kind is a table (`Rules`): for each state, who may take which step, where it leads, what
+ * money
  * it moves, how long the state lasts and what the clock decides then. `decide` (decide.ts) reads it.
  */
 import type { ErrorCode, FundsStatus } from './errors.ts';

@@ -14,7 +14,10 @@ export function stepName(index: number, steps: number): string {
  * being called · completed, failed, cancelled: ended.
  */
 export type PipelineState = 'running' | 'cancelling' | 'undoing' | 'completed' | 'failed' | 'cancelled';
-/** planned: waits · accepted: its seller is at work · delivered: answered, its price is kept until the end · settled: paid · released: given back. */
+/**
+ * planned: waits · accepted: its seller is at work · delivered: answered, its price is kept until the end · settled: paid · released: given
+ * back.
+ */
 export type StepState = 'planned' | 'accepted' | 'delivered' | 'settled' | 'released';
 export type UndoState = 'registered' | 'pending' | 'done' | 'failed' | 'not_needed';
 
@@ -104,7 +107,8 @@ export interface PipelinePort {
    * Buys the steps and answers when the pipeline has ended, or as it stands when the time of a request is up. Errors: not_found,
    * forbidden, session_*, validation_error, rate_limited, no_service, budget_exceeded, invalid_endpoint, idempotency_*, unavailable.
    */
-  run(agent: string, tenantId: string | null, sessionId: string, request: PipelineRequest): Promise<{ pipeline: Pipeline; replayed: boolean }>;
+  run(agent: string, tenantId: string | null, sessionId: string,
+    request: PipelineRequest): Promise<{ pipeline: Pipeline; replayed: boolean }>;
   /** Stops it after the step under way. Errors: not_found, unauthorized (403), invalid_state. */
   cancel(agent: string, id: string): Promise<Pipeline>;
 }

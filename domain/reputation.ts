@@ -52,7 +52,8 @@ const successEventsMin = 5;
 const capped = (value: number): number => Math.min(100, Math.max(0, value));
 
 const weightsPlain = { volumeScore: 0.25, activityScore: 0.2, successScore: 0.25, ageScore: 0.15, diversityScore: 0.15, traceRankScore: 0 };
-const weightsTraced = { volumeScore: 0.1, activityScore: 0.15, successScore: 0.25, ageScore: 0.05, diversityScore: 0.1, traceRankScore: 0.35 };
+const weightsTraced = { volumeScore: 0.1, activityScore: 0.15, successScore: 0.25, ageScore: 0.05,
+  diversityScore: 0.1, traceRankScore: 0.35 };
 
 /** The tier of an unrounded score. */
 export function tierOf(score: number): ReputationTier {
@@ -76,10 +77,12 @@ export function reputationOf(inputs: ReputationInputs, now: Date): Reputation {
     traceRankScore: capped(traceRank),
   };
   const weights = traceRank > 0 ? weightsTraced : weightsPlain;
-  const exact = (Object.keys(components) as (keyof ReputationComponents)[]).reduce((sum, name) => sum + components[name] * weights[name], 0);
+  const exact = (Object.keys(components) as (keyof ReputationComponents)[])
+    .reduce((sum, name) => sum + components[name] * weights[name], 0);
   return { score: Math.round(exact * 10) / 10, tier: tierOf(exact), components, daysOnNetwork };
 }
 
 const beginning = new Date(0);
 /** What an agent has that nobody has traded with yet. */
-export const freshReputation: Reputation = reputationOf({ volumeMicros: 0n, successful: 0, failed: 0, counterparties: 0, firstSeenAt: beginning }, beginning);
+export const freshReputation: Reputation =
+  reputationOf({ volumeMicros: 0n, successful: 0, failed: 0, counterparties: 0, firstSeenAt: beginning }, beginning);

@@ -103,7 +103,9 @@ export interface StreamStep {
 export interface StreamPort {
   /** Holds the deposit and starts the stream's workflow. Errors: insufficient_balance, idempotency_mismatch. */
   open(terms: StreamTerms, tenantId: string | null, idempotency: IdempotencyClaim | null): Promise<StreamStep>;
-  /** Errors: not_found, unauthorized (403), stream_closed, sequence_mismatch, stream_full, invalid_amount, hold_exhausted, idempotency_*. */
+  /**
+   * Errors: not_found, unauthorized (403), stream_closed, sequence_mismatch, stream_full, invalid_amount, hold_exhausted, idempotency_*.
+   */
   tick(wish: TickWish): Promise<RecordedTick>;
   /** Errors: those of `tick`. */
   tickBatch(wish: TickBatchWish): Promise<RecordedBatch>;
@@ -129,7 +131,8 @@ export function isDepositLow({ depositMicros, spentMicros }: Pick<Stream, 'depos
  * When the stream ends by itself unless it ticks; milliseconds since 1970. Null once it has ended. The row keeps microseconds: the next
  * full millisecond is named, so that nobody looks a moment too early.
  */
-export function staleAtMs({ status, lastTickAt, createdAt, staleTimeoutMs }: Pick<Stream, 'status' | 'lastTickAt' | 'createdAt' | 'staleTimeoutMs'>): number | null {
+export function staleAtMs({ status, lastTickAt, createdAt, staleTimeoutMs }: Pick<Stream,
+    'status' | 'lastTickAt' | 'createdAt' | 'staleTimeoutMs'>): number | null {
   return status === 'open' ? (lastTickAt ?? createdAt).getTime() + staleTimeoutMs + 1 : null;
 }
 

@@ -13,7 +13,8 @@ export interface Deposit {
 
 /** Credits money that arrived from outside. @returns the id of the posting, as digits. Errors: duplicate_deposit, unavailable. */
 export async function deposit(db: Database, { owner, amountMicros, txHash, note }: Deposit): Promise<string> {
-  const sql = { name: 'ledger-deposit', text: `SELECT ledger_deposit($1, 'USDC', $2, $3, $4) AS id`, values: [owner, amountMicros.toString(), txHash, note ?? null] };
+  const sql = { name: 'ledger-deposit', text: `SELECT ledger_deposit($1, 'USDC', $2, $3, $4) AS id`,
+    values: [owner, amountMicros.toString(), txHash, note ?? null] };
   const rows = await query<{ id: string }>(db, sql);
   return rows[0]?.id ?? '';
 }

@@ -44,7 +44,8 @@ export async function auditBooks(pool: pg.Pool, { overdueMs }: { readonly overdu
         `SELECT count(*) AS count, (array_agg(row ORDER BY row))[1:${EXAMPLES}] AS examples FROM (${rule.sql}) fault`,
       );
       const count = Number(rows[0]?.count ?? 0);
-      if (count > 0) findings.push({ invariant: rule.invariant, count, detail: `Not true that ${rule.sentence}: ${(rows[0]?.examples ?? []).join('; ')}` });
+      if (count > 0) findings.push({ invariant: rule.invariant, count,
+        detail: `Not true that ${rule.sentence}: ${(rows[0]?.examples ?? []).join('; ')}` });
     }
     await client.query('COMMIT');
     return { ok: findings.length === 0, findings };

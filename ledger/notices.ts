@@ -1,4 +1,7 @@
-/** Notices: workflows that have not heard yet what became of their payment. Written with the change itself, forgotten when Temporal has confirmed. */
+/**
+ * Notices: workflows that have not heard yet what became of their payment. Written with the change itself, forgotten when Temporal has
+ * confirmed.
+ */
 import type pg from 'pg';
 import { query } from './query.ts';
 
@@ -13,7 +16,9 @@ export interface Notices {
   forget(notices: readonly Notice[]): Promise<void>;
   /** Notes that the workflows of these payments have something to hear. Errors: unavailable. */
   note(ids: readonly string[]): Promise<void>;
-  /** Notices that nobody has seen to for `ageMs`, claimed for `leaseMs`: other processes leave them alone meanwhile. Errors: unavailable. */
+  /**
+   * Notices that nobody has seen to for `ageMs`, claimed for `leaseMs`: other processes leave them alone meanwhile. Errors: unavailable.
+   */
   claim(kinds: readonly string[], options: { readonly ageMs: number; readonly leaseMs: number; readonly limit: number }): Promise<Notice[]>;
 }
 

@@ -4,7 +4,10 @@ import { isEnd } from '../domain/decide.ts';
 import type { AnyRules } from '../domain/payment.ts';
 import { query } from './query.ts';
 
-/** Brings the table up to the rules. Safe from several processes at once; states that no rule has any more stay, old payments may be in them. */
+/**
+ * Brings the table up to the rules. Safe from several processes at once; states that no rule has any more stay, old payments may be in
+ * them.
+ */
 export async function writePaymentStates(pool: pg.Pool, all: readonly AnyRules[]): Promise<void> {
   const rows = all.flatMap((rules) => Object.keys(rules.states).map((state) => ({ kind: rules.kind, state, ended: isEnd(rules, state) })));
   await query(pool, {

@@ -63,17 +63,20 @@ const GROUP_MAX = 32;
 const LANES = 1;
 
 const columnNames = [
-  'id', 'kind', 'state', 'version', 'deadline', 'buyer', 'seller', 'arbiter', 'tenant_id', 'asset', 'held', 'paid', 'returned', 'resolution', 'terms', 'details',
+  'id', 'kind', 'state', 'version', 'deadline', 'buyer', 'seller', 'arbiter', 'tenant_id', 'asset', 'held', 'paid', 'returned',
+  'resolution', 'terms', 'details',
   'workflow_id', 'workflow_started', 'created_at', 'updated_at', 'ended_at',
 ] as const;
-const eventNames = ['version', 'step', 'role', 'actor', 'state', 'deadline', 'held', 'paid', 'returned', 'payee', 'resolution', 'note', 'created_at'] as const;
+const eventNames = ['version', 'step', 'role', 'actor', 'state', 'deadline', 'held', 'paid', 'returned', 'payee', 'resolution',
+  'note', 'created_at'] as const;
 /** Those of a payment and of its event have names in common. */
 const eventPrefix = 'event_';
 
 const readSql = `SELECT ${columnList(columnNames, 'x')}, (extract(epoch FROM clock_timestamp()) * 1000)::bigint AS now_ms FROM payment x WHERE x.id = $1`;
 const byIdsSql = `SELECT ${columnList(columnNames, 'x')} FROM payment x WHERE x.id = ANY ($1)`;
 const applySql = `
-SELECT r.pos, r.outcome, r.refusal, ${columnList(columnNames, '(r.p)')}, ${eventNames.map((name) => `(r.e).${name} AS ${eventPrefix}${name}`).join(', ')}
+SELECT r.pos, r.outcome, r.refusal, ${columnList(columnNames, '(r.p)')}, ${eventNames.map((name) =>
+  `(r.e).${name} AS ${eventPrefix}${name}`).join(', ')}
   FROM payment_apply($1) r`;
 const openableSql = `
 SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint AS now_ms, EXISTS (SELECT FROM account WHERE owner = $1 AND asset = $2 AND available >= $3) AS covered,
@@ -96,7 +99,8 @@ SELECT id FROM mine ORDER BY created_at DESC, id DESC LIMIT $4`;
 
 /** Errors of each method: unavailable. */
 export function createPaymentStore({ pool, metrics }: { readonly pool: pg.Pool; readonly metrics: Metrics }) {
-  const query = <Row extends pg.QueryResultRow>(name: string, text: string, values: unknown[]): Promise<Row[]> => runQuery<Row>(pool, { name, text, values });
+  const query = <Row extends pg.QueryResultRow>(name: string, text: string, values: unknown[]): Promise<Row[]> =>
+    runQuery<Row>(pool, { name, text, values });
 
   const apply = createGroupCommit<ApplyItem, Applied>({
     itemsMax: GROUP_MAX, lanes: LANES, isItemError,
@@ -125,8 +129,10 @@ export function createPaymentStore({ pool, metrics }: { readonly pool: pg.Pool; 
     },
 
     /** Can this be opened as far as a look can tell, and has its key been used before? The statement that opens it judges. */
-    async canOpen({ buyer, asset, amountMicros }: Pick<Opening, 'buyer' | 'asset' | 'amountMicros'>, key: string | null): Promise<{ covered: boolean; claimed: boolean; nowMs: number }> {
-      const [row] = await query<{ now_ms: string; covered: boolean; claimed: boolean }>('payment-openable', openableSql, [buyer, asset, amountMicros.toString(), key]);
+    async canOpen({ buyer, asset, amountMicros }: Pick<Opening, 'buyer' | 'asset' | 'amountMicros'>,
+        key: string | null): Promise<{ covered: boolean; claimed: boolean; nowMs: number }> {
+      const [row] = await query<{ now_ms: string; covered: boolean; claimed: boolean }>('payment-openable', openableSql,
+        [buyer, asset, amountMicros.toString(), key]);
       return { covered: row?.covered ?? false, claimed: row?.claimed ?? false, nowMs: Number(row?.now_ms ?? 0) };
     },
 
@@ -136,8 +142,10 @@ export function createPaymentStore({ pool, metrics }: { readonly pool: pg.Pool; 
     },
 
     /** Ids whose deadline passed more than `graceMs` ago, claimed by this process for `leaseMs`. */
-    async claimOverdue(kinds: readonly string[], { graceMs, leaseMs, limit }: { graceMs: number; leaseMs: number; limit: number }): Promise<{ id: string; kind: string }[]> {
-      return query<{ id: string; kind: string }>('payment-claim-overdue', 'SELECT id, kind FROM payment_claim_overdue($1, $2, $3, $4)', [kinds, graceMs, leaseMs, limit]);
+    async claimOverdue(kinds: readonly string[],
+        { graceMs, leaseMs, limit }: { graceMs: number; leaseMs: number; limit: number }): Promise<{ id: string; kind: string }[]> {
+      return query<{ id: string; kind: string }>('payment-claim-overdue', 'SELECT id, kind FROM payment_claim_overdue($1, $2, $3, $4)',
+        [kinds, graceMs, leaseMs, limit]);
     },
 
     /** Ids of an agent's payments of a kind, as buyer, seller or arbiter, newest first; those after this one. */
@@ -147,12 +155,14 @@ export function createPaymentStore({ pool, metrics }: { readonly pool: pg.Pool; 
 
     /** The payment whose secret has this keyed hash. */
     async idByLookup(kind: string, lookup: string): Promise<string | null> {
-      const [row] = await query<{ id: string }>('payment-by-lookup', 'SELECT id FROM payment WHERE lookup = $1 AND kind = $2', [lookup, kind]);
+      const [row] = await query<{ id: string }>('payment-by-lookup', 'SELECT id FROM payment WHERE lookup = $1 AND kind = $2',
+        [lookup, kind]);
       return row?.id ?? null;
     },
 
     /** Open payments older than this, in the order of their ids, after one. */
-    async openAfter(kinds: readonly string[], { after, ageMs, limit }: { after: string; ageMs: number; limit: number }): Promise<{ id: string; workflowId: string }[]> {
+    async openAfter(kinds: readonly string[],
+        { after, ageMs, limit }: { after: string; ageMs: number; limit: number }): Promise<{ id: string; workflowId: string }[]> {
       return (await query<{ id: string; workflow_id: string }>('payment-open-after', openAfterSql, [kinds, after, ageMs, limit]))
         .map(({ id, workflow_id: workflowId }) => ({ id, workflowId }));
     },
@@ -171,20 +181,25 @@ export function createPaymentStore({ pool, metrics }: { readonly pool: pg.Pool; 
   };
 }
 
-function itemJson({ id, expect, decision, opening, refusal, recordsRefusal, attempt, notAfterMs, claim, workflowStarted }: ApplyItem, pos: number): object {
+function itemJson({ id, expect, decision, opening, refusal, recordsRefusal, attempt, notAfterMs, claim, workflowStarted }: ApplyItem,
+    pos: number): object {
   return {
-    pos, id, expect, attempt, refusal, record: recordsRefusal, not_after_ms: notAfterMs, claim_owner: claim?.owner, claim_key: claim?.key, claim_hash: claim?.requestHash,
+    pos, id, expect, attempt, refusal, record: recordsRefusal, not_after_ms: notAfterMs, claim_owner: claim?.owner, claim_key: claim?.key,
+    claim_hash: claim?.requestHash,
     ...(opening === null ? {} : { opening: openingJson(opening) }),
     ...(decision === null ? {} : decisionJson(decision)), workflow_started: workflowStarted,
   };
 }
 
-function openingJson({ kind, bucket, askedAtMs, buyer, seller, arbiter, tenantId, asset, terms, lookup, workflowId }: NonNullable<ApplyItem['opening']>): object {
-  return { kind, bucket, asked_at_ms: askedAtMs, buyer, seller, arbiter, tenant_id: tenantId, asset, terms, lookup, workflow_id: workflowId };
+function openingJson({ kind, bucket, askedAtMs, buyer, seller, arbiter, tenantId, asset, terms, lookup,
+    workflowId }: NonNullable<ApplyItem['opening']>): object {
+  return { kind, bucket, asked_at_ms: askedAtMs, buyer, seller, arbiter, tenant_id: tenantId, asset, terms, lookup,
+    workflow_id: workflowId };
 }
 
 function decisionJson({ step, role, by, to, deadlineMs, isDue, moves, resolution, details, note, seller }: Decision): object {
-  return { step, role, actor: by, state: to, deadline_ms: deadlineMs, due: isDue, moves: moves.map(moveJson), resolution, details, note, seller };
+  return { step, role, actor: by, state: to, deadline_ms: deadlineMs, due: isDue, moves: moves.map(moveJson),
+    resolution, details, note, seller };
 }
 
 /** No amount: all that is still held. */
@@ -194,13 +209,16 @@ function moveJson(move: Move): object {
 }
 
 interface PaymentRow extends pg.QueryResultRow {
-  id: string; kind: string; state: string; version: number; deadline: Date | null; buyer: string; seller: string | null; arbiter: string | null; tenant_id: string | null;
-  asset: string; held: string; paid: string; returned: string; resolution: string | null; terms: unknown; details: unknown; workflow_id: string;
+  id: string; kind: string; state: string; version: number; deadline: Date | null; buyer: string; seller: string | null;
+  arbiter: string | null; tenant_id: string | null;
+  asset: string; held: string; paid: string; returned: string; resolution: string | null; terms: unknown;
+  details: unknown; workflow_id: string;
   workflow_started: boolean; created_at: Date; updated_at: Date; ended_at: Date | null;
 }
 type AppliedRow = PaymentRow & { pos: number; outcome: ApplyOutcome; refusal: Refusal | null };
 interface EventRow extends pg.QueryResultRow {
-  version: number; step: string; role: string; actor: string; state: string; deadline: Date | null; held: string; paid: string; returned: string; payee: string | null;
+  version: number; step: string; role: string; actor: string; state: string; deadline: Date | null; held: string; paid: string;
+  returned: string; payee: string | null;
   resolution: string | null; note: string | null; created_at: Date;
 }
 
@@ -208,7 +226,8 @@ function toApplied(row: AppliedRow | undefined): Applied {
   if (row === undefined) throw new Error('A decision came back without an answer.');
   // Without a payment every column of the composite is null.
   const payment = (row.id as string | null) === null ? null : toPayment(row);
-  return { outcome: row.outcome, refusal: row.refusal, payment, event: row[`${eventPrefix}version`] === null ? null : toEvent(eventOf(row)) };
+  return { outcome: row.outcome, refusal: row.refusal, payment, event: row[`${eventPrefix}version`] === null ? null
+    : toEvent(eventOf(row)) };
 }
 
 /** The columns of the event under their own names. */
@@ -218,8 +237,10 @@ function eventOf(row: AppliedRow): EventRow {
 
 function toPayment(row: PaymentRow): Payment {
   return {
-    id: row.id, kind: row.kind, state: row.state, version: row.version, deadlineMs: row.deadline?.getTime() ?? null, buyer: row.buyer, seller: row.seller,
-    arbiter: row.arbiter, tenantId: row.tenant_id, asset: row.asset, heldMicros: micros(row.held), paidMicros: micros(row.paid), returnedMicros: micros(row.returned),
+    id: row.id, kind: row.kind, state: row.state, version: row.version, deadlineMs: row.deadline?.getTime() ?? null,
+    buyer: row.buyer, seller: row.seller,
+    arbiter: row.arbiter, tenantId: row.tenant_id, asset: row.asset, heldMicros: micros(row.held), paidMicros: micros(row.paid),
+    returnedMicros: micros(row.returned),
     resolution: row.resolution, terms: row.terms, details: row.details, workflowId: row.workflow_id, workflowStarted: row.workflow_started,
     createdAtMs: row.created_at.getTime(), updatedAtMs: row.updated_at.getTime(), endedAtMs: row.ended_at?.getTime() ?? null,
   };
@@ -227,7 +248,9 @@ function toPayment(row: PaymentRow): Payment {
 
 function toEvent(row: EventRow): PaymentEvent {
   return {
-    version: row.version, step: row.step, role: row.role, by: row.actor, state: row.state, deadlineMs: row.deadline?.getTime() ?? null, heldMicros: BigInt(row.held),
-    paidMicros: BigInt(row.paid), returnedMicros: BigInt(row.returned), payee: row.payee, resolution: row.resolution, note: row.note, atMs: row.created_at.getTime(),
+    version: row.version, step: row.step, role: row.role, by: row.actor, state: row.state, deadlineMs: row.deadline?.getTime() ?? null,
+    heldMicros: BigInt(row.held),
+    paidMicros: BigInt(row.paid), returnedMicros: BigInt(row.returned), payee: row.payee, resolution: row.resolution, note: row.note,
+    atMs: row.created_at.getTime(),
   };
 }

@@ -19,11 +19,13 @@ export interface Payment {
 }
 
 interface PaymentRow {
-  id: string; ref: string; payer: string; payee: string; amount: string; service_id: string | null; service_name: string | null; service_type: string | null;
+  id: string; ref: string; payer: string; payee: string; amount: string; service_id: string | null; service_name: string | null;
+  service_type: string | null;
   reversed: boolean; created_at: Date;
 }
 
-// A call knows its service by itself. Buyers of escrows and streams write what they like as its id: it counts where it is a service of who was paid.
+// A call knows its service by itself. Buyers of escrows and streams write what they like as its id: it counts where it is a service of who
+// was paid.
 const columns = `
 SELECT p.id, p.ref, payer.owner AS payer, payee.owner AS payee, (p.amount + coalesce(f.amount, 0))::bigint AS amount, coalesce(c.service_id, v.id) AS service_id,
        coalesce(c.service_name, v.name) AS service_name, coalesce(c.service_type, v.type) AS service_type, r.id IS NOT NULL AS reversed, p.created_at
@@ -51,7 +53,8 @@ const latestSql = {
 
 function toPayment(row: PaymentRow): Payment {
   return {
-    ref: row.ref, postingId: row.id, from: row.payer, to: row.payee, amount: micros(row.amount), serviceId: row.service_id, serviceName: row.service_name,
+    ref: row.ref, postingId: row.id, from: row.payer, to: row.payee, amount: micros(row.amount), serviceId: row.service_id,
+    serviceName: row.service_name,
     serviceType: row.service_type, reversed: row.reversed, createdAt: row.created_at,
   };
 }
@@ -60,7 +63,8 @@ function toPayment(row: PaymentRow): Payment {
  * Payments an agent made or received, newest first. Errors: unavailable.
  * @param counterparty only those with this other agent, or null for all.
  */
-export async function readPayments(pool: pg.Pool, owner: string, { counterparty, limit }: { counterparty: string | null; limit: number }): Promise<Payment[]> {
+export async function readPayments(pool: pg.Pool, owner: string,
+    { counterparty, limit }: { counterparty: string | null; limit: number }): Promise<Payment[]> {
   const rows = await query<PaymentRow>(pool, { ...ofOwnerSql, values: [owner, counterparty, limit] });
   return rows.map(toPayment);
 }

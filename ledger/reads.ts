@@ -87,8 +87,10 @@ export function entryType(kind: string, side: Side, bucket: string | null): Entr
 }
 
 const descriptions: Readonly<Record<string, string>> = {
-  deposit: 'deposit', withdrawal: 'withdrawal', hold: 'held for a payment', release: 'given back from a hold', spend: 'paid from a hold', settle_hold_in: 'earned',
-  escrow_lock: 'locked in escrow', escrow_release: 'paid out of escrow', escrow_receive: 'earned from escrow', escrow_refund: 'given back from escrow',
+  deposit: 'deposit', withdrawal: 'withdrawal', hold: 'held for a payment', release: 'given back from a hold',
+  spend: 'paid from a hold', settle_hold_in: 'earned',
+  escrow_lock: 'locked in escrow', escrow_release: 'paid out of escrow', escrow_receive: 'earned from escrow',
+  escrow_refund: 'given back from escrow',
   platform_fee: 'platform fee', transfer_out: 'paid', transfer_in: 'received',
 };
 
@@ -114,13 +116,16 @@ export function toEntry(row: PostingRow, accountId: string): LedgerEntry {
 }
 
 interface BalanceRow {
-  id: string; available: string; pending: string; escrowed: string; credit_limit: string; credit_used: string; total_in: string; total_out: string; updated_at: Date | null;
+  id: string; available: string; pending: string; escrowed: string; credit_limit: string; credit_used: string; total_in: string;
+  total_out: string; updated_at: Date | null;
 }
-const zeroRow: BalanceRow = { id: '0', available: '0', pending: '0', escrowed: '0', credit_limit: '0', credit_used: '0', total_in: '0', total_out: '0', updated_at: null };
+const zeroRow: BalanceRow = { id: '0', available: '0', pending: '0', escrowed: '0', credit_limit: '0', credit_used: '0', total_in: '0',
+  total_out: '0', updated_at: null };
 
 function toBalance(owner: string, row: BalanceRow): Balance {
   return {
-    owner, available: micros(row.available), pending: micros(row.pending), escrowed: micros(row.escrowed), creditLimit: micros(row.credit_limit),
+    owner, available: micros(row.available), pending: micros(row.pending), escrowed: micros(row.escrowed),
+    creditLimit: micros(row.credit_limit),
     creditUsed: micros(row.credit_used), totalIn: micros(row.total_in), totalOut: micros(row.total_out), updatedAt: row.updated_at,
   };
 }
@@ -184,7 +189,9 @@ const newest = '9223372036854775807';
  * A page of the owner's entries, newest first. Errors: unavailable.
  * @param before entry id after which the page goes on, or null for the first page.
  */
-export async function readEntries(pool: pg.Pool, owner: string, { limit, before, asset = 'USDC' }: { limit: number; before: bigint | null; asset?: string }): Promise<{ entries: LedgerEntry[]; more: boolean }> {
+export async function readEntries(pool: pg.Pool, owner: string,
+    { limit, before, asset = 'USDC' }: { limit: number; before: bigint | null; asset?: string }): Promise<{ entries: LedgerEntry[];
+    more: boolean }> {
   const values = [owner, asset, before?.toString() ?? newest, limit + 1];
   const rows = await query<PostingRow & { account_id: string }>(pool, { ...entriesSql, values });
   return { entries: rows.slice(0, limit).map((row) => toEntry(row, row.account_id)), more: rows.length > limit };

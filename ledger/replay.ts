@@ -14,7 +14,8 @@ export interface AccountReplay {
   readonly actualEscrowed: bigint;
 }
 
-interface ReplayRow { owner: string; match: boolean; r_available: string; r_pending: string; r_escrowed: string; available: string; pending: string; escrowed: string }
+interface ReplayRow { owner: string; match: boolean; r_available: string; r_pending: string; r_escrowed: string; available: string;
+  pending: string; escrowed: string }
 
 // Fees are posted at once and added to the account later, by a job: until then they are part of what the account has.
 const replaySql = `
@@ -38,10 +39,12 @@ SELECT owner, r_available, r_pending, r_escrowed, available, pending, escrowed,
  * Accounts and their replay, mismatches first. Reads every posting: for an admin, not for a dashboard. Errors: unavailable.
  * @param onlyMismatches leave out accounts that are right.
  */
-export async function replayAccounts(pool: pg.Pool, { onlyMismatches, limit }: { onlyMismatches: boolean; limit: number }): Promise<AccountReplay[]> {
+export async function replayAccounts(pool: pg.Pool,
+    { onlyMismatches, limit }: { onlyMismatches: boolean; limit: number }): Promise<AccountReplay[]> {
   const rows = await query<ReplayRow>(pool, { text: replaySql, values: [onlyMismatches, limit] });
   return rows.map((row) => ({
-    owner: row.owner, match: row.match, replayAvailable: BigInt(row.r_available), replayPending: BigInt(row.r_pending), replayEscrowed: BigInt(row.r_escrowed),
+    owner: row.owner, match: row.match, replayAvailable: BigInt(row.r_available), replayPending: BigInt(row.r_pending),
+    replayEscrowed: BigInt(row.r_escrowed),
     actualAvailable: BigInt(row.available), actualPending: BigInt(row.pending), actualEscrowed: BigInt(row.escrowed),
   }));
 }

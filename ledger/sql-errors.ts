@@ -35,13 +35,15 @@ export function translateSqlError(error: unknown): unknown {
     return new SuretyError(message, said ?? sentences[message] ?? 'The ledger refused this.', { cause: error });
   }
   if (code === UNIQUE_VIOLATION && constraint === 'payment_by_lookup') {
-    return new SuretyError('invalid_state', 'Another payment was given the same secret before; nothing was held. Ask again, for a new one.', { cause: error });
+    return new SuretyError('invalid_state', 'Another payment was given the same secret before; nothing was held. Ask again, for a new one.',
+      { cause: error });
   }
   if (isStatementTrouble(error)) {
     return new SuretyError('unavailable', 'Something else was in the way of this for too long; nothing was changed.', { cause: error });
   }
   const loss = connectionLoss(error);
-  if (loss === 'not_done') return new SuretyError('unavailable', 'The database does not answer at the moment; nothing was changed.', { cause: error });
+  if (loss === 'not_done') return new SuretyError('unavailable', 'The database does not answer at the moment; nothing was changed.',
+    { cause: error });
   if (loss === 'unknown') {
     return new SuretyError('unavailable', 'The connection to the database ended before its answer came; look before you ask again.', {
       cause: error,

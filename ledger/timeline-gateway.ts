@@ -52,8 +52,10 @@ export interface TimelineSession {
 
 /** As {@link callColumns} and `single_call` give it. */
 export interface CallRow {
-  id: string; session_id: string; buyer: string; seller: string | null; service_type: string; service_name: string | null; state: string; reserved: string; price: string;
-  fee: string; error_code: string | null; error_message: string | null; workflow_id: string | null; accepted: string; finished: string | null; candidates: number;
+  id: string; session_id: string; buyer: string; seller: string | null; service_type: string; service_name: string | null; state: string;
+  reserved: string; price: string;
+  fee: string; error_code: string | null; error_message: string | null; workflow_id: string | null; accepted: string;
+  finished: string | null; candidates: number;
   attempts: CallAttempt[]; single_call: boolean | null;
 }
 
@@ -82,9 +84,12 @@ SELECT id, agent_address, status, single_call, max_total, spent, reserved, reque
 /** Names and types as the rest of the code has them. */
 export function toCall(row: CallRow): TimelineCall {
   return {
-    id: row.id, sessionId: row.session_id, buyer: row.buyer, seller: row.seller, serviceType: row.service_type, serviceName: row.service_name, state: row.state,
-    reservedMicros: BigInt(row.reserved), priceMicros: BigInt(row.price), feeMicros: BigInt(row.fee), errorCode: row.error_code, errorMessage: row.error_message,
-    workflowId: row.workflow_id, acceptedAtMicros: BigInt(row.accepted), finishedAtMicros: row.finished === null ? null : BigInt(row.finished),
+    id: row.id, sessionId: row.session_id, buyer: row.buyer, seller: row.seller, serviceType: row.service_type,
+    serviceName: row.service_name, state: row.state,
+    reservedMicros: BigInt(row.reserved), priceMicros: BigInt(row.price), feeMicros: BigInt(row.fee), errorCode: row.error_code,
+    errorMessage: row.error_message,
+    workflowId: row.workflow_id, acceptedAtMicros: BigInt(row.accepted), finishedAtMicros: row.finished === null
+      ? null : BigInt(row.finished),
     candidates: row.candidates, attempts: row.attempts, singleCall: row.single_call === true,
   };
 }
@@ -99,13 +104,15 @@ export async function readTimelineCall(pool: pg.Pool, id: string): Promise<Timel
  * Calls of a session in the order they were accepted. Errors: unavailable.
  * @param after the last call of the page before; the id counts among calls of that very microsecond.
  */
-export async function readSessionCalls(pool: pg.Pool, sessionId: string, after: { readonly atMicros: bigint; readonly id: string }, limit: number): Promise<TimelineCall[]> {
+export async function readSessionCalls(pool: pg.Pool, sessionId: string, after: { readonly atMicros: bigint; readonly id: string },
+    limit: number): Promise<TimelineCall[]> {
   const rows = await query<CallRow>(pool, { ...callsSql, values: [sessionId, after.atMicros.toString(), after.id, limit] });
   return rows.map(toCall);
 }
 
 interface SessionRow {
-  id: string; agent_address: string; status: string; single_call: boolean; max_total: string; spent: string; reserved: string; request_count: number; workflow_id: string;
+  id: string; agent_address: string; status: string; single_call: boolean; max_total: string; spent: string; reserved: string;
+  request_count: number; workflow_id: string;
   created: string; closed: string | null;
 }
 
@@ -113,8 +120,10 @@ interface SessionRow {
 export async function readTimelineSession(pool: pg.Pool, id: string): Promise<TimelineSession | null> {
   const [row] = await query<SessionRow>(pool, { ...sessionSql, values: [id] });
   return row === undefined ? null : {
-    id: row.id, buyer: row.agent_address, status: row.status, singleCall: row.single_call, maxTotalMicros: BigInt(row.max_total), spentMicros: BigInt(row.spent),
-    reservedMicros: BigInt(row.reserved), requestCount: row.request_count, workflowId: row.workflow_id, createdAtMicros: BigInt(row.created),
+    id: row.id, buyer: row.agent_address, status: row.status, singleCall: row.single_call, maxTotalMicros: BigInt(row.max_total),
+    spentMicros: BigInt(row.spent),
+    reservedMicros: BigInt(row.reserved), requestCount: row.request_count, workflowId: row.workflow_id,
+    createdAtMicros: BigInt(row.created),
     closedAtMicros: row.closed === null ? null : BigInt(row.closed),
   };
 }

@@ -27,7 +27,8 @@ export interface TickSummary {
 }
 
 interface Row {
-  id: string; state: string; buyer: string; sellers: string[]; arbiter: string | null; amounts: Record<string, string>; parts: number; workflow_id: string;
+  id: string; state: string; buyer: string; sellers: string[]; arbiter: string | null; amounts: Record<string, string>;
+  parts: number; workflow_id: string;
   created_at: Date; ended_at: Date | null;
 }
 
@@ -53,7 +54,8 @@ export async function readKeptPayment(pool: pg.Pool, shape: KeptShape, id: strin
   const [row] = await query<Row>(pool, { name: `timeline-${shape}`, text: rowSql[shape], values: [id] });
   if (row === undefined) return null;
   const { created_at: createdAt, ended_at: endedAt, workflow_id: workflowId, amounts, ...same } = row;
-  return { ...same, workflowId, createdAt, endedAt, amounts: Object.fromEntries(Object.entries(amounts).map(([name, digits]) => [name, BigInt(digits)])) };
+  return { ...same, workflowId, createdAt, endedAt,
+    amounts: Object.fromEntries(Object.entries(amounts).map(([name, digits]) => [name, BigInt(digits)])) };
 }
 
 const ticksSql = {
@@ -66,7 +68,8 @@ SELECT s.tick_count AS count, s.spent, (extract(epoch FROM f.created_at) * 10000
 /** What was ticked so far; null before the first tick. Errors: unavailable. */
 export async function readTickSummary(pool: pg.Pool, streamId: string): Promise<TickSummary | null> {
   const [row] = await query<{ count: number; spent: string; first: string; last: string }>(pool, { ...ticksSql, values: [streamId] });
-  return row === undefined ? null : { count: row.count, spentMicros: BigInt(row.spent), firstAtMicros: BigInt(row.first), lastAtMicros: BigInt(row.last) };
+  return row === undefined ? null
+    : { count: row.count, spentMicros: BigInt(row.spent), firstAtMicros: BigInt(row.first), lastAtMicros: BigInt(row.last) };
 }
 
 const stepsSql = {

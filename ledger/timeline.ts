@@ -37,7 +37,8 @@ export interface TimelineEvent {
   readonly data: Readonly<Record<string, unknown>> | null;
 }
 
-interface PostingRow { id: string; at_micros: string; ref: string; part: string; kind: string; asset: string; amount: string; payer: string | null; payee: string | null; note: string | null }
+interface PostingRow { id: string; at_micros: string; ref: string; part: string; kind: string; asset: string; amount: string;
+  payer: string | null; payee: string | null; note: string | null }
 
 const posting = ['id', 'ref', 'kind', 'asset', 'amount', 'debit_account', 'credit_account', 'note', 'created_at'];
 // The kinds are named so that a deposit whose transaction happens to be called like a payment is none of its postings.
@@ -58,11 +59,13 @@ SELECT p.id, (extract(epoch FROM p.created_at) * 1000000)::bigint AS at_micros, 
  * Postings with one of these refs, and those that reversed them. Errors: unavailable.
  * @param refs of the payment and of its parts; each is looked up by itself, so the order of the database's alphabet does not matter.
  */
-export async function readTimelinePostings(pool: pg.Pool, refs: readonly string[], { after = FIRST, limit }: { readonly after?: After; readonly limit: number }): Promise<TimelinePosting[]> {
+export async function readTimelinePostings(pool: pg.Pool, refs: readonly string[],
+    { after = FIRST, limit }: { readonly after?: After; readonly limit: number }): Promise<TimelinePosting[]> {
   const values = [refs, after.atMicros.toString(), after.id.toString(), limit];
   const rows = await query<PostingRow>(pool, { ...postingsSql, values });
   return rows.map((row) => ({
-    id: BigInt(row.id), atMicros: BigInt(row.at_micros), ref: row.ref, part: row.part, kind: row.kind, asset: row.asset, amountMicros: BigInt(row.amount), from: row.payer, to: row.payee,
+    id: BigInt(row.id), atMicros: BigInt(row.at_micros), ref: row.ref, part: row.part, kind: row.kind, asset: row.asset,
+    amountMicros: BigInt(row.amount), from: row.payer, to: row.payee,
     note: row.note,
   }));
 }
@@ -79,13 +82,15 @@ SELECT id, (extract(epoch FROM created_at) * 1000000)::bigint AS at_micros, topi
 };
 
 /** Events of a payment; calls have none here, they keep their own times. Errors: unavailable. */
-export async function readTimelineEvents(pool: pg.Pool, ref: string, { after = FIRST, limit }: { readonly after?: After; readonly limit: number }): Promise<TimelineEvent[]> {
+export async function readTimelineEvents(pool: pg.Pool, ref: string,
+    { after = FIRST, limit }: { readonly after?: After; readonly limit: number }): Promise<TimelineEvent[]> {
   const values = [ref, after.atMicros.toString(), after.id.toString(), limit];
   const rows = await query<EventRow>(pool, { ...eventsSql, values });
   return rows.map((row) => ({ id: BigInt(row.id), atMicros: BigInt(row.at_micros), topic: row.topic, data: row.data }));
 }
 
-interface StepRow { version: number; at_micros: string; step: string; role: string; actor: string; state: string; held: string; paid: string; returned: string; resolution: string | null; note: string | null }
+interface StepRow { version: number; at_micros: string; step: string; role: string; actor: string; state: string; held: string;
+  paid: string; returned: string; resolution: string | null; note: string | null }
 
 /** What happened to a payment on the engine at one version. */
 export interface TimelineStep {
@@ -111,10 +116,12 @@ SELECT version, (extract(epoch FROM created_at) * 1000000)::bigint AS at_micros,
 };
 
 /** What happened to a payment on the engine. Errors: unavailable. */
-export async function readTimelineSteps(pool: pg.Pool, id: string, { after = FIRST, limit }: { readonly after?: After; readonly limit: number }): Promise<TimelineStep[]> {
+export async function readTimelineSteps(pool: pg.Pool, id: string,
+    { after = FIRST, limit }: { readonly after?: After; readonly limit: number }): Promise<TimelineStep[]> {
   const rows = await query<StepRow>(pool, { ...stepsSql, values: [id, after.atMicros.toString(), after.id.toString(), limit] });
   return rows.map((row) => ({
-    version: row.version, atMicros: BigInt(row.at_micros), step: row.step, role: row.role, by: row.actor, state: row.state, heldMicros: BigInt(row.held),
+    version: row.version, atMicros: BigInt(row.at_micros), step: row.step, role: row.role, by: row.actor, state: row.state,
+    heldMicros: BigInt(row.held),
     paidMicros: BigInt(row.paid), returnedMicros: BigInt(row.returned), resolution: row.resolution, note: row.note,
   }));
 }

@@ -1,4 +1,6 @@
-/** Every kind of payment on the engine. A new one is a table of rules, a workflow, routes, and a line here (docs/a-new-kind-of-payment.md). */
+/**
+ * Every kind of payment on the engine. A new one is a table of rules, a workflow, routes, and a line here (docs/a-new-kind-of-payment.md).
+ */
 import { cardRules } from '../domain/card.ts';
 import { escrowRules } from '../domain/escrow.ts';
 import type { PaymentKind } from './kind.ts';

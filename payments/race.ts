@@ -1,4 +1,7 @@
-/** Whichever way a request's attempt comes to its end first: its activity in this process, Temporal's answer, or, when both are late, from here. */
+/**
+ * Whichever way a request's attempt comes to its end first: its activity in this process, Temporal's answer, or, when both are late, from
+ * here.
+ */
 import type { Taken } from '../activities/payment/take.ts';
 import type { PaymentStore } from '../ledger/payment-store.ts';
 import type { Crash } from '../platform/crash.ts';

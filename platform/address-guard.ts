@@ -45,7 +45,8 @@ export function createAddressGuard({ allowLocal }: { readonly allowLocal: boolea
       // One bad address among good ones is not an accident: a name is refused as a whole.
       const bad = found.find(({ address }) => !allows(address));
       const [first] = found;
-      if (bad !== undefined || first === undefined) callback(new RefusedAddressError(`${hostname} leads to an address that may not be called`), '', 0);
+      if (bad !== undefined
+        || first === undefined) callback(new RefusedAddressError(`${hostname} leads to an address that may not be called`), '', 0);
       else if (options.all === true) callback(null, found);
       else callback(null, first.address, first.family);
     });
@@ -94,7 +95,8 @@ export async function checkEndpoint(text: string, guard: AddressGuard, allowLoca
   const endpoint = readEndpoint(text, guard, allowLocal);
   if (ipaddr.isValid(endpoint.hostname)) return endpoint;
   const failure = await resolutionError(endpoint.hostname, guard);
-  if (failure instanceof RefusedAddressError) throw new SuretyError('invalid_endpoint', 'The endpoint leads to an address that may not be called.');
+  if (failure instanceof RefusedAddressError) throw new SuretyError('invalid_endpoint',
+    'The endpoint leads to an address that may not be called.');
   return endpoint;
 }
 

@@ -1,4 +1,7 @@
-/** Servers that we start beside us: Postgres and Temporal. Each runs in a session of its own, so that Ctrl-C in the terminal reaches only us and they stop last. */
+/**
+ * Servers that we start beside us: Postgres and Temporal. Each runs in a session of its own, so that Ctrl-C in the terminal reaches only us
+ * and they stop last.
+ */
 import { spawn, type ChildProcess } from 'node:child_process';
 import { closeSync, openSync, readFileSync, renameSync, statSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -76,13 +79,15 @@ export function startServer(command: ServerCommand): ServerHandle {
   child.once('exit', () => running.delete(pid));
   const ended = new Promise<string>((resolve) => {
     child.once('error', (error) => resolve(`${command.name} could not be started: ${error.message}`));
-    child.once('exit', (code, signal) => resolve(`${command.name} ended (${signal ?? `code ${code}`}); its last words are in ${command.logFile}`));
+    child.once('exit', (code, signal) =>
+      resolve(`${command.name} ended (${signal ?? `code ${code}`}); its last words are in ${command.logFile}`));
   });
   return {
     pid,
     ended,
     stop: async () => {
-      if (pid > 0 && child.exitCode === null && child.signalCode === null) await endProcesses([pid], command.stopSignal, command.stopPatienceMs);
+      if (pid > 0 && child.exitCode === null && child.signalCode === null) await endProcesses([pid], command.stopSignal,
+        command.stopPatienceMs);
     },
   };
 }
@@ -91,7 +96,8 @@ export function startServer(command: ServerCommand): ServerHandle {
  * Waits until `answers` succeeds.
  * @throws when the server ends first or the time is up, with the end of its log.
  */
-export async function waitUntilAnswers(server: ServerHandle, command: ServerCommand, answers: () => Promise<void>, patienceMs: number): Promise<void> {
+export async function waitUntilAnswers(server: ServerHandle, command: ServerCommand, answers: () => Promise<void>,
+    patienceMs: number): Promise<void> {
   let endedHow: string | undefined;
   void server.ended.then((how) => { endedHow = how; });
   const until = Date.now() + patienceMs;

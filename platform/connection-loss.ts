@@ -24,8 +24,10 @@ export function connectionLoss(error: unknown): 'not_done' | 'unknown' | null {
   if (neverSent.has(code) || refusedForNow.test(code)) return 'not_done';
   if (perhapsSent.has(code) || cutOff.test(code)) return 'unknown';
   // These errors of `pg` carry no code.
-  if (/timeout exceeded when trying to connect|after calling end on the pool|due to connection timeout/.test(error.message)) return 'not_done';
-  if (/Connection terminated|Client has encountered a connection error|Query read timeout|Connection ended/.test(error.message)) return 'unknown';
+  if (/timeout exceeded when trying to connect|after calling end on the pool|due to connection timeout/.test(
+    error.message)) return 'not_done';
+  if (/Connection terminated|Client has encountered a connection error|Query read timeout|Connection ended/.test(
+    error.message)) return 'unknown';
   // A failed attempt on several addresses of one name is an AggregateError; Prisma wraps the driver's error in `cause`.
   const inner: unknown = error instanceof AggregateError ? error.errors[0] : error.cause;
   if (inner === undefined || inner === error) return null;
@@ -61,4 +63,5 @@ function ofDriverAdapter(cause: unknown): Error | null {
 }
 
 /** Names of the adapter for what other parts know by a code. */
-const adapterKinds: Readonly<Record<string, string>> = { DatabaseNotReachable: 'P1001', ConnectionClosed: 'P1017', SocketTimeout: 'P1008', TooManyConnections: '53300' };
+const adapterKinds: Readonly<Record<string, string>> = { DatabaseNotReachable: 'P1001', ConnectionClosed: 'P1017', SocketTimeout: 'P1008',
+  TooManyConnections: '53300' };

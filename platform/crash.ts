@@ -11,7 +11,8 @@ export type CrashPoint = (typeof crashPoints)[number];
  * Those of payments on the engine. opening: the workflow runs and nothing is held yet; committed: a step is in the books and nobody knows;
  * answered: the request knows, Temporal does not; expired: the clock's step is in the books; direct: a step was taken without the workflow.
  */
-export const paymentCrashPoints = ['payment-opening', 'payment-committed', 'payment-answered', 'payment-expired', 'payment-direct'] as const;
+export const paymentCrashPoints = ['payment-opening', 'payment-committed', 'payment-answered',
+  'payment-expired', 'payment-direct'] as const;
 export type PaymentCrashPoint = (typeof paymentCrashPoints)[number];
 
 /** Those of multistep escrow. begun: its workflow runs, or under load will in a moment. */
@@ -26,7 +27,8 @@ export const streamCrashPoints = ['stream-opened', 'stream-ticked', 'stream-clos
 export type StreamCrashPoint = (typeof streamCrashPoints)[number];
 
 /** Those of a pipeline, beside the ones that the calls behind its steps pass. scheduled: its workflow will start in a moment. */
-export const pipelineCrashPoints = ['pipeline-opened', 'pipeline-scheduled', 'step-started', 'step-ended', 'before-finish', 'pipeline-finished', 'compensating', 'compensated'] as const;
+export const pipelineCrashPoints = ['pipeline-opened', 'pipeline-scheduled', 'step-started', 'step-ended', 'before-finish',
+  'pipeline-finished', 'compensating', 'compensated'] as const;
 export type PipelineCrashPoint = (typeof pipelineCrashPoints)[number];
 
 type AnyCrashPoint = CrashPoint | PaymentCrashPoint | MultistepCrashPoint | StreamCrashPoint | PipelineCrashPoint;

@@ -150,7 +150,8 @@ async function readPassword(dataDir: DataDir): Promise<string> {
 }
 
 /** Made under another name and renamed when complete, so that a start that dies half-way leaves nothing that looks finished. */
-function createCluster({ programs, data, user, password, scratch }: { programs: Programs; data: string; user: PostgresUser; password: string; scratch: string }): void {
+function createCluster({ programs, data, user, password, scratch }: { programs: Programs; data: string; user: PostgresUser;
+    password: string; scratch: string }): void {
   if (existsSync(data)) throw new Error(`${data} exists and is not a Postgres data directory; move it away or choose another DATA_DIR.`);
   const fresh = `${data}.new`;
   const passwordFile = path.join(scratch, 'postgres.password.new');
@@ -176,7 +177,8 @@ function createCluster({ programs, data, user, password, scratch }: { programs: 
 }
 
 function serverCommand({ programs, data, user, port, logFile, overrides }: {
-  programs: Programs; data: string; user: PostgresUser; port: number; logFile: string; overrides: Readonly<Record<string, string>> | undefined;
+  programs: Programs; data: string; user: PostgresUser; port: number; logFile: string;
+  overrides: Readonly<Record<string, string>> | undefined;
 }): ServerCommand {
   const flags = Object.entries({ ...settings, ...overrides, port: String(port) }).flatMap(([name, value]) => ['-c', `${name}=${value}`]);
   const { program, args } = user.wrap(programs.postgres, ['-D', data, ...flags]);

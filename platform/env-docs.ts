@@ -16,7 +16,9 @@ export function envExample(): string {
 
 /** Markdown table of every setting. */
 export function settingsTable(): string {
-  const rows = settings().map(({ name, meaning, fallback }) => `| \`${name}\` | ${fallback === '' ? '' : `\`${fallback}\``} | ${meaning.replaceAll('|', '\\|')} |\n`);
+  const rows = settings()
+    .map(({ name, meaning, fallback }) =>
+    `| \`${name}\` | ${fallback === '' ? '' : `\`${fallback}\``} | ${meaning.replaceAll('|', '\\|')} |\n`);
   return `| Variable | Default | Meaning |\n|---|---|---|\n${rows.join('')}`;
 }
 
@@ -31,6 +33,7 @@ function settings(): Setting[] {
 function written(name: string, value: unknown): string {
   if (value === undefined) return '';
   if (Array.isArray(value)) return value.join(',');
-  if (typeof value === 'number' && /_(TIMEOUT|DEADLINE|DURATION|LEASE|OVERDUE)$/.test(name)) return value % 1_000 === 0 ? `${value / 1_000}s` : `${value}ms`;
+  if (typeof value === 'number' && /_(TIMEOUT|DEADLINE|DURATION|LEASE|OVERDUE)$/.test(name)) return value % 1_000 === 0
+    ? `${value / 1_000}s` : `${value}ms`;
   return String(value);
 }

@@ -35,39 +35,53 @@ export const envSchema = z.object({
   PORT: whole(0, 65_535, 8080).describe('Port of the HTTP API.'),
   HOST: z.string().min(1).default('127.0.0.1').describe('Address the API listens on.'),
   ENV: z.enum(['development', 'production']).default('development').describe('`production` refuses settings that are only safe on a desk.'),
-  LOG_LEVEL: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']).default('info').describe('Least important line that is logged.'),
+  LOG_LEVEL: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']).default('info')
+    .describe('Least important line that is logged.'),
   DATA_DIR: z.string().min(1).default('.surety').describe('Where the embedded Postgres and Temporal keep their files.'),
-  CACHE_DIR: z.string().min(1).optional().describe('Keeps the Temporal program and compiled workflows for all copies of one user; `~/.cache/surety` when unset.'),
-  DATABASE_URL: z.string().regex(/^postgres(ql)?:\/\//, 'must begin with postgres://').optional().describe('Your own Postgres; without it one is started under DATA_DIR.'),
-  TEMPORAL_ADDRESS: z.string().min(1).optional().describe('Your own Temporal, host:port; without it a dev server is started under DATA_DIR.'),
+  CACHE_DIR: z.string().min(1).optional()
+    .describe('Keeps the Temporal program and compiled workflows for all copies of one user; `~/.cache/surety` when unset.'),
+  DATABASE_URL: z.string().regex(/^postgres(ql)?:\/\//, 'must begin with postgres://').optional()
+    .describe('Your own Postgres; without it one is started under DATA_DIR.'),
+  TEMPORAL_ADDRESS: z.string().min(1).optional()
+    .describe('Your own Temporal, host:port; without it a dev server is started under DATA_DIR.'),
   TEMPORAL_NAMESPACE: z.string().min(1).default('default').describe('Temporal namespace.'),
   TEMPORAL_TLS: z.enum(['true', 'false', '1', '0']).transform((text) => text === 'true' || text === '1').optional()
     .describe('Encrypted connection to TEMPORAL_ADDRESS; on by itself with an API key or any of the TLS files.'),
-  TEMPORAL_API_KEY: z.string().regex(/^[\x21-\x7e]+$/, 'must be one word').optional().describe('API key for TEMPORAL_ADDRESS, such as Temporal Cloud asks for.'),
-  TEMPORAL_TLS_CA_FILE: z.string().min(1).optional().describe('Certificate (PEM) that vouches for the Temporal server; those of the system when unset.'),
+  TEMPORAL_API_KEY: z.string().regex(/^[\x21-\x7e]+$/, 'must be one word').optional()
+    .describe('API key for TEMPORAL_ADDRESS, such as Temporal Cloud asks for.'),
+  TEMPORAL_TLS_CA_FILE: z.string().min(1).optional()
+    .describe('Certificate (PEM) that vouches for the Temporal server; those of the system when unset.'),
   TEMPORAL_TLS_CERT_FILE: z.string().min(1).optional().describe('Our own certificate (PEM), where the Temporal server asks for one.'),
   TEMPORAL_TLS_KEY_FILE: z.string().min(1).optional().describe('The private key (PEM) of that certificate.'),
   TEMPORAL_CLI: z.string().min(1).optional().describe('Path of the `temporal` program for the embedded server.'),
   TEMPORAL_UI_URL: z.url().optional().describe('Where people reach the Temporal Web UI; known by itself for the embedded server.'),
   WORKER_QUEUES: z.string().default('').transform(queueNames).pipe(z.array(z.enum(workerQueues)))
     .describe('Task queues this process serves, separated by commas; empty means all, `none` means none: an API process whose workers are elsewhere.'),
-  METRICS_PORT: whole(0, 65_535, 0).describe('Port on which `npm run worker` serves /metrics and /health/live, at HOST; 0 means off. The API serves them on PORT.'),
-  ADMIN_SECRET: z.string().min(12, 'must have at least 12 characters').optional().describe('Secret of the platform admin, sent as X-Admin-Secret.'),
-  DEMO_MODE: flag(false).describe('Plain registration without proof of address; any API key is admin while ADMIN_SECRET is unset. Not for production.'),
+  METRICS_PORT: whole(0, 65_535, 0)
+    .describe('Port on which `npm run worker` serves /metrics and /health/live, at HOST; 0 means off. The API serves them on PORT.'),
+  ADMIN_SECRET: z.string().min(12, 'must have at least 12 characters').optional()
+    .describe('Secret of the platform admin, sent as X-Admin-Secret.'),
+  DEMO_MODE: flag(false)
+    .describe('Plain registration without proof of address; any API key is admin while ADMIN_SECRET is unset. Not for production.'),
   ALLOW_LOCAL_ENDPOINTS: flag(false).describe('Let sellers live on loopback and private addresses. Not for production.'),
   RATE_LIMIT_RPM: whole(1, 100_000_000, 100).describe('Requests a minute for one API key, or one address without a key.'),
   RATE_LIMIT_BURST: whole(1, 100_000_000, 10).describe('Requests that may come at once above the steady rate.'),
-  TRUST_PROXY: z.string().default('').describe('Addresses of reverse proxies whose X-Forwarded-For is believed, in Express notation; empty means none.'),
-  CORS_ALLOWED_ORIGINS: z.string().default('').transform((text) => text.split(',').map((part) => part.trim()).filter(Boolean)).describe('Browser origins that may call the API, separated by commas.'),
-  PLATFORM_ADDRESS: addressText.default('0x0000000000000000000000000000000000000001').describe('Owner of the account that receives platform fees.'),
+  TRUST_PROXY: z.string().default('')
+    .describe('Addresses of reverse proxies whose X-Forwarded-For is believed, in Express notation; empty means none.'),
+  CORS_ALLOWED_ORIGINS: z.string().default('').transform((text) => text.split(',').map((part) => part.trim()).filter(Boolean))
+    .describe('Browser origins that may call the API, separated by commas.'),
+  PLATFORM_ADDRESS: addressText.default('0x0000000000000000000000000000000000000001')
+    .describe('Owner of the account that receives platform fees.'),
   PLATFORM_FEE_BPS: whole(0, 5_000, 0).describe('Platform fee on gateway calls, in hundredths of a percent, paid by the seller.'),
   SELLER_TIMEOUT: duration(25_000).describe('Longest time a seller may take for one synchronous call.'),
-  SELLER_KEY_FILE: z.string().min(1).optional().describe('Private key (Ed25519, PEM) that signs requests to sellers; every process needs the same. Made as seller-key.pem in DATA_DIR when unset.'),
+  SELLER_KEY_FILE: z.string().min(1).optional()
+    .describe('Private key (Ed25519, PEM) that signs requests to sellers; every process needs the same. Made as seller-key.pem in DATA_DIR when unset.'),
   CARD_KEY_FILE: z.string().min(1).optional()
     .describe('Secret under which numbers of cards are hashed; every process needs the same. Made as card.key in DATA_DIR when unset.'),
   REQUEST_TIMEOUT: duration(28_000).describe('Longest time an API request waits for its outcome; the payment itself goes on.'),
   DRAIN_DEADLINE: duration(15_000).describe('How long a stopping process waits for requests under way.'),
-  CALL_LEASE: duration(6_000).describe('How long a silent process keeps its calls before another takes them over. Longer than any pause of a healthy process.'),
+  CALL_LEASE: duration(6_000)
+    .describe('How long a silent process keeps its calls before another takes them over. Longer than any pause of a healthy process.'),
   CALL_OVERDUE: duration(15_000).describe('Age from which a call that nobody drives is finished even if its workflow is lost.'),
   CB_THRESHOLD: whole(1, 1_000, 5).describe('Failures in a row after which a seller is not asked for a while.'),
   CB_DURATION: duration(30_000).describe('How long such a seller is left alone.'),
@@ -99,10 +113,13 @@ export function readEnv(source: Readonly<Record<string, string | undefined>>): E
 /** Settings that are right by themselves and wrong together. */
 function refuseContradictions(env: Env): void {
   const wrong: string[] = [];
-  const secured = (['TEMPORAL_TLS', 'TEMPORAL_API_KEY', 'TEMPORAL_TLS_CA_FILE', 'TEMPORAL_TLS_CERT_FILE', 'TEMPORAL_TLS_KEY_FILE'] as const).filter((name) => env[name] !== undefined && env[name] !== false);
-  if (secured.length > 0 && env.TEMPORAL_ADDRESS === undefined) wrong.push(`  ${secured.join(', ')}: only for a server named in TEMPORAL_ADDRESS`);
+  const secured = (['TEMPORAL_TLS', 'TEMPORAL_API_KEY', 'TEMPORAL_TLS_CA_FILE', 'TEMPORAL_TLS_CERT_FILE', 'TEMPORAL_TLS_KEY_FILE'] as const)
+    .filter((name) => env[name] !== undefined && env[name] !== false);
+  if (secured.length > 0
+    && env.TEMPORAL_ADDRESS === undefined) wrong.push(`  ${secured.join(', ')}: only for a server named in TEMPORAL_ADDRESS`);
   if (secured.length > 0 && env.TEMPORAL_TLS === false) wrong.push(`  TEMPORAL_TLS: must not be off together with ${secured.join(', ')}`);
-  if ((env.TEMPORAL_TLS_CERT_FILE === undefined) !== (env.TEMPORAL_TLS_KEY_FILE === undefined)) wrong.push('  TEMPORAL_TLS_CERT_FILE, TEMPORAL_TLS_KEY_FILE: need each other');
+  if ((env.TEMPORAL_TLS_CERT_FILE === undefined) !== (env.TEMPORAL_TLS_KEY_FILE === undefined)) wrong.push(
+    '  TEMPORAL_TLS_CERT_FILE, TEMPORAL_TLS_KEY_FILE: need each other');
   refuse(wrong);
 }
 

@@ -26,7 +26,8 @@ export async function serveMetrics({ metrics, host, port }: MetricsServerOptions
     if (req.method !== 'GET' && req.method !== 'HEAD') return send(res, 405, 'text/plain', 'Only GET.\n');
     if (path === '/health/live') return send(res, 200, 'application/json', '{"status":"alive"}');
     if (path !== '/metrics') return send(res, 404, 'text/plain', 'There are /metrics and /health/live.\n');
-    metrics.render().then(({ contentType, text }) => send(res, 200, contentType, text), () => send(res, 500, 'text/plain', 'The figures could not be collected.\n'));
+    metrics.render().then(({ contentType, text }) => send(res, 200, contentType, text),
+      () => send(res, 500, 'text/plain', 'The figures could not be collected.\n'));
   });
   // It is for machines in the same house; nobody needs longer than this to ask for one page.
   server.requestTimeout = 5_000;
@@ -50,5 +51,7 @@ export async function serveMetrics({ metrics, host, port }: MetricsServerOptions
 }
 
 function send(res: ServerResponse, status: number, contentType: string, body: string): void {
-  res.writeHead(status, { 'Content-Type': contentType, 'Content-Length': Buffer.byteLength(body), 'Cache-Control': 'no-store', 'X-Content-Type-Options': 'nosniff' }).end(body);
+  res.writeHead(status,
+    { 'Content-Type': contentType, 'Content-Length': Buffer.byteLength(body), 'Cache-Control': 'no-store',
+    'X-Content-Type-Options': 'nosniff' }).end(body);
 }

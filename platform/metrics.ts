@@ -16,7 +16,8 @@ export type PipelineOutcome = (typeof pipelineOutcomes)[number];
 
 /** How payments end that live longer than a request, by their kind. */
 export const paymentOutcomes = {
-  escrow: ['released', 'refunded'], card: ['used', 'expired', 'cancelled', 'blocked'], multistep_escrow: ['completed', 'aborted'], stream: ['closed', 'stale_closed'],
+  escrow: ['released', 'refunded'], card: ['used', 'expired', 'cancelled', 'blocked'], multistep_escrow: ['completed', 'aborted'],
+  stream: ['closed', 'stale_closed'],
 } as const;
 export type LongPayment = keyof typeof paymentOutcomes;
 export type PaymentOutcome<Kind extends LongPayment> = (typeof paymentOutcomes)[Kind][number];
@@ -74,15 +75,23 @@ export function createMetrics({ runtime = true }: { readonly runtime?: boolean }
   const registers = [registry];
   if (runtime) collectDefaultMetrics({ register: registry, prefix: 'surety_' });
 
-  const calls = new Counter({ name: 'surety_gateway_calls_total', help: 'Gateway calls by how they ended.', labelNames: ['outcome'], registers });
-  const callSeconds = new Histogram({ name: 'surety_gateway_call_duration_seconds', help: 'From the acceptance of a call to its answer.', buckets: secondsQuick, registers });
+  const calls = new Counter({ name: 'surety_gateway_calls_total', help: 'Gateway calls by how they ended.',
+    labelNames: ['outcome'], registers });
+  const callSeconds = new Histogram({ name: 'surety_gateway_call_duration_seconds', help: 'From the acceptance of a call to its answer.',
+    buckets: secondsQuick, registers });
   const opened = new Counter({ name: 'surety_gateway_sessions_created_total', help: 'Sessions opened.', registers });
   const ended = new Counter({ name: 'surety_gateway_sessions_closed_total', help: 'Sessions ended.', labelNames: ['reason'], registers });
-  const batchSize = new Histogram({ name: 'surety_commit_batch_size', help: 'How many money steps shared one statement.', labelNames: ['step'], buckets: batchSizes, registers });
-  const batchSeconds = new Histogram({ name: 'surety_commit_duration_seconds', help: 'Duration of such a statement.', labelNames: ['step'], buckets: secondsQuick, registers });
-  const outbound = new Counter({ name: 'surety_outbound_attempts_total', help: 'Attempts to reach a seller.', labelNames: ['outcome'], registers });
-  const outboundSeconds = new Histogram({ name: 'surety_outbound_duration_seconds', help: 'Duration of such an attempt.', buckets: secondsQuick, registers });
-  const errors = new Counter({ name: 'surety_background_errors_total', help: 'Failures nobody was waiting for.', labelNames: ['component'], registers });
+  const batchSize = new Histogram({ name: 'surety_commit_batch_size', help: 'How many money steps shared one statement.',
+    labelNames: ['step'], buckets: batchSizes, registers });
+  const batchSeconds =
+    new Histogram({ name: 'surety_commit_duration_seconds', help: 'Duration of such a statement.', labelNames: ['step'],
+    buckets: secondsQuick, registers });
+  const outbound = new Counter({ name: 'surety_outbound_attempts_total', help: 'Attempts to reach a seller.',
+    labelNames: ['outcome'], registers });
+  const outboundSeconds =
+    new Histogram({ name: 'surety_outbound_duration_seconds', help: 'Duration of such an attempt.', buckets: secondsQuick, registers });
+  const errors = new Counter({ name: 'surety_background_errors_total', help: 'Failures nobody was waiting for.',
+    labelNames: ['component'], registers });
   for (const outcome of callOutcomes) calls.labels(outcome);
   const longer = createLongerMetrics(registry);
   const http = createHttpMetrics(registry);
@@ -114,14 +123,20 @@ export function createMetrics({ runtime = true }: { readonly runtime?: boolean }
 }
 
 /** What is more than one call. Every series is there from the beginning: an alert on an increase needs a zero to start from. */
-function createLongerMetrics(registry: Registry): Pick<Metrics, 'pipelineAnswered' | 'paymentBegun' | 'paymentEnded' | 'paymentStep' | 'paymentLifeEnded' | 'ticksCounted'> {
+function createLongerMetrics(registry: Registry): Pick<Metrics, 'pipelineAnswered' | 'paymentBegun' | 'paymentEnded' | 'paymentStep'
+    | 'paymentLifeEnded' | 'ticksCounted'> {
   const registers = [registry];
-  const pipelines = new Counter({ name: 'surety_pipelines_total', help: 'Pipelines by how they were answered.', labelNames: ['outcome'], registers });
-  const begun = new Counter({ name: 'surety_payments_begun_total', help: 'Escrows, cards, multistep escrows and streams made.', labelNames: ['kind'], registers });
-  const ended = new Counter({ name: 'surety_payments_ended_total', help: 'The same by how they ended.', labelNames: ['kind', 'outcome'], registers });
+  const pipelines = new Counter({ name: 'surety_pipelines_total', help: 'Pipelines by how they were answered.',
+    labelNames: ['outcome'], registers });
+  const begun = new Counter({ name: 'surety_payments_begun_total', help: 'Escrows, cards, multistep escrows and streams made.',
+    labelNames: ['kind'], registers });
+  const ended = new Counter({ name: 'surety_payments_ended_total', help: 'The same by how they ended.',
+    labelNames: ['kind', 'outcome'], registers });
   const ticks = new Counter({ name: 'surety_stream_ticks_total', help: 'Ticks of streams counted.', registers });
-  const steps = new Counter({ name: 'surety_payment_steps_total', help: 'Steps of payments, openings included, by the path they took.', labelNames: ['kind', 'path'], registers });
-  const lives = new Counter({ name: 'surety_payment_lives_total', help: 'Ended payments by whether they ever had a workflow.', labelNames: ['kind', 'life'], registers });
+  const steps = new Counter({ name: 'surety_payment_steps_total', help: 'Steps of payments, openings included, by the path they took.',
+    labelNames: ['kind', 'path'], registers });
+  const lives = new Counter({ name: 'surety_payment_lives_total', help: 'Ended payments by whether they ever had a workflow.',
+    labelNames: ['kind', 'life'], registers });
   for (const outcome of pipelineOutcomes) pipelines.labels(outcome);
   for (const [kind, outcomes] of Object.entries(paymentOutcomes)) {
     begun.labels(kind);
@@ -139,8 +154,10 @@ function createLongerMetrics(registry: Registry): Pick<Metrics, 'pipelineAnswere
 
 function createHttpMetrics(registry: Registry): (method: string, pattern: string) => HttpRecorder {
   const registers = [registry];
-  const requests = new Counter({ name: 'surety_http_requests_total', help: 'HTTP answers by class of status.', labelNames: ['method', 'path', 'status'], registers });
-  const seconds = new Histogram({ name: 'surety_http_request_duration_seconds', help: 'From the first byte of a request to its answer.', labelNames: ['method', 'path'], buckets: secondsQuick, registers });
+  const requests = new Counter({ name: 'surety_http_requests_total', help: 'HTTP answers by class of status.',
+    labelNames: ['method', 'path', 'status'], registers });
+  const seconds = new Histogram({ name: 'surety_http_request_duration_seconds', help: 'From the first byte of a request to its answer.',
+    labelNames: ['method', 'path'], buckets: secondsQuick, registers });
   return (method, pattern) => {
     const duration = seconds.labels(method, pattern);
     const byClass = new Map<number, Counter.Internal>();

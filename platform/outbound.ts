@@ -103,7 +103,8 @@ export function createOutbound({ allowLocal, log, metrics, guard = createAddress
     async postJson(request) {
       const result = await post(agent, endpointOf, request);
       metrics?.outboundAttempt(result.tag, result.latencyMs / 1_000);
-      if (result.tag !== 'answered' && log.isLevelEnabled('debug')) log.debug({ outcome: result.tag, url: request.url, ms: result.latencyMs }, result.message);
+      if (result.tag !== 'answered'
+        && log.isLevelEnabled('debug')) log.debug({ outcome: result.tag, url: request.url, ms: result.latencyMs }, result.message);
       return result;
     },
     checkUrl: (url) => checkEndpoint(url, guard, allowLocal),
@@ -134,7 +135,8 @@ function post(agent: Agent, endpointOf: (url: string) => Endpoint, request: Post
     }
     try {
       const { origin, path } = endpointOf(request.url);
-      const headers = { 'content-type': 'application/json', accept: 'application/json', 'accept-encoding': 'identity', 'user-agent': 'Surety/1', ...request.headers };
+      const headers = { 'content-type': 'application/json', accept: 'application/json', 'accept-encoding': 'identity',
+        'user-agent': 'Surety/1', ...request.headers };
       agent.dispatch({ origin, path, method: 'POST', headers, body: request.body }, call);
     } catch (error) {
       if (error instanceof SuretyError) call.fail('refused_address', error.message);
@@ -193,7 +195,8 @@ class Call implements Dispatcher.DispatchHandler {
     else this.#controller = controller;
   }
 
-  onResponseStart(_controller: Dispatcher.DispatchController, status: number, headers: Record<string, string | string[] | undefined>): void {
+  onResponseStart(_controller: Dispatcher.DispatchController, status: number,
+      headers: Record<string, string | string[] | undefined>): void {
     if (status < 200 || this.#settled) return;
     this.#status = status;
     if (status >= 300 && status < 400) this.fail('redirect', `The seller answered ${status}; redirects are not followed.`);
@@ -217,7 +220,8 @@ class Call implements Dispatcher.DispatchHandler {
       return;
     }
     const text = bytes.toString('utf8');
-    this.#settle({ tag: 'answered', status: this.#status, bodyText: text.startsWith('\ufeff') ? text.slice(1) : text, latencyMs: this.#elapsed() });
+    this.#settle({ tag: 'answered', status: this.#status, bodyText: text.startsWith('\ufeff') ? text.slice(1) : text,
+      latencyMs: this.#elapsed() });
   }
 
   onResponseError(_controller: Dispatcher.DispatchController | undefined, error: Error): void {

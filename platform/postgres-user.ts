@@ -34,7 +34,8 @@ export function choosePostgresUser(probe: string, data: string): PostgresUser {
   const withRight: PostgresUser = {
     wrap: (program, args) => ({
       program: 'setpriv',
-      args: [`--reuid=${uid}`, `--regid=${gid}`, '--clear-groups', '--inh-caps=+dac_override', '--ambient-caps=+dac_override', '--securebits=+no_setuid_fixup', program, ...args],
+      args: [`--reuid=${uid}`, `--regid=${gid}`, '--clear-groups', '--inh-caps=+dac_override', '--ambient-caps=+dac_override',
+        '--securebits=+no_setuid_fixup', program, ...args],
     }),
     own,
   };

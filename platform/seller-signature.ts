@@ -3,7 +3,8 @@
  * Ed25519; the public key is at /.well-known/surety-keys.json, so no secret is shared and a seller cannot pose as the platform.
  * docs/sellers.md shows the check in ten lines; `verifySellerRequest` is the same check for our own demo and tests.
  */
-import { createHash, createPrivateKey, createPublicKey, generateKeyPairSync, sign, verify, type JsonWebKey, type KeyObject } from 'node:crypto';
+import { createHash, createPrivateKey, createPublicKey, generateKeyPairSync, sign, verify, type JsonWebKey,
+  type KeyObject } from 'node:crypto';
 import type { IncomingHttpHeaders } from 'node:http';
 
 /** What a paid request says, as it goes into the headers. None of it may hold a line break. */
@@ -24,7 +25,9 @@ export interface SignedRequest {
 }
 
 export interface SellerSigner {
-  /** The headers of a paid request, `X-Payment-Signature` and `Idempotency-Key` among them. @throws RangeError for a line break in a field. */
+  /**
+   * The headers of a paid request, `X-Payment-Signature` and `Idempotency-Key` among them. @throws RangeError for a line break in a field.
+   */
   headersFor(request: SignedRequest, now?: Date): Record<string, string>;
   /** For /.well-known/surety-keys.json. */
   readonly publicKey: JsonWebKey & { readonly kid: string };
@@ -86,7 +89,8 @@ export type Verdict = 'ok' | 'missing_header' | 'unknown_key' | 'wrong_seller' |
  * The seller's check.
  * @param keys as `/.well-known/surety-keys.json` gives them. @param seller the seller's own address.
  */
-export function verifySellerRequest(received: Received, { keys, seller, now = new Date() }: { keys: readonly JsonWebKey[]; seller: string; now?: Date }): Verdict {
+export function verifySellerRequest(received: Received,
+    { keys, seller, now = new Date() }: { keys: readonly JsonWebKey[]; seller: string; now?: Date }): Verdict {
   const header = (name: string): string => {
     const value = received.headers[name];
     return typeof value === 'string' ? value : '';

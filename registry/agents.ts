@@ -84,8 +84,10 @@ function columnsOf(fields: AgentFields) {
   };
 }
 
-const recoverAdvice = 'Use the key you were given at registration, or prove control of the address at POST /v1/auth/recover to get a new one.';
-const unknownAgent = (recovery?: string): SuretyError => new SuretyError('agent_not_found', 'There is no agent with this address.', { recovery });
+const recoverAdvice =
+  'Use the key you were given at registration, or prove control of the address at POST /v1/auth/recover to get a new one.';
+const unknownAgent = (recovery?: string): SuretyError =>
+  new SuretyError('agent_not_found', 'There is no agent with this address.', { recovery });
 
 const revokeAll = (tx: Prisma.TransactionClient, address: string) =>
   tx.apiKey.updateMany({ where: { agentAddress: address, revokedAt: null }, data: { revokedAt: new Date() } });
@@ -113,9 +115,11 @@ async function bury(tx: Prisma.TransactionClient, address: string): Promise<stri
   const locked = await tx.$queryRaw<unknown[]>`SELECT 1 FROM agent WHERE address = ${address} AND deleted_at IS NULL FOR UPDATE`;
   if (locked.length === 0) throw unknownAgent();
   // Locking the account lets a hold that is being made finish first, and then counts it.
-  const [account] = await tx.$queryRaw<{ held: boolean }[]>`SELECT pending + escrowed > 0 AS held FROM account WHERE owner = ${address} FOR UPDATE`;
+  const [account] = await tx.$queryRaw<{
+    held: boolean }[]>`SELECT pending + escrowed > 0 AS held FROM account WHERE owner = ${address} FOR UPDATE`;
   if (account?.held === true) {
-    throw new SuretyError('invalid_state', 'Money of this agent is held for payments under way.', { fundsStatus: 'held_pending', recovery: 'Close the open sessions and payments first.' });
+    throw new SuretyError('invalid_state', 'Money of this agent is held for payments under way.',
+      { fundsStatus: 'held_pending', recovery: 'Close the open sessions and payments first.' });
   }
   await revokeAll(tx, address);
   await tx.service.updateMany({ where: { agentAddress: address, active: true }, data: { active: false, updatedAt: new Date() } });
@@ -129,7 +133,8 @@ async function list(db: Db, { serviceType, active, limit, offset }: AgentFilter)
   const where: Prisma.AgentWhereInput[] = [{ deletedAt: null }];
   if (serviceType !== undefined) where.push({ services: { some: { ...offered, type: serviceType } } });
   if (active !== undefined) where.push({ services: active ? { some: offered } : { none: offered } });
-  const rows = await db.agent.findMany({ where: { AND: where }, include: { services: liveServices }, orderBy: [{ createdAt: 'desc' }, { address: 'desc' }], take: limit, skip: offset });
+  const rows = await db.agent.findMany({ where: { AND: where }, include: { services: liveServices },
+    orderBy: [{ createdAt: 'desc' }, { address: 'desc' }], take: limit, skip: offset });
   const stats = await db.agentStats.findMany({ where: { address: { in: rows.map((row) => row.address) } } });
   const byAddress = new Map(stats.map((row) => [row.address, row]));
   return rows.map((row) => toAgent(row, byAddress.get(row.address) ?? null));
@@ -139,7 +144,8 @@ async function list(db: Db, { serviceType, active, limit, offset }: AgentFilter)
 export function createAgents({ db, ownership, catalogue, changes, demoMode, platformAddress }: Deps): Agents {
   function refuseUnproven(address: string): void {
     if (!demoMode) throw new SuretyError('proof_required', 'Registering needs a proof that you control the address.');
-    if (address === platformAddress) throw new SuretyError('proof_required', 'This address receives the platform fees; only a proof of control registers it.');
+    if (address === platformAddress) throw new SuretyError('proof_required',
+      'This address receives the platform fees; only a proof of control registers it.');
   }
 
   async function find(address: string): Promise<AgentRecord | null> {

@@ -26,7 +26,8 @@ export interface Catalogue {
 }
 
 interface OfferRow {
-  id: string; name: string; type: string; agent_address: string; endpoint: string; price_micros: string; idempotent: boolean; score: number | null; tier: string | null;
+  id: string; name: string; type: string; agent_address: string; endpoint: string; price_micros: string; idempotent: boolean;
+  score: number | null; tier: string | null;
 }
 
 const columns = `s.id, s.name, s.type, s.agent_address, s.endpoint, s.price_micros, s.idempotent, r.score, r.tier
@@ -47,7 +48,8 @@ const restMsMax = 1_000;
 function toOffer(row: OfferRow): Offer {
   return Object.freeze({
     serviceId: row.id, serviceName: row.name, serviceType: row.type, seller: row.agent_address, endpoint: row.endpoint,
-    priceMicros: micros(row.price_micros), idempotent: row.idempotent, score: row.score ?? freshReputation.score, tier: (row.tier ?? freshReputation.tier) as ReputationTier,
+    priceMicros: micros(row.price_micros), idempotent: row.idempotent, score: row.score ?? freshReputation.score,
+    tier: (row.tier ?? freshReputation.tier) as ReputationTier,
   });
 }
 

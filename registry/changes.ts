@@ -63,7 +63,8 @@ export function createRegistryChanges({ databaseUrl, log }: { databaseUrl: strin
   }
 
   async function connect(): Promise<void> {
-    const next = new pg.Client({ connectionString: databaseUrl, keepAlive: true, connectionTimeoutMillis: 5_000, query_timeout: heartbeatMs, application_name: 'surety-registry-listener' });
+    const next = new pg.Client({ connectionString: databaseUrl, keepAlive: true, connectionTimeoutMillis: 5_000, query_timeout: heartbeatMs,
+      application_name: 'surety-registry-listener' });
     next.on('notification', ({ payload }) => announce(tables.includes(payload ?? '') ? (payload as RegistryChange) : 'everything'));
     next.on('error', (error) => lost(next, error));
     next.on('end', () => lost(next, new Error('The connection ended.')));

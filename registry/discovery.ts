@@ -36,8 +36,10 @@ export interface ServiceListing extends ServiceRecord {
 }
 
 interface ListingRow {
-  id: string; agent_address: string; type: string; name: string; description: string; price_micros: string; endpoint: string; active: boolean; idempotent: boolean;
-  metadata: JsonObject; created_at: Date; updated_at: Date; agent_name: string; verified: boolean; score: number; tier: string | null; settled: string; failed: string; value: number;
+  id: string; agent_address: string; type: string; name: string; description: string; price_micros: string; endpoint: string;
+  active: boolean; idempotent: boolean;
+  metadata: JsonObject; created_at: Date; updated_at: Date; agent_name: string; verified: boolean; score: number; tier: string | null;
+  settled: string; failed: string; value: number;
 }
 
 /** What a proof of control adds to the score when services are ranked. */
@@ -76,17 +78,21 @@ function toListing(row: ListingRow, sortBy: SortOrder): ServiceListing {
   const settled = Number(row.settled);
   const attempts = settled + Number(row.failed);
   return {
-    id: row.id, agentAddress: row.agent_address, type: row.type, name: row.name, description: row.description, priceMicros: micros(row.price_micros),
-    endpoint: row.endpoint, active: row.active, idempotent: row.idempotent, metadata: row.metadata, createdAt: row.created_at, updatedAt: row.updated_at,
+    id: row.id, agentAddress: row.agent_address, type: row.type, name: row.name, description: row.description,
+    priceMicros: micros(row.price_micros),
+    endpoint: row.endpoint, active: row.active, idempotent: row.idempotent, metadata: row.metadata, createdAt: row.created_at,
+    updatedAt: row.updated_at,
     agentName: row.agent_name, reputationScore: row.score, reputationTier: (row.tier ?? freshReputation.tier) as ReputationTier,
-    successRate: attempts === 0 ? 1 : settled / attempts, transactionCount: settled, valueScore: sortBy === 'value' ? row.value : null, verified: row.verified,
+    successRate: attempts === 0 ? 1 : settled / attempts, transactionCount: settled, valueScore: sortBy === 'value' ? row.value
+      : null, verified: row.verified,
   };
 }
 
 /** A page of services. */
 export async function discover(pool: pg.Pool, query: DiscoveryQuery): Promise<ServiceListing[]> {
   const { sortBy, type, minPriceMicros, maxPriceMicros, includeInactive, verifiedOnly, limit, offset } = query;
-  const values = [includeInactive, type ?? null, minPriceMicros?.toString() ?? null, maxPriceMicros?.toString() ?? null, verifiedOnly, limit, offset];
+  const values = [includeInactive, type ?? null, minPriceMicros?.toString() ?? null, maxPriceMicros?.toString() ?? null,
+    verifiedOnly, limit, offset];
   const { rows } = await pool.query<ListingRow>({ ...statements[sortBy], values });
   return rows.map((row) => toListing(row, sortBy));
 }

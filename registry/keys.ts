@@ -63,11 +63,14 @@ const hashOf = (secret: string): string => hash('sha256', secret, 'base64');
 /**
  * Writes a new key inside the caller's transaction. Errors: agent_not_found.
  */
-export async function issueKey(tx: Prisma.TransactionClient, owner: { address: string; tenantId: string | null }, name: string): Promise<IssuedKey> {
+export async function issueKey(tx: Prisma.TransactionClient, owner: { address: string; tenantId: string | null },
+    name: string): Promise<IssuedKey> {
   await lockAlive(tx, owner.address);
   const secret = idPrefixes.apiSecret + randomBytes(32).toString('hex');
   const keyId = idPrefixes.apiKey + randomBytes(8).toString('hex');
-  await tx.apiKey.create({ data: { id: keyId, agentAddress: owner.address, tenantId: owner.tenantId, name, secretHash: new Uint8Array(Buffer.from(hashOf(secret), 'base64')) } });
+  await tx.apiKey.create(
+    { data: { id: keyId, agentAddress: owner.address, tenantId: owner.tenantId, name,
+    secretHash: new Uint8Array(Buffer.from(hashOf(secret), 'base64')) } });
   return { secret, keyId, name };
 }
 
@@ -101,7 +104,8 @@ function createAuthenticator({ pool, changes }: { pool: pg.Pool; changes: Regist
     const row = rows[0];
     // The index has compared the hashes already; this comparison takes the same time wherever they differ.
     if (row === undefined || !timingSafeEqual(row.secret_hash, presented)) return null;
-    const holder: KeyHolder = Object.freeze({ address: row.agent_address, keyId: row.id, keyName: row.name, tenantId: row.tenant_id, createdAt: row.created_at });
+    const holder: KeyHolder =
+      Object.freeze({ address: row.agent_address, keyId: row.id, keyName: row.name, tenantId: row.tenant_id, createdAt: row.created_at });
     if (changes.isLive() && readIn === generation) cache.set(id, holder);
     return holder;
   }
@@ -140,7 +144,8 @@ export function createApiKeys({ db, pool, changes, log }: { db: Db; pool: pg.Poo
     create: (holder, name) => db.$transaction((tx) => issueKey(tx, holder, name), transactionOptions),
     async list(address) {
       const rows = await db.apiKey.findMany({ where: { agentAddress: address }, orderBy: [{ createdAt: 'desc' }, { id: 'desc' }] });
-      return rows.map((row) => ({ id: row.id, name: row.name, createdAt: row.createdAt, lastUsedAt: row.lastUsedAt, revoked: row.revokedAt !== null }));
+      return rows.map((row) =>
+        ({ id: row.id, name: row.name, createdAt: row.createdAt, lastUsedAt: row.lastUsedAt, revoked: row.revokedAt !== null }));
     },
     async revoke(holder, keyId) {
       if (keyId === holder.keyId) throw new SuretyError('cannot_revoke_current', 'This is the key the request was made with.');
@@ -155,7 +160,8 @@ export function createApiKeys({ db, pool, changes, log }: { db: Db; pool: pg.Poo
         if (old === null) throw new SuretyError('key_not_found', 'You have no key with this id.');
         // The write is the check: of two requests at once only one gets a successor.
         const { count } = await tx.apiKey.updateMany({ where: { id: keyId, revokedAt: null }, data: { revokedAt: new Date() } });
-        if (count === 0) throw new SuretyError('invalid_state', 'This key was revoked before.', { recovery: 'Create a new key with POST /v1/auth/keys.' });
+        if (count === 0) throw new SuretyError('invalid_state', 'This key was revoked before.',
+          { recovery: 'Create a new key with POST /v1/auth/keys.' });
         return issueKey(tx, { address, tenantId: old.tenantId }, old.name);
       }, transactionOptions);
       authenticator.forget();

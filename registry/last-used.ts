@@ -34,7 +34,8 @@ export function createLastUsedWriter({ pool, log }: { pool: pg.Pool; log: Logger
     }
   }
   // The time of last use is a courtesy: when it cannot be written, the next use writes it.
-  const flushQuietly = (): Promise<void> => flush().catch((error: unknown) => log.debug({ err: error }, 'The last use of keys was not written.'));
+  const flushQuietly = (): Promise<void> =>
+    flush().catch((error: unknown) => log.debug({ err: error }, 'The last use of keys was not written.'));
   const timer = setInterval(() => void flushQuietly(), writeEveryMs);
   timer.unref();
 

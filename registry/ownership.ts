@@ -70,7 +70,8 @@ export function createOwnership({ db }: { db: Db }): Ownership {
   return {
     async challenge(address) {
       const expiresAt = new Date(Date.now() + challengeLifeMs);
-      const row = { id: newId('challenge'), address, message: challengeMessage(address, randomBytes(16).toString('hex'), expiresAt), expiresAt };
+      const row = { id: newId('challenge'), address, message: challengeMessage(address, randomBytes(16).toString('hex'), expiresAt),
+        expiresAt };
       await db.ownershipChallenge.create({ data: row });
       await db.$executeRaw`DELETE FROM ownership_challenge WHERE id IN (
         SELECT id FROM ownership_challenge WHERE expires_at < now() - interval '1 day' ORDER BY expires_at LIMIT ${sweepMax} FOR UPDATE SKIP LOCKED)`;
@@ -86,7 +87,8 @@ export function createOwnership({ db }: { db: Db }): Ownership {
       const challenge = used[0];
       if (challenge === undefined) throw await whyNot(tx, address, proof.challengeId);
       if (recoverSigner(challenge.message, proof.signature) !== address) {
-        throw new SuretyError('invalid_signature', 'The signature was not made by the key of this address over the message of this challenge.');
+        throw new SuretyError('invalid_signature',
+          'The signature was not made by the key of this address over the message of this challenge.');
       }
     },
   };

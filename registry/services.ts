@@ -64,7 +64,8 @@ function columnsOf({ metadata, ...rest }: Partial<ServiceFields>) {
 export function createServices({ db, catalogue, checkEndpoint, log }: Deps): Services {
   // The change is committed by now; a catalogue that cannot be read at this moment must not make it look refused.
   const show = (id: string): Promise<void> =>
-    catalogue.refreshServices([id]).catch((error: unknown) => log.warn({ err: error, serviceId: id }, 'A changed service is not in the catalogue yet.'));
+    catalogue.refreshServices([id])
+      .catch((error: unknown) => log.warn({ err: error, serviceId: id }, 'A changed service is not in the catalogue yet.'));
   const unknown = (): SuretyError => new SuretyError('not_found', 'This agent has no service with this id.');
 
   return {
@@ -72,7 +73,9 @@ export function createServices({ db, catalogue, checkEndpoint, log }: Deps): Ser
       if (fields.endpoint) await checkEndpoint(fields.endpoint);
       const row = await db.$transaction(async (tx) => {
         await lockAlive(tx, address);
-        return tx.service.create({ data: { id: newId('service'), agentAddress: address, type: fields.type, name: fields.name, priceMicros: fields.priceMicros, ...columnsOf(fields) } });
+        return tx.service.create(
+          { data: { id: newId('service'), agentAddress: address, type: fields.type, name: fields.name, priceMicros: fields.priceMicros,
+          ...columnsOf(fields) } });
       }, transactionOptions);
       await show(row.id);
       return toService(row);
@@ -80,7 +83,8 @@ export function createServices({ db, catalogue, checkEndpoint, log }: Deps): Ser
 
     async update(address, serviceId, changes) {
       if (changes.endpoint) await checkEndpoint(changes.endpoint);
-      const [row] = await db.service.updateManyAndReturn({ where: { id: serviceId, agentAddress: address, deletedAt: null }, data: { ...columnsOf(changes), updatedAt: new Date() } });
+      const [row] = await db.service.updateManyAndReturn({ where: { id: serviceId, agentAddress: address, deletedAt: null },
+        data: { ...columnsOf(changes), updatedAt: new Date() } });
       if (row === undefined) throw unknown();
       await show(row.id);
       return toService(row);

@@ -9,5 +9,6 @@ const between = /(<!-- settings -->)[\s\S]*?(<!-- \/settings -->)/;
 writeFileSync(file('.env.example'), envExample());
 if (existsSync(file('README.md'))) {
   const readme = readFileSync(file('README.md'), 'utf8');
-  if (between.test(readme)) writeFileSync(file('README.md'), readme.replace(between, (_all, open: string, close: string) => `${open}\n${settingsTable()}${close}`));
+  if (between.test(readme)) writeFileSync(file('README.md'),
+    readme.replace(between, (_all, open: string, close: string) => `${open}\n${settingsTable()}${close}`));
 }

@@ -27,11 +27,13 @@ export interface WorkerTemporal extends TemporalTarget {
  * are drained in our order, after the HTTP requests that wait for them.
  */
 export function installTemporalRuntime(log: Logger): void {
-  const write = ({ level, message, meta }: { level: LogLevel; message: string; meta?: object }): void => log[pinoLevel[level]]({ ...meta }, message);
+  const write = ({ level, message, meta }: { level: LogLevel; message: string; meta?: object }): void =>
+    log[pinoLevel[level]]({ ...meta }, message);
   // The SDK tells of each poller at `info`; that is our `debug`.
   const logger = new DefaultLogger(log.isLevelEnabled('debug') ? 'DEBUG' : 'WARN', write);
   // The native half of the SDK would print to the terminal, in a format of its own.
-  Runtime.install({ logger, telemetryOptions: { logging: { filter: { core: 'WARN', other: 'ERROR' }, forward: {} } }, shutdownSignals: [] });
+  Runtime.install({ logger, telemetryOptions: { logging: { filter: { core: 'WARN', other: 'ERROR' }, forward: {} } },
+    shutdownSignals: [] });
 }
 
 const pinoLevel = { TRACE: 'trace', DEBUG: 'debug', INFO: 'debug', WARN: 'warn', ERROR: 'error' } as const;
@@ -67,7 +69,8 @@ export async function ask(target: TemporalTarget): Promise<void> {
   const connection = await Connection.connect({ address: target.address, ...target.security, connectTimeout: 2_000 });
   try {
     await connection.workflowService.describeNamespace({ namespace: target.namespace });
-    await connection.workflowService.countWorkflowExecutions({ namespace: target.namespace, query: "Tenant = 'x'" }).catch((error: unknown) => {
+    await connection.workflowService.countWorkflowExecutions({ namespace: target.namespace, query: "Tenant = 'x'" })
+        .catch((error: unknown) => {
       // An external server may not know our search attributes yet; that it says so is an answer too.
       if (!(error instanceof Error) || !/invalid|not defined|INVALID_ARGUMENT/i.test(error.message)) throw error;
     });

@@ -60,7 +60,8 @@ export function defaultCacheDir(): string {
 async function install(folder: string, program: string, { notice, signal }: InstallOptions): Promise<void> {
   const scratch = path.join(folder, `making-${process.pid}`);
   // What a killed installation left is of no use.
-  for (const name of await readdir(folder)) if (name.startsWith('making-')) await rm(path.join(folder, name), { recursive: true, force: true });
+  for (const name of await readdir(folder)) if (name.startsWith('making-')) await rm(path.join(folder, name),
+    { recursive: true, force: true });
   await mkdir(scratch);
   try {
     notice('The Temporal server is not on this machine yet; trying to download it.');
@@ -73,7 +74,8 @@ async function install(folder: string, program: string, { notice, signal }: Inst
       );
     }
     await chmod(found, 0o755);
-    if (!runs(found)) throw new Error(`The Temporal program in ${found} does not run on this machine. Set TEMPORAL_CLI or TEMPORAL_ADDRESS.`);
+    if (!runs(found)) throw new Error(
+      `The Temporal program in ${found} does not run on this machine. Set TEMPORAL_CLI or TEMPORAL_ADDRESS.`);
     await rename(found, program);
   } finally {
     await rm(scratch, { recursive: true, force: true });
@@ -90,7 +92,8 @@ await environment.teardown();
 
 /** The SDK's own download. Undefined when the network says no, or says nothing. */
 async function download(scratch: string, signal: AbortSignal | undefined): Promise<string | undefined> {
-  const child = spawn(process.execPath, ['--input-type=module', '-e', downloadScript, scratch], { stdio: 'ignore', cwd: fileURLToPath(new URL('..', import.meta.url)) });
+  const child = spawn(process.execPath, ['--input-type=module', '-e', downloadScript, scratch],
+    { stdio: 'ignore', cwd: fileURLToPath(new URL('..', import.meta.url)) });
   let ended = false;
   child.once('exit', () => { ended = true; });
   child.once('error', () => { ended = true; });
@@ -112,10 +115,12 @@ async function build(scratch: string, notice: (sentence: string) => void, signal
   if (signal?.aborted === true || spawnSync('go', ['version'], { stdio: 'ignore' }).status !== 0) return undefined;
   notice(`The download is not reachable. Building the Temporal server with Go instead; this takes some minutes, and only this first time.`);
   const began = Date.now();
-  const child = spawn('env', [`GOBIN=${scratch}`, 'go', 'install', GO_MODULE], { stdio: ['ignore', 'ignore', 'pipe'], cwd: scratch, signal, killSignal: 'SIGINT' });
+  const child = spawn('env', [`GOBIN=${scratch}`, 'go', 'install', GO_MODULE],
+    { stdio: ['ignore', 'ignore', 'pipe'], cwd: scratch, signal, killSignal: 'SIGINT' });
   let words = '';
   child.stderr.on('data', (chunk: Buffer) => { words = (words + chunk.toString()).slice(-4_000); });
-  const progress = setInterval(() => notice(`Building the Temporal server: ${Math.round((Date.now() - began) / 1_000)} s so far.`), PROGRESS_EVERY_MS);
+  const progress = setInterval(() => notice(`Building the Temporal server: ${Math.round((Date.now() - began) / 1_000)} s so far.`),
+    PROGRESS_EVERY_MS);
   const code = await new Promise<number | null>((resolve) => {
     child.once('exit', resolve);
     child.once('error', () => resolve(null));

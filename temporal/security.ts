@@ -10,7 +10,9 @@ export interface TemporalSecurity {
   readonly apiKey?: string;
 }
 
-export type SecuritySettings = Pick<Env, 'TEMPORAL_ADDRESS' | 'TEMPORAL_TLS' | 'TEMPORAL_API_KEY' | 'TEMPORAL_TLS_CA_FILE' | 'TEMPORAL_TLS_CERT_FILE' | 'TEMPORAL_TLS_KEY_FILE'>;
+export type SecuritySettings =
+  Pick<Env, 'TEMPORAL_ADDRESS' | 'TEMPORAL_TLS' | 'TEMPORAL_API_KEY' | 'TEMPORAL_TLS_CA_FILE' | 'TEMPORAL_TLS_CERT_FILE'
+  | 'TEMPORAL_TLS_KEY_FILE'>;
 
 /**
  * Reads the files that the settings name. TLS is on when it is asked for, and with any of its files or an API key.
@@ -19,14 +21,18 @@ export type SecuritySettings = Pick<Env, 'TEMPORAL_ADDRESS' | 'TEMPORAL_TLS' | '
 export async function readTemporalSecurity(env: SecuritySettings): Promise<TemporalSecurity> {
   if (env.TEMPORAL_ADDRESS === undefined) return {};
   const { TEMPORAL_API_KEY: apiKey, TEMPORAL_TLS_CA_FILE: caFile, TEMPORAL_TLS_CERT_FILE: certFile, TEMPORAL_TLS_KEY_FILE: keyFile } = env;
-  const ca = caFile === undefined ? undefined : await readPem('TEMPORAL_TLS_CA_FILE', caFile, 'a certificate', (pem) => new X509Certificate(pem));
-  const crt = certFile === undefined ? undefined : await readPem('TEMPORAL_TLS_CERT_FILE', certFile, 'a certificate', (pem) => new X509Certificate(pem));
-  const key = keyFile === undefined ? undefined : await readPem('TEMPORAL_TLS_KEY_FILE', keyFile, 'a private key without a password', (pem) => createPrivateKey(pem));
+  const ca = caFile === undefined ? undefined
+    : await readPem('TEMPORAL_TLS_CA_FILE', caFile, 'a certificate', (pem) => new X509Certificate(pem));
+  const crt = certFile === undefined ? undefined
+    : await readPem('TEMPORAL_TLS_CERT_FILE', certFile, 'a certificate', (pem) => new X509Certificate(pem));
+  const key = keyFile === undefined ? undefined
+    : await readPem('TEMPORAL_TLS_KEY_FILE', keyFile, 'a private key without a password', (pem) => createPrivateKey(pem));
   if (crt !== undefined && key !== undefined && !new X509Certificate(crt).checkPrivateKey(createPrivateKey(key))) {
     throw new Error(`TEMPORAL_TLS_KEY_FILE: ${keyFile} is not the key of the certificate in TEMPORAL_TLS_CERT_FILE.`);
   }
   const files: TLSConfig = {
-    ...(ca === undefined ? {} : { serverRootCACertificate: ca }), ...(crt === undefined || key === undefined ? {} : { clientCertPair: { crt, key } }),
+    ...(ca === undefined ? {} : { serverRootCACertificate: ca }),
+    ...(crt === undefined || key === undefined ? {} : { clientCertPair: { crt, key } }),
   };
   const wanted = env.TEMPORAL_TLS ?? (apiKey !== undefined || Object.keys(files).length > 0);
   return { ...(wanted ? { tls: files } : {}), ...(apiKey === undefined ? {} : { apiKey }) };

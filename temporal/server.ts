@@ -65,7 +65,8 @@ export async function startEmbeddedTemporal(options: EmbeddedTemporalOptions): P
     await endLeftovers(file, () => undefined);
     return launch();
   }, notice);
-  return { address: `127.0.0.1:${ports.temporal}`, uiUrl: `http://127.0.0.1:${ports.temporalUi}`, pid: supervised.pid, stop: supervised.stop };
+  return { address: `127.0.0.1:${ports.temporal}`, uiUrl: `http://127.0.0.1:${ports.temporalUi}`,
+    pid: supervised.pid, stop: supervised.stop };
 }
 
 function serverCommand({ program, file, namespace, ports, logFile }: {

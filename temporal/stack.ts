@@ -7,7 +7,8 @@ import { createSearchAttributes } from './search-attributes.ts';
 import { readTemporalSecurity, type SecuritySettings } from './security.ts';
 import { startEmbeddedTemporal } from './server.ts';
 
-type StackEnv = Pick<Env, 'DATA_DIR' | 'DATABASE_URL' | 'TEMPORAL_ADDRESS' | 'TEMPORAL_NAMESPACE' | 'TEMPORAL_CLI' | 'TEMPORAL_UI_URL' | 'CACHE_DIR'> & SecuritySettings;
+type StackEnv = Pick<Env, 'DATA_DIR' | 'DATABASE_URL' | 'TEMPORAL_ADDRESS' | 'TEMPORAL_NAMESPACE' | 'TEMPORAL_CLI' | 'TEMPORAL_UI_URL'
+  | 'CACHE_DIR'> & SecuritySettings;
 
 export interface Stack extends Connections {
   /** Pids of the embedded servers that run now. */
@@ -60,12 +61,14 @@ interface Part {
   stop?(): Promise<void>;
 }
 
-async function startDatabase(env: StackEnv, dataDir: DataDir | undefined, notice: (sentence: string) => void, overrides?: Readonly<Record<string, string>>): Promise<Part & { url: string }> {
+async function startDatabase(env: StackEnv, dataDir: DataDir | undefined, notice: (sentence: string) => void,
+    overrides?: Readonly<Record<string, string>>): Promise<Part & { url: string }> {
   if (env.DATABASE_URL !== undefined || dataDir === undefined) return { url: env.DATABASE_URL ?? '' };
   return startEmbeddedPostgres({ dataDir, notice, overrides });
 }
 
-async function startTemporal(env: StackEnv, dataDir: DataDir | undefined, notice: (sentence: string) => void, signal?: AbortSignal): Promise<Part & { address: string; uiUrl?: string }> {
+async function startTemporal(env: StackEnv, dataDir: DataDir | undefined, notice: (sentence: string) => void,
+    signal?: AbortSignal): Promise<Part & { address: string; uiUrl?: string }> {
   const namespace = env.TEMPORAL_NAMESPACE;
   if (env.TEMPORAL_ADDRESS !== undefined || dataDir === undefined) {
     const address = env.TEMPORAL_ADDRESS ?? '';

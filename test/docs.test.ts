@@ -13,7 +13,8 @@ import { scratchDataDir, startProgram } from './support/programs.ts';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 const read = (file: string): string => readFileSync(path.join(root, file), 'utf8');
-const pages = ['README.md', 'CHANGELOG.md', ...readdirSync(path.join(root, 'docs'), { recursive: true }).map((name) => `docs/${String(name)}`).filter((name) => name.endsWith('.md'))];
+const pages = ['README.md', 'CHANGELOG.md', ...readdirSync(path.join(root, 'docs'), { recursive: true })
+  .map((name) => `docs/${String(name)}`).filter((name) => name.endsWith('.md'))];
 const scripts = (JSON.parse(read('package.json')) as { scripts: Record<string, string> }).scripts;
 
 /** Text of all code blocks of a kind. */
@@ -23,12 +24,14 @@ function blocks(page: string, language: string): string[] {
 
 /** The anchor a heading gets. */
 function anchorsOf(text: string): string[] {
-  return [...text.matchAll(/^#+ (.+)$/gm)].map((match) => (match[1] ?? '').toLowerCase().replace(/[^\w\s-]/g, '').trim().replace(/\s/g, '-'));
+  return [...text.matchAll(/^#+ (.+)$/gm)].map((match) => (match[1] ?? '').toLowerCase().replace(/[^\w\s-]/g, '')
+    .trim().replace(/\s/g, '-'));
 }
 
 function brokenLinks(page: string, text: string): string[] {
   const prose = text.replace(/^```[\s\S]*?^```/gm, '');
-  return [...prose.matchAll(/\[[^\]]*\]\(([^)\s]+)\)/g)].map((match) => match[1] ?? '').filter((link) => !/^https?:/.test(link)).flatMap((link) => {
+  return [...prose.matchAll(/\[[^\]]*\]\(([^)\s]+)\)/g)].map((match) => match[1] ?? '')
+      .filter((link) => !/^https?:/.test(link)).flatMap((link) => {
     const [file = '', anchor] = link.split('#');
     const target = file === '' ? page : path.posix.normalize(path.posix.join(path.posix.dirname(page), file));
     if (!existsSync(path.join(root, target))) return [`${page}: ${link} leads nowhere`];
@@ -38,16 +41,19 @@ function brokenLinks(page: string, text: string): string[] {
 
 describe('the settings', () => {
   test('.env.example is made from the schema; run `npm run docs:settings`', () => expect(read('.env.example')).toBe(envExample()));
-  test('the README\'s table is made from the schema; run `npm run docs:settings`', () => expect(read('README.md')).toContain(`<!-- settings -->\n${settingsTable()}<!-- /settings -->`));
+  test('the README\'s table is made from the schema; run `npm run docs:settings`',
+    () => expect(read('README.md')).toContain(`<!-- settings -->\n${settingsTable()}<!-- /settings -->`));
 });
 
 describe('the pages', () => {
   test('link to what exists', () => expect(pages.flatMap((page) => brokenLinks(page, read(page)))).toEqual([]));
   test('a link that leads nowhere is found', () => {
-    expect(brokenLinks('docs/a.md', '[x](nothing.md) [y](architecture.md#layers) [z](architecture.md#no-such) [w](https://example.org)')).toHaveLength(2);
+    expect(brokenLinks('docs/a.md', '[x](nothing.md) [y](architecture.md#layers) [z](architecture.md#no-such) [w](https://example.org)'))
+      .toHaveLength(2);
   });
   test('name only commands that exist', () => {
-    const named = pages.flatMap((page) => [...read(page).matchAll(/npm (?:run ([\w:-]+)|(start|test)\b)/g)].map((match) => match[1] ?? match[2] ?? ''));
+    const named = pages.flatMap((page) =>
+      [...read(page).matchAll(/npm (?:run ([\w:-]+)|(start|test)\b)/g)].map((match) => match[1] ?? match[2] ?? ''));
     expect(named.length).toBeGreaterThan(10);
     expect(named.filter((name) => scripts[name] === undefined)).toEqual([]);
   });
@@ -57,23 +63,28 @@ describe('the pages', () => {
     expect(Object.keys(scripts).filter((name) => name !== 'postinstall' && !told(name))).toEqual([]);
   });
   test('name only files and folders that exist', () => {
-    const top = readdirSync(root, { withFileTypes: true }).filter((entry) => entry.isDirectory() && !entry.name.startsWith('.')).map((entry) => entry.name);
-    const named = pages.flatMap((page) => [...read(page).matchAll(/`([\w.-]+\/[\w./-]*)`/g)].map((match) => ({ page, file: match[1] ?? '' })))
+    const top = readdirSync(root, { withFileTypes: true }).filter((entry) => entry.isDirectory() && !entry.name.startsWith('.'))
+      .map((entry) => entry.name);
+    const named = pages.flatMap((page) =>
+      [...read(page).matchAll(/`([\w.-]+\/[\w./-]*)`/g)].map((match) => ({ page, file: match[1] ?? '' })))
       .filter(({ file }) => top.includes(file.split('/')[0] ?? ''));
     // What a build makes comes later than a clone.
     const later = ['prisma/generated/'];
     expect(named.filter(({ file }) => !existsSync(path.join(root, file)) && !later.includes(file))).toEqual([]);
   });
   test('the README\'s map has every folder', () => {
-    const folders = readdirSync(root, { withFileTypes: true }).filter((entry) => entry.isDirectory() && !/^\.|^(node_modules|dist|coverage|scripts)$/.test(entry.name)).map((entry) => entry.name);
+    const folders = readdirSync(root, { withFileTypes: true })
+      .filter((entry) => entry.isDirectory() && !/^\.|^(node_modules|dist|coverage|scripts)$/.test(entry.name)).map((entry) => entry.name);
     expect(folders.filter((name) => !read('README.md').includes(`| \`${name}/\` |`))).toEqual([]);
   });
   test('every decision is in the list of decisions', () => {
     const list = read('docs/decisions/README.md');
-    expect(readdirSync(path.join(root, 'docs/decisions')).filter((name) => name !== 'README.md' && !list.includes(`(${name})`))).toEqual([]);
+    expect(readdirSync(path.join(root, 'docs/decisions')).filter((name) => name !== 'README.md' && !list.includes(`(${name})`)))
+      .toEqual([]);
   });
   test('docs/errors.md has every code with its status and advice', () => {
-    const rows = Object.entries(errorRules).map(([code, { status, recovery }]) => `| \`${code}\` | ${status} | ${recovery.replaceAll('|', '\\|')} |`);
+    const rows = Object.entries(errorRules)
+      .map(([code, { status, recovery }]) => `| \`${code}\` | ${status} | ${recovery.replaceAll('|', '\\|')} |`);
     const written = read('docs/errors.md').split('\n').filter((line) => line.startsWith('| `'));
     expect(written).toEqual(rows);
   });
@@ -81,13 +92,15 @@ describe('the pages', () => {
     const metrics = createMetrics({ runtime: false });
     metrics.watchPool(() => ({ total: 0, idle: 0, waiting: 0 }));
     const names = (await metrics.registry.getMetricsAsJSON()).map(({ name }) => name).sort();
-    const written = [...new Set([...read('docs/operations.md').matchAll(/surety_[a-z_]+[a-z]/g)].map(([name]) => name))].filter((name) => !/^surety_(process|nodejs)/.test(name)).sort();
+    const written = [...new Set([...read('docs/operations.md').matchAll(/surety_[a-z_]+[a-z]/g)].map(([name]) => name))].filter((name) =>
+      !/^surety_(process|nodejs)/.test(name)).sort();
     expect(written).toEqual(names);
   });
 });
 
 describe('docker-compose.yml', () => {
-  interface Service { image?: string; command?: string[]; environment?: Record<string, string>; env_file?: string[]; healthcheck?: object; depends_on?: Record<string, { condition: string }>; volumes?: string[] }
+  interface Service { image?: string; command?: string[]; environment?: Record<string, string>; env_file?: string[]; healthcheck?: object;
+    depends_on?: Record<string, { condition: string }>; volumes?: string[] }
   const file = parse(read('docker-compose.yml'), { merge: true }) as { services: Record<string, Service>; volumes: Record<string, null> };
 
   test('has the platform, a second worker, Temporal with its UI, and Postgres', () => {
@@ -118,7 +131,8 @@ describe('docker-compose.yml', () => {
     expect(dockerfile).toMatch(/^USER node$/m);
     // Named before `node` in package.json; the image sets it for platform and worker.
     for (const script of ['start', 'worker']) expect(dockerfile).toContain(/^MALLOC_ARENA_MAX=\d+/.exec(scripts[script] ?? '')?.[0]);
-    expect(withoutMemory((JSON.parse(/^CMD (\[.*\])$/m.exec(dockerfile)?.[1] ?? '[]') as string[]).join(' '))).toBe(withoutMemory(scripts['start']));
+    expect(withoutMemory((JSON.parse(/^CMD (\[.*\])$/m.exec(dockerfile)?.[1] ?? '[]') as string[]).join(' ')))
+      .toBe(withoutMemory(scripts['start']));
     for (const name of ['package.json', 'package-lock.json', '.npmrc', 'prisma.config.ts', 'scripts', 'prisma', 'api/main.ts']) {
       expect(dockerfile).toContain(name);
       expect(existsSync(path.join(root, name))).toBe(true);
@@ -129,21 +143,28 @@ describe('docker-compose.yml', () => {
 describe('the README\'s first paid call', () => {
   test('works as it is written, with and without proof', async () => {
     const { dir, remove } = scratchDataDir();
-    const platform = startProgram('api/main.ts', { PORT: '0', DATA_DIR: dir, DEMO_MODE: 'true', ALLOW_LOCAL_ENDPOINTS: 'true', LOG_LEVEL: 'warn' });
+    const platform = startProgram('api/main.ts',
+      { PORT: '0', DATA_DIR: dir, DEMO_MODE: 'true', ALLOW_LOCAL_ENDPOINTS: 'true', LOG_LEVEL: 'warn' });
     try {
       const [, api = ''] = await platform.prints(/API: (\S+)/, 60_000);
       const seller = await freePort();
       const text = blocks('README.md', 'sh').filter((block) => !/^(DEMO_MODE=true .*)?npm /m.test(block)).join('\n');
       expect(text).toContain('/v1/gateway/proxy');
-      const script = text.replaceAll('http://127.0.0.1:8080', api).replaceAll('9090', String(seller)).replace(/^(.*)' &$/m, `$1' & SELLER_PID=$!\n${untilOpen(seller)}`);
+      const script = text.replaceAll('http://127.0.0.1:8080', api).replaceAll('9090', String(seller))
+        .replace(/^(.*)' &$/m, `$1' & SELLER_PID=$!\n${untilOpen(seller)}`);
       const { code, printed } = await bash(`set -eo pipefail\ntrap 'kill "$SELLER_PID"' EXIT\n${script}`);
       const answers = printed.split('\n').filter((line) => line.startsWith('{')).map((line) => JSON.parse(line) as Record<string, unknown>);
-      if (code !== 0 || answers.some((answer) => answer['error'] !== undefined)) throw new Error(`The README's commands ended with ${code}:\n${printed}`);
-      expect(answers.filter((answer) => answer['amountPaid'] === '0.020000').map((answer) => answer['response'])).toEqual([{ words: 3 }, { words: 3 }]);
-      expect(answers.find((answer) => answer['balance'] !== undefined)?.['balance']).toMatchObject({ available: '9.960000', pending: '0.000000' });
+      if (code !== 0 || answers.some((answer) => answer['error'] !== undefined)) throw new Error(
+        `The README's commands ended with ${code}:\n${printed}`);
+      expect(answers.filter((answer) => answer['amountPaid'] === '0.020000').map((answer) => answer['response']))
+        .toEqual([{ words: 3 }, { words: 3 }]);
+      expect(answers.find((answer) => answer['balance'] !== undefined)?.['balance'])
+        .toMatchObject({ available: '9.960000', pending: '0.000000' });
       expect(answers.find((answer) => answer['findings'] !== undefined)).toMatchObject({ ok: true, findings: [] });
-      expect(answers.map((answer) => answer['stream']).filter((stream) => stream !== undefined).at(-1)).toMatchObject({ status: 'closed', tickCount: 200, spentAmount: '0.200000' });
-      expect(answers.map((answer) => answer['payment']).filter((payment) => payment !== undefined)).toMatchObject([{ kind: 'escrow', state: 'released' }]);
+      expect(answers.map((answer) => answer['stream']).filter((stream) => stream !== undefined).at(-1))
+        .toMatchObject({ status: 'closed', tickCount: 200, spentAmount: '0.200000' });
+      expect(answers.map((answer) => answer['payment']).filter((payment) => payment !== undefined))
+        .toMatchObject([{ kind: 'escrow', state: 'released' }]);
       expect(answers.at(-1)?.['agent']).toMatchObject({ name: 'Proven', verified: true });
     } finally {
       platform.send('SIGTERM');
@@ -153,7 +174,8 @@ describe('the README\'s first paid call', () => {
   }, 120_000);
 
   test('and every block of commands in the docs is valid shell', () => {
-    for (const page of pages) for (const block of blocks(page, 'sh')) expect({ page, ...pick(spawnSync('bash', ['-n'], { input: block, encoding: 'utf8' })) }).toEqual({ page, status: 0, stderr: '' });
+    for (const page of pages) for (const block of blocks(page, 'sh')) expect({ page,
+      ...pick(spawnSync('bash', ['-n'], { input: block, encoding: 'utf8' })) }).toEqual({ page, status: 0, stderr: '' });
   });
 });
 

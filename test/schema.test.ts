@@ -11,7 +11,8 @@ interface Column {
 }
 type Tables = Record<string, Record<string, Column>>;
 
-const sqlTypes: Readonly<Record<string, string>> = { String: 'text', Int: 'int4', BigInt: 'int8', Float: 'float8', Boolean: 'bool', DateTime: 'timestamptz', Json: 'jsonb', Bytes: 'bytea' };
+const sqlTypes: Readonly<Record<string, string>> = { String: 'text', Int: 'int4', BigInt: 'int8', Float: 'float8', Boolean: 'bool',
+  DateTime: 'timestamptz', Json: 'jsonb', Bytes: 'bytea' };
 
 /** Tables and columns of a Prisma schema; relations are not columns. */
 function tablesOf(schema: string): Tables {
@@ -62,7 +63,10 @@ describe('the Prisma schema', () => {
   });
 
   test('is compared, not waved through', () => {
-    const table = tablesOf('model Thing {\n  id String @id\n  note String? @map("a_note") @db.Text\n  tags String[]\n  other Other @relation(fields: [id], references: [id])\n\n  @@map("thing")\n}\n');
-    expect(table).toEqual({ thing: { id: { type: 'text', nullable: false }, a_note: { type: 'text', nullable: true }, tags: { type: 'text[]', nullable: false } } });
+    const table = tablesOf(
+      'model Thing {\n  id String @id\n  note String? @map("a_note") @db.Text\n  tags String[]\n  other Other @relation(fields: [id], references: [id])\n\n  @@map("thing")\n}\n');
+    expect(table).toEqual(
+      { thing: { id: { type: 'text', nullable: false }, a_note: { type: 'text', nullable: true },
+      tags: { type: 'text[]', nullable: false } } });
   });
 });

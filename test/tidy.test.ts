@@ -22,7 +22,8 @@ function nothing(faults: readonly string[]): void {
 describe('the repository', () => {
   test('has sources to check', () => {
     expect(sources.length).toBeGreaterThan(100);
-    for (const folder of ['domain', 'ledger', 'api', 'workflows', 'test']) expect(sources.some((source) => source.path.startsWith(`${folder}/`))).toBe(true);
+    for (const folder of ['domain', 'ledger', 'api', 'workflows', 'test']) expect(sources.some((source) =>
+      source.path.startsWith(`${folder}/`))).toBe(true);
   });
   test('imports only downwards', () => nothing(wrongLayers(sources, layers)));
   test('keeps packages in their part of the house', () => nothing(wrongPackages(sources)));
@@ -33,11 +34,13 @@ describe('the repository', () => {
   test('names the columns that it reads', () => nothing(starLists(sources)));
   test('says of everything it offers what it is for', () => nothing(withoutComment(sources.filter((source) => isProduct(source.path)))));
   test('names no path of one machine and no package registry', () => {
-    const names = execFileSync('git', ['ls-files', '-z'], { cwd: root, encoding: 'utf8' }).split('\0').filter((name) => name !== '' && existsSync(path.join(root, name)));
+    const names = execFileSync('git', ['ls-files', '-z'], { cwd: root, encoding: 'utf8' }).split('\0')
+      .filter((name) => name !== '' && existsSync(path.join(root, name)));
     nothing(foreignLines(names.filter((name) => !/\.(png|jpg|ico|woff2?)$/.test(name)).map((name) => ({ path: name, text: read(name) }))));
   });
   test('has one table of layers: that of ESLint is that of docs/architecture.md', () => {
-    const rows = [...read('docs/architecture.md').matchAll(/^\| `([a-z]+)\/` \|[^|]*\| ([^|]*) \|$/gm)].map(([, folder = '', may = '']) => [folder, [...may.matchAll(/`([a-z]+)`/g)].map((match) => match[1])]);
+    const rows = [...read('docs/architecture.md').matchAll(/^\| `([a-z]+)\/` \|[^|]*\| ([^|]*) \|$/gm)].map(([, folder = '', may = '']) =>
+      [folder, [...may.matchAll(/`([a-z]+)`/g)].map((match) => match[1])]);
     const written = Object.fromEntries(rows) as Record<string, string[]>;
     for (const folder of productFolders.filter((name) => existsSync(path.join(root, name)))) {
       // ESLint knows the folders to come as well; the page tells of those that are there.
@@ -49,7 +52,8 @@ describe('the repository', () => {
 
 describe('the checks find', () => {
   const some: Layers = { domain: [], ledger: ['domain'], api: ['ledger', 'domain'], workflows: ['domain'], activities: ['domain'] };
-  const found = (check: (sources: ReturnType<typeof sourceOf>[]) => string[], file: string, text: string): string[] => check([sourceOf(file, text)]);
+  const found = (check: (sources: ReturnType<typeof sourceOf>[]) => string[], file: string, text: string): string[] =>
+    check([sourceOf(file, text)]);
 
   test.each([
     ['a layer that points up', 'ledger/a.ts', "import { x } from '../api/b.ts';", 1],
@@ -59,7 +63,8 @@ describe('the checks find', () => {
     ['a value of an activity in a workflow', 'workflows/a.ts', "import { run } from '../activities/b.ts';", 1],
     ['a test in the product', 'api/main.ts', "import { x } from '../test/support/b.ts';", 1],
     ['nothing where a workflow imports a type of an activity', 'workflows/a.ts', "import type { Run } from '../activities/b.ts';", 0],
-    ['nothing where code points down', 'api/a.ts', "import { x } from '../ledger/b.ts'; import { y } from './c.ts'; import z from 'zod';", 0],
+    ['nothing where code points down', 'api/a.ts', "import { x } from '../ledger/b.ts'; import { y } from './c.ts'; import z from 'zod';",
+      0],
     ['nothing in a main file', 'ledger/fold-main.ts', "import { x } from '../api/b.ts';", 0],
   ])('%s', (_what, file, text, count) => expect(found((all) => wrongLayers(all, some), file, text)).toHaveLength(count));
 
@@ -114,15 +119,18 @@ describe('the checks find', () => {
     ['a function without a word', "import x from 'x';\nexport function f(): void {}\n", 1],
     ['a type without a word', "import x from 'x';\nexport interface A { b: number }\nexport type C = A;\n", 2],
     ['a function in a constant', "import x from 'x';\nexport const f = () => x;\n", 1],
-    ['the second export under a comment about the first', '/** About f. */\nexport function f(): void {}\nexport function g(): void {}\n', 1],
+    ['the second export under a comment about the first', '/** About f. */\nexport function f(): void {}\nexport function g(): void {}\n',
+      1],
     ['nothing under a comment at the head', "/** What this file is for. */\nimport x from 'x';\nexport function f(): void {}\n", 0],
     ['nothing in what is not exported, or is a value', "import x from 'x';\nfunction f(): void {}\nexport const MAX = 3;\n", 0],
   ])('%s', (_what, text, count) => expect(found(withoutComment, 'ledger/a.ts', text)).toHaveLength(count));
 
   test('files that nobody uses, and those that only tests use', () => {
     const files = [
-      sourceOf('api/main.ts', "import { x } from './used.ts'; start('helper.ts');"), sourceOf('api/used.ts', "export * from './deep.ts';"), sourceOf('api/deep.ts', ''),
-      sourceOf('api/helper.ts', ''), sourceOf('api/alone.ts', ''), sourceOf('api/tested.ts', ''), sourceOf('test/a.test.ts', "import { x } from '../api/tested.ts';"),
+      sourceOf('api/main.ts', "import { x } from './used.ts'; start('helper.ts');"), sourceOf('api/used.ts', "export * from './deep.ts';"),
+      sourceOf('api/deep.ts', ''),
+      sourceOf('api/helper.ts', ''), sourceOf('api/alone.ts', ''), sourceOf('api/tested.ts', ''),
+      sourceOf('test/a.test.ts', "import { x } from '../api/tested.ts';"),
       sourceOf('test/run.ts', ''), sourceOf('test/support/alone.ts', ''),
     ];
     const faults = orphans(files, '"test": "node test/run.ts"');

@@ -23,7 +23,8 @@ export function createNetworkStats({ pool }: { pool: pg.Pool }): () => Promise<N
   let latest: { at: number; stats: Promise<NetworkStats> } | null = null;
 
   async function count(): Promise<NetworkStats> {
-    const { rows } = await pool.query<{ agents: string; services: string; transactions: string; volume: string }>({ name: 'network-stats', text: statsSql });
+    const { rows } = await pool.query<{ agents: string; services: string; transactions: string; volume: string }>(
+      { name: 'network-stats', text: statsSql });
     const row = rows[0];
     return {
       totalAgents: Number(row?.agents ?? 0), totalServices: Number(row?.services ?? 0), totalTransactions: Number(row?.transactions ?? 0),

@@ -93,14 +93,17 @@ ON CONFLICT (address) DO UPDATE SET score = excluded.score, tier = excluded.tier
        last_active_at = greatest(s.last_active_at, excluded.last_active_at), updated_at = excluded.updated_at`;
 
 interface ChangedRow { address: string; first_seen: Date; counted_to: string; account_id: string | null }
-interface TotalsRow { address: string; sold_count: string; sold_micros: string; bought_count: string; bought_micros: string; counted_to: string; first_at: Date | null; last_at: Date | null }
-interface RecentRow { address: string; successful: number; failed: number; volume: string; peers: number; last_at: Date | null; failed_total: string }
+interface TotalsRow { address: string; sold_count: string; sold_micros: string; bought_count: string; bought_micros: string;
+  counted_to: string; first_at: Date | null; last_at: Date | null }
+interface RecentRow { address: string; successful: number; failed: number; volume: string; peers: number;
+  last_at: Date | null; failed_total: string }
 
 async function scoreBatch(client: pg.PoolClient, batch: readonly ChangedRow[], now: Date): Promise<object[]> {
   const addresses = batch.map((row) => row.address);
   const accounts = batch.map((row) => row.account_id);
   const totals = await client.query<TotalsRow>(totalsSql, [addresses, accounts, batch.map((row) => row.counted_to)]);
-  const recent = await client.query<RecentRow>(recentSql, [addresses, accounts, reputationWindow.eventsMax, reputationWindow.perCounterpartyMax]);
+  const recent = await client.query<RecentRow>(recentSql,
+    [addresses, accounts, reputationWindow.eventsMax, reputationWindow.perCounterpartyMax]);
   const recentOf = new Map(recent.rows.map((row) => [row.address, row]));
   const firstSeenOf = new Map(batch.map((row) => [row.address, row.first_seen]));
   return totals.rows.flatMap((total) => {
@@ -118,7 +121,8 @@ async function scoreBatch(client: pg.PoolClient, batch: readonly ChangedRow[], n
 async function noteFailures(client: pg.PoolClient, readTo: Date | null): Promise<Date> {
   let since = readTo;
   if (since === null) {
-    const { rows } = await client.query<{ at: Date }>(`SELECT coalesce(max(failed_at) - interval '1 minute', 'epoch') AS at FROM seller_failure`);
+    const { rows } = await client.query<{ at: Date }>(
+      `SELECT coalesce(max(failed_at) - interval '1 minute', 'epoch') AS at FROM seller_failure`);
     since = rows[0]?.at ?? new Date(0);
   }
   const { rows } = await client.query<{ read: number; last: Date | null }>(noteFailuresSql, [since, failuresMax]);
@@ -144,7 +148,8 @@ async function scoreChanged(client: pg.PoolClient, budgetMs: number): Promise<nu
 }
 
 /** Creates the job. Several processes may run it; an advisory lock lets one work at a time. */
-export function createReputationJob({ pool, log, budgetMs = budgetMsDefault }: { pool: pg.Pool; log: Logger; budgetMs?: number }): ReputationJob {
+export function createReputationJob({ pool, log, budgetMs = budgetMsDefault }: { pool: pg.Pool; log: Logger;
+    budgetMs?: number }): ReputationJob {
   let timer: NodeJS.Timeout | null = null;
   let underWay: Promise<number> | null = null;
   let failuresReadTo: Date | null = null;

@@ -42,8 +42,10 @@ export interface ReputationReader {
 }
 
 interface StatsRow {
-  address: string; created_at: Date; score: number | null; tier: string | null; settled_count: string | null; bought_count: string | null; failed_count: string | null;
-  volume_micros: string | null; spent_micros: string | null; counterparty_count: number | null; recent_successful: number | null; recent_failed: number | null;
+  address: string; created_at: Date; score: number | null; tier: string | null; settled_count: string | null; bought_count: string | null;
+  failed_count: string | null;
+  volume_micros: string | null; spent_micros: string | null; counterparty_count: number | null; recent_successful: number | null;
+  recent_failed: number | null;
   recent_volume_micros: string | null; first_active_at: Date | null; last_active_at: Date | null; updated_at: Date | null;
 }
 
@@ -66,7 +68,8 @@ function toReputation(row: StatsRow): AgentReputation {
     counterparties: row.counterparty_count ?? 0, firstSeenAt,
   }, calculatedAt);
   return {
-    ...reputation, address: row.address, totalTransactions: sold + bought + failed, totalVolume: micros(BigInt(row.volume_micros ?? 0) + BigInt(row.spent_micros ?? 0)),
+    ...reputation, address: row.address, totalTransactions: sold + bought + failed,
+    totalVolume: micros(BigInt(row.volume_micros ?? 0) + BigInt(row.spent_micros ?? 0)),
     successful: sold + bought, failed, counterparties: row.counterparty_count ?? 0, successRate: successRate(sold, failed), firstSeenAt,
     lastActiveAt: row.last_active_at, calculatedAt,
   };
@@ -81,7 +84,8 @@ export function successRate(settled: number, failed: number): number {
 export function createReputationReader({ pool }: { pool: pg.Pool }): ReputationReader {
   return {
     async of(addresses) {
-      const { rows } = await pool.query<StatsRow>({ name: 'reputation-of', text: `SELECT ${columns} AND g.address = ANY ($1)`, values: [addresses] });
+      const { rows } = await pool.query<StatsRow>({ name: 'reputation-of', text: `SELECT ${columns} AND g.address = ANY ($1)`,
+        values: [addresses] });
       const known = new Map(rows.map((row) => [row.address, toReputation(row)]));
       return addresses.flatMap((address) => known.get(address) ?? []);
     },

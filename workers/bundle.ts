@@ -1,4 +1,6 @@
-/** The workflow code as Temporal wants it: one script for the sandbox. Bundling takes seconds, so the result is kept until a source changes. */
+/**
+ * The workflow code as Temporal wants it: one script for the sandbox. Bundling takes seconds, so the result is kept until a source changes.
+ */
 import { createHash, randomBytes } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { mkdir, readdir, readFile, rename, rm, stat, utimes, writeFile } from 'node:fs/promises';

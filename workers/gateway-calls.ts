@@ -24,7 +24,9 @@ export interface CallDeps {
 }
 
 /** The session a call runs in: its terms, and how much of its budget is used as far as this process knows. */
-export type SessionTermsForCall = Pick<Session, 'id' | 'agentAddress' | 'maxTotalMicros' | 'maxPerRequestMicros' | 'strategy' | 'allowedTypes' | 'warnAtPercent'> & { readonly usedMicros: bigint };
+export type SessionTermsForCall =
+  Pick<Session, 'id' | 'agentAddress' | 'maxTotalMicros' | 'maxPerRequestMicros' | 'strategy' | 'allowedTypes'
+  | 'warnAtPercent'> & { readonly usedMicros: bigint };
 
 type Wanted = Pick<CallRequest, 'serviceType' | 'maxPriceMicros' | 'preferAgent'>;
 
@@ -52,14 +54,16 @@ export function createCalls(deps: CallDeps) {
   }
 
   /** Writes the call and reserves its price. A dearer first choice that the budget does not allow gives way to one that fits. */
-  async function accept(session: SessionTermsForCall, request: CallRequest, acceptStep: AcceptStep): Promise<{ call: NewCall | null; accepted: Accepted }> {
+  async function accept(session: SessionTermsForCall, request: CallRequest,
+      acceptStep: AcceptStep): Promise<{ call: NewCall | null; accepted: Accepted }> {
     let candidates = choose(deps, session, request);
     for (let tries = 1; ; tries += 1) {
       if (candidates.length === 0) throw await noService(deps, session, request);
       const id = newId('call');
       const seat = deps.promises.join(id);
       const call: NewCall = {
-        id, sessionId: session.id, buyer: session.agentAddress, serviceType: request.serviceType, paramsJson: request.paramsJson, candidates,
+        id, sessionId: session.id, buyer: session.agentAddress, serviceType: request.serviceType,
+        paramsJson: request.paramsJson, candidates,
         feeBps: deps.feeBps, workflowId: seat.workflowId, idempotency: request.idempotency,
       };
       const accepted = await acceptStep(call).catch((error: unknown): never => {
@@ -75,7 +79,8 @@ export function createCalls(deps: CallDeps) {
       }
       if (accepted.outcome === 'replay') return { call: null, accepted };
       const affordable = candidates.filter((candidate) => BigInt(candidate.priceMicros) <= accepted.remainingMicros);
-      const again = (accepted.outcome === 'budget_exceeded' && affordable.length > 0) || (accepted.outcome === 'idempotency_in_progress' && tries < TWIN_TRIES);
+      const again = (accepted.outcome === 'budget_exceeded' && affordable.length > 0)
+        || (accepted.outcome === 'idempotency_in_progress' && tries < TWIN_TRIES);
       if (!again) throw refusal(accepted, candidates);
       if (affordable.length > 0) candidates = affordable;
     }
@@ -99,9 +104,11 @@ export function createCalls(deps: CallDeps) {
     for (let pauseMs = 10; ; pauseMs = Math.min(POLL_MS_MAX, pauseMs * 2)) {
       await within(driver.underWay(callId) ?? Promise.resolve(null), Math.max(0, deadlineMs - Date.now()));
       const row = await store.call(callId);
-      if (row === null) throw new SuretyError('idempotency_in_progress', 'The first request with this Idempotency-Key has just been given up.');
+      if (row === null) throw new SuretyError('idempotency_in_progress',
+        'The first request with this Idempotency-Key has just been given up.');
       if (row.state === 'settled') return storedAnswer(row, session, replayed);
-      if (row.state !== 'accepted') throw released(callId, row.error_code ?? 'proxy_failed', row.error_message ?? 'The call was released.', { workflowId: row.workflow_id, replayed });
+      if (row.state !== 'accepted') throw released(callId, row.error_code ?? 'proxy_failed', row.error_message ?? 'The call was released.',
+        { workflowId: row.workflow_id, replayed });
       if (Date.now() + pauseMs > deadlineMs) throw pending(callId, replayed);
       await new Promise((resolve) => setTimeout(resolve, pauseMs));
     }
@@ -113,7 +120,8 @@ export function createCalls(deps: CallDeps) {
 /** Sellers for a wish, best first. */
 export function choose({ offers }: Pick<CallDeps, 'offers'>, session: SessionTermsForCall, request: Wanted): Candidate[] {
   if (session.allowedTypes.length > 0 && !session.allowedTypes.includes(request.serviceType)) return [];
-  const cap = request.maxPriceMicros !== null && request.maxPriceMicros < session.maxPerRequestMicros ? request.maxPriceMicros : session.maxPerRequestMicros;
+  const cap = request.maxPriceMicros !== null && request.maxPriceMicros < session.maxPerRequestMicros ? request.maxPriceMicros
+    : session.maxPerRequestMicros;
   const ranked = rankOffers(offers(request.serviceType), {
     buyer: session.agentAddress, strategy: session.strategy, priceMicrosMax: cap, preferAgent: request.preferAgent,
     budgetUsed: percentOf(session.usedMicros, session.maxTotalMicros) / 100,
@@ -125,7 +133,8 @@ export function choose({ offers }: Pick<CallDeps, 'offers'>, session: SessionTer
 /** The refusal where nobody offers what is wanted; noted in the log of the session. */
 export async function noService({ store }: Pick<CallDeps, 'store'>, session: SessionTermsForCall, request: Wanted): Promise<SuretyError> {
   const allowed = session.allowedTypes.length === 0 || session.allowedTypes.includes(request.serviceType);
-  const message = allowed ? `No active service of type ${request.serviceType} fits the price limit.` : `The session does not allow services of type ${request.serviceType}.`;
+  const message = allowed ? `No active service of type ${request.serviceType} fits the price limit.`
+    : `The session does not allow services of type ${request.serviceType}.`;
   const { id: sessionId, agentAddress: buyer } = session;
   await store.noteRefusal({ id: newId('call'), sessionId, buyer, serviceType: request.serviceType, code: 'no_service', message });
   return new SuretyError('no_service', message);
@@ -135,7 +144,8 @@ export async function noService({ store }: Pick<CallDeps, 'store'>, session: Ses
 async function giveBack({ store }: CallDeps, callId: string): Promise<void> {
   for (let tries = 0; tries < 240; tries += 1) {
     try {
-      await store.release({ id: callId, errorCode: 'unavailable', errorMessage: 'The platform could not confirm this call, so it was not carried out.', log: [] });
+      await store.release({ id: callId, errorCode: 'unavailable',
+        errorMessage: 'The platform could not confirm this call, so it was not carried out.', log: [] });
       return;
     } catch {
       await new Promise((resolve) => setTimeout(resolve, 250).unref());
@@ -161,7 +171,8 @@ function isLow(spentMicros: bigint, maxTotalMicros: bigint, warnAtPercent: numbe
 
 function settledAnswer(end: Extract<CallEnd, { responseJson: unknown }>, call: NewCall, session: SessionTermsForCall): CallAnswer {
   return {
-    callId: call.id, sessionId: session.id, workflowId: call.workflowId, responseJson: end.responseJson, serviceUsed: end.candidate.seller, serviceId: end.candidate.serviceId,
+    callId: call.id, sessionId: session.id, workflowId: call.workflowId, responseJson: end.responseJson, serviceUsed: end.candidate.seller,
+    serviceId: end.candidate.serviceId,
     serviceName: end.candidate.serviceName, amountMicros: micros(end.candidate.priceMicros), latencyMs: end.latencyMs, retries: end.retries,
     totalSpentMicros: micros(end.spentMicros), remainingMicros: micros(end.remainingMicros), requestCount: end.requestCount,
     budgetLow: isLow(end.spentMicros, session.maxTotalMicros, session.warnAtPercent), replayed: false,
@@ -170,17 +181,21 @@ function settledAnswer(end: Extract<CallEnd, { responseJson: unknown }>, call: N
 
 function storedAnswer(row: StoredCall, session: Pick<Session, 'maxTotalMicros' | 'warnAtPercent'>, replayed: boolean): CallAnswer {
   return {
-    callId: row.id, sessionId: row.session_id, workflowId: row.workflow_id, responseJson: row.response, serviceUsed: row.seller, serviceId: row.service_id, serviceName: row.service_name,
-    amountMicros: micros(row.price), latencyMs: row.latency_ms, retries: row.attempt, totalSpentMicros: micros(row.spent), remainingMicros: micros(row.remaining),
+    callId: row.id, sessionId: row.session_id, workflowId: row.workflow_id, responseJson: row.response, serviceUsed: row.seller,
+    serviceId: row.service_id, serviceName: row.service_name,
+    amountMicros: micros(row.price), latencyMs: row.latency_ms, retries: row.attempt, totalSpentMicros: micros(row.spent),
+    remainingMicros: micros(row.remaining),
     requestCount: row.request_count, budgetLow: isLow(BigInt(row.spent), session.maxTotalMicros, session.warnAtPercent), replayed,
   };
 }
 
 function pending(callId: string, replayed: boolean): SuretyError {
-  return new SuretyError('call_pending', 'The seller is still at work. The call goes on and will be settled or given back by itself.', { fundsStatus: 'held_pending', body: { callId }, replayed });
+  return new SuretyError('call_pending', 'The seller is still at work. The call goes on and will be settled or given back by itself.',
+    { fundsStatus: 'held_pending', body: { callId }, replayed });
 }
 
-function released(callId: string, errorCode: string, message: string, { workflowId, replayed }: { workflowId: string | null; replayed: boolean }): SuretyError {
+function released(callId: string, errorCode: string, message: string,
+    { workflowId, replayed }: { workflowId: string | null; replayed: boolean }): SuretyError {
   const code: ErrorCode = isErrorCode(errorCode) ? errorCode : 'proxy_failed';
   return new SuretyError(code, message, { body: { callId, workflowId }, replayed });
 }
@@ -200,9 +215,11 @@ export const refusals: Partial<Record<ErrorCode, string>> = {
 function refusal(accepted: Accepted, candidates: readonly Candidate[]): SuretyError {
   const code: ErrorCode = isErrorCode(accepted.outcome) ? accepted.outcome : 'internal_error';
   if (code === 'budget_exceeded') {
-    const price = candidates.reduce<Micros>((least, { priceMicros }) => (BigInt(priceMicros) < least ? micros(priceMicros) : least), micros(candidates[0]?.priceMicros ?? 0));
+    const price = candidates.reduce<Micros>((least, { priceMicros }) => (BigInt(priceMicros) < least ? micros(priceMicros) : least),
+      micros(candidates[0]?.priceMicros ?? 0));
     const remaining = formatMicros(accepted.remainingMicros);
-    return new SuretyError(code, `The cheapest fitting service costs ${formatMicros(price)}, and ${remaining} of the session's budget is left.`, {
+    return new SuretyError(code,
+        `The cheapest fitting service costs ${formatMicros(price)}, and ${remaining} of the session's budget is left.`, {
       body: { price: formatMicros(price), currency: 'USDC', remaining },
     });
   }
@@ -224,7 +241,8 @@ function outcomeOf(error: unknown): Parameters<Metrics['callEnded']>[0] {
 export function singleCallTerms(session: NewSession): SessionTermsForCall {
   const { terms } = session;
   return {
-    id: session.id, agentAddress: session.agent, maxTotalMicros: terms.maxTotalMicros, maxPerRequestMicros: terms.maxPerRequestMicros, strategy: terms.strategy,
+    id: session.id, agentAddress: session.agent, maxTotalMicros: terms.maxTotalMicros, maxPerRequestMicros: terms.maxPerRequestMicros,
+    strategy: terms.strategy,
     allowedTypes: terms.allowedTypes, warnAtPercent: 0, usedMicros: 0n,
   };
 }

@@ -35,8 +35,10 @@ export function createGatewayShape(context: ShapeContext): GatewayShape {
   const taskQueue = context.taskQueue('gateway');
   const store = createGatewayStore({ pool, driver: processId, leaseMs: env.CALL_LEASE, feeOwner: env.PLATFORM_ADDRESS, metrics });
   const breaker = createBreaker({ threshold: env.CB_THRESHOLD, openMs: env.CB_DURATION });
-  const driver = createDriver({ store, outbound, signer, breaker, crash, log, metrics, sellerTimeoutMs: env.SELLER_TIMEOUT, leaseMs: env.CALL_LEASE });
-  const activities = createGatewayActivities({ driver, store, crash, heartbeat, sleep, onSessionClosed: (ending) => metrics.sessionEnded(ending) });
+  const driver = createDriver({ store, outbound, signer, breaker, crash, log, metrics, sellerTimeoutMs: env.SELLER_TIMEOUT,
+    leaseMs: env.CALL_LEASE });
+  const activities = createGatewayActivities({ driver, store, crash, heartbeat, sleep, onSessionClosed: (ending) =>
+    metrics.sessionEnded(ending) });
   const promises = createPromises(context, driver, taskQueue);
   const port = createGateway({
     store, driver, promises, metrics, crash, log, temporal, taskQueue, closeSession: activities.closeSession, feeBps: env.PLATFORM_FEE_BPS,
@@ -44,11 +46,13 @@ export function createGatewayShape(context: ShapeContext): GatewayShape {
   });
   const reputation = createReputationJob({ pool, log });
   return {
-    queue: 'gateway', activities: { ...activities }, port, store, driver, jobs: jobs(context, store, driver), begin: () => reputation.start(),
+    queue: 'gateway', activities: { ...activities }, port, store, driver, jobs: jobs(context, store, driver),
+    begin: () => reputation.start(),
     async drain() {
       await reputation.stop();
       await promises.flush(2_000);
-      if (!(await driver.drained(env.DRAIN_DEADLINE))) log.warn({ calls: driver.size() }, 'Stopped while sellers were at work; others will take these calls over.');
+      if (!(await driver.drained(env.DRAIN_DEADLINE))) log.warn({ calls: driver.size() },
+        'Stopped while sellers were at work; others will take these calls over.');
     },
     stop: () => driver.stop(),
   };
@@ -56,7 +60,8 @@ export function createGatewayShape(context: ShapeContext): GatewayShape {
 
 function createPromises({ log, temporal, crash }: ShapeContext, driver: Driver, taskQueue: string): CallPromises {
   return createCallPromises({
-    log, newWorkflowId: () => workflowIdFor('gatewayCalls', newId('event')), stillOpen: (ids) => ids.filter((id) => driver.underWay(id) !== undefined),
+    log, newWorkflowId: () => workflowIdFor('gatewayCalls', newId('event')),
+    stillOpen: (ids) => ids.filter((id) => driver.underWay(id) !== undefined),
     start: async (workflowId, callIds) => {
       await temporal.client.withDeadline(Date.now() + 10_000, () => temporal.client.workflow.start<typeof gatewayCalls>('gatewayCalls', {
         workflowId, taskQueue, args: [{ callIds }], requestEagerStart: true, workflowIdConflictPolicy: 'USE_EXISTING',
@@ -82,6 +87,7 @@ function jobs(context: ShapeContext, store: GatewayStore, driver: Driver): Job[]
       },
     },
     { name: 'fees', everyMs: CHORES_EVERY_MS, run: async () => void (await pool.query('SELECT ledger_fold_fees(10000)')) },
-    { name: 'keys', everyMs: KEYS_EVERY_MS, run: async () => void (await pool.query(`DELETE FROM idempotency WHERE created_at < now() - interval '${KEYS_KEPT}'`)) },
+    { name: 'keys', everyMs: KEYS_EVERY_MS,
+      run: async () => void (await pool.query(`DELETE FROM idempotency WHERE created_at < now() - interval '${KEYS_KEPT}'`)) },
   ];
 }

@@ -87,7 +87,8 @@ function createSessions(deps: GatewayDeps) {
 
   const open: GatewayPort['openSession'] = async (agent, tenantId, terms, idempotency) => {
     const id = newId('gatewaySession');
-    const opened: NewSession = { id, agent, tenantId, terms, singleCall: false, workflowId: workflowIdFor('gatewaySession', id), idempotency };
+    const opened: NewSession = { id, agent, tenantId, terms, singleCall: false, workflowId: workflowIdFor('gatewaySession', id),
+      idempotency };
     const { sessionId, replayed } = await store.openSession(opened);
     deps.crash.at('session-held');
     if (!replayed) {
@@ -105,7 +106,8 @@ function createSessions(deps: GatewayDeps) {
   async function end(session: Session): Promise<Session> {
     if (session.status !== 'active') return session;
     try {
-      await client.withDeadline(Date.now() + TEMPORAL_PATIENCE_MS, () => client.workflow.getHandle(session.workflowId).executeUpdate(closeUpdate));
+      await client.withDeadline(Date.now() + TEMPORAL_PATIENCE_MS, () => client.workflow.getHandle(session.workflowId)
+        .executeUpdate(closeUpdate));
     } catch (error) {
       await endWithoutUpdate(session, error);
     }
@@ -145,26 +147,31 @@ function singleCallSession(agent: string, tenantId: string | null, maxPriceMicro
 /** What a call would do and cost now; the texts are those of the first system. */
 function dryRun({ offers }: GatewayDeps, session: Session, request: CallRequest): DryRun {
   const denied = (denyReason: string) => ({
-    allowed: false, budgetOk: false, remainingMicros: null, serviceFound: false, bestPriceMicros: null, bestService: null, denyReason, estimatedCallsRemaining: null,
+    allowed: false, budgetOk: false, remainingMicros: null, serviceFound: false, bestPriceMicros: null, bestService: null, denyReason,
+    estimatedCallsRemaining: null,
   });
   if (session.status === 'expired' || session.expiresAt.getTime() <= Date.now()) return denied('session has expired');
   if (session.status !== 'active') return denied('session is not active');
   const remainingMicros = micros(session.maxTotalMicros - session.spentMicros - session.reservedMicros);
-  const cap = request.maxPriceMicros !== null && request.maxPriceMicros < session.maxPerRequestMicros ? request.maxPriceMicros : session.maxPerRequestMicros;
+  const cap = request.maxPriceMicros !== null && request.maxPriceMicros < session.maxPerRequestMicros ? request.maxPriceMicros
+    : session.maxPerRequestMicros;
   const typeAllowed = session.allowedTypes.length === 0 || session.allowedTypes.includes(request.serviceType);
-  const wish = { buyer: session.agentAddress, strategy: session.strategy, priceMicrosMax: cap, preferAgent: request.preferAgent, budgetUsed: 0 };
+  const wish = { buyer: session.agentAddress, strategy: session.strategy, priceMicrosMax: cap,
+    preferAgent: request.preferAgent, budgetUsed: 0 };
   const best = typeAllowed ? rankOffers(offers(request.serviceType), wish)[0] : undefined;
   if (best === undefined) return { ...denied('no service available'), budgetOk: remainingMicros > 0n, remainingMicros };
   const budgetOk = best.priceMicros <= remainingMicros;
   return {
     allowed: budgetOk, budgetOk, remainingMicros, serviceFound: true, bestPriceMicros: best.priceMicros, bestService: best.serviceName,
-    denyReason: budgetOk ? null : 'budget insufficient for cheapest service', estimatedCallsRemaining: Number(remainingMicros / best.priceMicros),
+    denyReason: budgetOk ? null : 'budget insufficient for cheapest service',
+    estimatedCallsRemaining: Number(remainingMicros / best.priceMicros),
   };
 }
 
 type SessionToStart = Pick<Session, 'id' | 'agentAddress' | 'workflowId' | 'expiresAt' | 'maxTotalMicros'>;
 
-function startSessionWorkflow({ client, searchAttributes }: GatewayDeps['temporal'], taskQueue: string, session: SessionToStart, closeNow: boolean) {
+function startSessionWorkflow({ client, searchAttributes }: GatewayDeps['temporal'], taskQueue: string,
+    session: SessionToStart, closeNow: boolean) {
   const { id: sessionId, workflowId } = session;
   const searchable = { Buyer: session.agentAddress, PaymentState: 'active', AmountUsd: toUnits(session.maxTotalMicros).toNumber() };
   return searchAttributes.starting(searchable, ({ typedSearchAttributes, names }) => {

@@ -10,7 +10,8 @@ export interface Job {
 }
 
 /** Starts the jobs; the returned function ends them and waits for the rounds under way. */
-export function startJobs(jobs: readonly Job[], { log, metrics }: { readonly log: Logger; readonly metrics: Metrics }): () => Promise<void> {
+export function startJobs(jobs: readonly Job[], { log, metrics }: { readonly log: Logger; readonly metrics: Metrics }): () =>
+    Promise<void> {
   const stops = jobs.map(({ name, everyMs, run }) => {
     let round: Promise<void> = Promise.resolve();
     const timer = setInterval(() => {

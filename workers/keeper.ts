@@ -106,7 +106,8 @@ function createMessages(deps: KeeperDeps): { readonly start: Telling; readonly s
   async function start(kind: KeptKind, row: KeptRow): Promise<Heard> {
     const { queue, workflow } = kind;
     const searchable = {
-      Buyer: row.buyer, Seller: row.seller ?? undefined, Tenant: row.tenantId ?? undefined, PaymentState: row.view.state, AmountUsd: row.amountUsd,
+      Buyer: row.buyer, Seller: row.seller ?? undefined, Tenant: row.tenantId ?? undefined, PaymentState: row.view.state,
+      AmountUsd: row.amountUsd,
     };
     try {
       await deps.searchAttributes.starting(searchable, ({ typedSearchAttributes, names }) => {

@@ -40,7 +40,8 @@ function createPort(store: MultistepStore, kept: KindKeeper, crash: Crash): Mult
     async create({ address, tenantId }, plan, idempotency) {
       checkPlan(address, plan);
       const id = newId('multistepEscrow');
-      const answer = await store.create({ id, buyer: address, tenantId, plan, workflowId: workflowIdFor('multistepEscrow', id), idempotency });
+      const answer = await store.create({ id, buyer: address, tenantId, plan, workflowId: workflowIdFor('multistepEscrow', id),
+        idempotency });
       crash.at('multistep-held');
       if (!answer.replayed) await kept.begin(keptRow(answer.escrow));
       crash.at('multistep-begun');
@@ -79,7 +80,8 @@ function keptRow(escrow: MultistepEscrow): KeptRow {
   const sellers = new Set(steps.map(({ seller }) => seller));
   const [only] = sellers;
   return {
-    id, buyer, tenantId, amountUsd: toUnits(totalMicros).toNumber(), view: viewOf(escrow), seller: sellers.size === 1 && only !== undefined ? only : null,
+    id, buyer, tenantId, amountUsd: toUnits(totalMicros).toNumber(), view: viewOf(escrow), seller: sellers.size === 1
+      && only !== undefined ? only : null,
     summary: `${formatMicros(totalMicros)} USDC in ${steps.length} ${steps.length === 1 ? 'step' : 'steps'} from ${buyer}`,
   };
 }

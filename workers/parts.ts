@@ -58,7 +58,8 @@ export async function createParts({ env, databaseUrl, temporalAddress, name }: P
   const prisma = createPrisma(databaseUrl, timeouts);
   const outbound = createOutbound({ allowLocal: env.ALLOW_LOCAL_ENDPOINTS, log, metrics });
   const registry = createRegistry({
-    db: prisma, pool, databaseUrl, log, checkEndpoint: (url) => outbound.checkUrl(url), demoMode: env.DEMO_MODE, platformAddress: env.PLATFORM_ADDRESS,
+    db: prisma, pool, databaseUrl, log, checkEndpoint: (url) => outbound.checkUrl(url), demoMode: env.DEMO_MODE,
+    platformAddress: env.PLATFORM_ADDRESS,
   });
   const stop = async (): Promise<void> => {
     await registry.stop();

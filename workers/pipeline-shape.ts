@@ -28,11 +28,13 @@ export function createPipelineShape(context: ShapeContext, gateway: GatewayShape
   const { env, log, metrics, pool, registry, outbound, signer, crash } = context;
   const store = createPipelineStore({ pool, driver: processId, leaseMs: env.CALL_LEASE, feeOwner: env.PLATFORM_ADDRESS });
   const runner = createPipelineRunner({ store, driver: gateway.driver, crash });
-  const keeper = context.keeper.of({ queue: 'pipeline', workflow: 'pipeline', read: async (ids) => (await store.rows(ids)).map(keptRowOf) });
+  const keeper = context.keeper.of({ queue: 'pipeline', workflow: 'pipeline',
+    read: async (ids) => (await store.rows(ids)).map(keptRowOf) });
   const undo: UndoDeps = { store, outbound, signer, crash };
   const activities = createPipelineActivities({ ...undo, runner, heartbeat, sleep, onMoved: (row) => keeper.moved(keptRowOf(row)) });
   const port = createPipelines({
-    store, gatewayStore: gateway.store, runner, keeper, crash, log, metrics, offers: (type) => registry.catalogue.offers(type), checkEndpoint: (url) => outbound.checkUrl(url),
+    store, gatewayStore: gateway.store, runner, keeper, crash, log, metrics, offers: (type) => registry.catalogue.offers(type),
+    checkEndpoint: (url) => outbound.checkUrl(url),
     feeBps: env.PLATFORM_FEE_BPS, answerTimeoutMs: Math.max(1_000, env.REQUEST_TIMEOUT - 500),
   });
   return {

@@ -86,7 +86,8 @@ export function createPipelines(deps: PipelineDeps): PipelinePort {
     const deadlineMs = Date.now() + deps.answerTimeoutMs;
     const session = await ownSession(agent, sessionId);
     // The same key in another session is another request.
-    const idempotency = request.idempotency === null ? null : { ...request.idempotency, requestHash: `${request.idempotency.requestHash}:${sessionId}` };
+    const idempotency = request.idempotency === null ? null
+      : { ...request.idempotency, requestHash: `${request.idempotency.requestHash}:${sessionId}` };
     const opened = await open(deps, session, tenantId, { ...request, idempotency });
     if (typeof opened === 'string') return { pipeline: await outcome(opened, deadlineMs, null), replayed: true };
     const ended = await within(headStart(opened), deadlineMs - Date.now());
@@ -109,7 +110,9 @@ export function createPipelines(deps: PipelineDeps): PipelinePort {
       const row = await store.cancel(id, agent);
       deps.keeper.moved(keptRowOf(row));
       // Between two steps, nobody else might look for a while.
-      void runner.resume(id, row.steps).catch((error: unknown) => deps.log.warn({ err: error, pipelineId: id }, 'A cancelled pipeline could not be ended here; its workflow does.'));
+      void runner.resume(id, row.steps)
+        .catch((error: unknown) =>
+        deps.log.warn({ err: error, pipelineId: id }, 'A cancelled pipeline could not be ended here; its workflow does.'));
       return store.read(id);
     },
   };
@@ -119,10 +122,12 @@ export function createPipelines(deps: PipelineDeps): PipelinePort {
  * Writes the pipeline, or finds the one that the same key has bought before: then its id. Where the budget does not allow the sellers
  * that rank first, the cheapest of each step are taken. Errors: those of `PipelinePort.run`.
  */
-async function open(deps: PipelineDeps, session: Session, tenantId: string | null, request: PipelineRequest): Promise<NewPipeline | string> {
+async function open(deps: PipelineDeps, session: Session, tenantId: string | null,
+    request: PipelineRequest): Promise<NewPipeline | string> {
   const planned = await plan(deps, session, request).catch(async (error: unknown) => {
     // What was bought once stays the answer of its key, even if nobody sells it any more.
-    const earlierId = error instanceof SuretyError && request.idempotency !== null ? await deps.store.earlier(session.agentAddress, request.idempotency) : null;
+    const earlierId = error instanceof SuretyError && request.idempotency !== null
+      ? await deps.store.earlier(session.agentAddress, request.idempotency) : null;
     if (earlierId === null) throw error;
     return earlierId;
   });
@@ -158,7 +163,8 @@ async function giveBack({ store, gatewayStore }: PipelineDeps, { id, steps }: Ne
   const errorMessage = 'The platform could not confirm this pipeline, so it was not carried out.';
   for (let tries = 0; tries < 240; tries += 1) {
     try {
-      for (const { callId } of steps.slice(0, 1)) await gatewayStore.release({ id: callId, errorCode: 'unavailable', errorMessage, log: [] });
+      for (const { callId } of steps.slice(0, 1)) await gatewayStore.release({ id: callId, errorCode: 'unavailable',
+        errorMessage, log: [] });
       await store.finish(id);
       return;
     } catch (error) {
@@ -192,17 +198,21 @@ async function plan(deps: PipelineDeps, session: Session, request: PipelineReque
     if (compensation !== null) {
       await deps.checkEndpoint(compensation.endpoint).catch((error: unknown): never => {
         if (!(error instanceof SuretyError)) throw error;
-        throw new SuretyError(error.code, `${stepName(step, request.steps.length)}, compensation: ${error.message}`, { ...error.extras, details: [{ field: `steps.${step}.compensation.endpoint`, message: error.message }] });
+        throw new SuretyError(error.code, `${stepName(step, request.steps.length)}, compensation: ${error.message}`,
+          { ...error.extras, details: [{ field: `steps.${step}.compensation.endpoint`, message: error.message }] });
       });
     }
-    steps.push({ callId: newId('call'), serviceType, paramsJson, candidates, refundable: refundable || request.allOrNothing, compensation });
+    steps.push({ callId: newId('call'), serviceType, paramsJson, candidates, refundable: refundable
+      || request.allOrNothing, compensation });
   }
   return steps;
 }
 
-function newPipeline({ feeBps }: PipelineDeps, session: Session, tenantId: string | null, { allOrNothing, idempotency }: PipelineRequest, steps: readonly NewStep[]): NewPipeline {
+function newPipeline({ feeBps }: PipelineDeps, session: Session, tenantId: string | null, { allOrNothing, idempotency }: PipelineRequest,
+    steps: readonly NewStep[]): NewPipeline {
   const id = newId('pipeline');
-  return { id, sessionId: session.id, buyer: session.agentAddress, tenantId, workflowId: workflowIdFor('pipeline', id), allOrNothing, feeBps, steps, idempotency };
+  return { id, sessionId: session.id, buyer: session.agentAddress, tenantId, workflowId: workflowIdFor('pipeline', id), allOrNothing,
+    feeBps, steps, idempotency };
 }
 
 function priceOf({ candidates }: NewStep): bigint {
@@ -220,17 +230,21 @@ function cheapestFirst(step: NewStep): NewStep {
 /** Why a pipeline was not accepted. `thrifty`: its steps with the cheapest sellers, for saying what it costs. */
 function refusal({ outcome, remainingMicros }: PipelineOpened, thrifty: readonly NewStep[]): SuretyError {
   const code: ErrorCode = isErrorCode(outcome) ? outcome : 'internal_error';
-  if (code !== 'budget_exceeded') return new SuretyError(code, refusals[code] ?? 'The pipeline was refused.', code === 'rate_limited' ? { retryAfterSecs: 60 } : {});
+  if (code !== 'budget_exceeded') return new SuretyError(code, refusals[code] ?? 'The pipeline was refused.', code === 'rate_limited'
+    ? { retryAfterSecs: 60 } : {});
   const price = formatMicros(sumOf(thrifty));
   const remaining = formatMicros(remainingMicros);
-  return new SuretyError(code, `The steps cost ${price} together, and ${remaining} of the session's budget is left.`, { body: { price, currency: 'USDC', remaining } });
+  return new SuretyError(code, `The steps cost ${price} together, and ${remaining} of the session's budget is left.`,
+    { body: { price, currency: 'USDC', remaining } });
 }
 
-type Kept = Pick<NewPipeline, 'id' | 'buyer' | 'tenantId'> & { readonly steps: number; readonly micros: bigint; readonly view: KeptRow['view'] };
+type Kept = Pick<NewPipeline, 'id' | 'buyer' | 'tenantId'> & { readonly steps: number; readonly micros: bigint;
+  readonly view: KeptRow['view'] };
 
 function kept({ id, buyer, tenantId, steps, micros: held, view }: Kept): KeptRow {
   return {
-    id, view, buyer, seller: null, tenantId, summary: `Pipeline of ${steps} ${steps === 1 ? 'step' : 'steps'}, ${formatMicros(held)} USDC, for ${buyer}`,
+    id, view, buyer, seller: null, tenantId,
+    summary: `Pipeline of ${steps} ${steps === 1 ? 'step' : 'steps'}, ${formatMicros(held)} USDC, for ${buyer}`,
     amountUsd: toUnits(held).toNumber(), input: { steps },
   };
 }

@@ -53,7 +53,8 @@ export function createCallPromises(options: PromiseOptions): CallPromises {
       } catch (error) {
         // The head start goes on without Temporal, and the sweeper stands behind it; only what is still open is tried again.
         callIds = options.stillOpen(callIds);
-        if (attempt === 1) options.log.warn({ err: error, workflowId: batch.workflowId }, 'A workflow for accepted calls could not be started.');
+        if (attempt === 1) options.log.warn({ err: error, workflowId: batch.workflowId },
+          'A workflow for accepted calls could not be started.');
         if (attempt >= ATTEMPTS_MAX) return;
         await new Promise((resolve) => setTimeout(resolve, RETRY_MS).unref());
       }

@@ -55,13 +55,15 @@ const SANDBOX_STACK_TRACES = '--stack-trace-limit=3';
 export async function createRuntime(options: RuntimeOptions): Promise<Runtime> {
   const { env, log, metrics, pool, temporal, queues, queueSuffix = '' } = options;
   const keeper = createKeeper({ client: temporal.client, searchAttributes: temporal.searchAttributes, pool, log, metrics, queueSuffix });
-  const context: ShapeContext = { ...options, keeper, crash: createCrash(env.CRASH_AT), taskQueue: (queue) => taskQueues[queue] + queueSuffix };
+  const context: ShapeContext = { ...options, keeper, crash: createCrash(env.CRASH_AT),
+    taskQueue: (queue) => taskQueues[queue] + queueSuffix };
   const gateway = createGatewayShape(context);
   const payments = await createPayments(context);
   const multistep = createMultistepShape(context);
   const streams = createStreamShape(context);
   const pipelines = createPipelineShape(context, gateway);
-  const onEngine: readonly Shape[] = paymentKinds.map((kind) => ({ queue: kind.queue, activities: { ...payments.activitiesOf(kind) }, jobs: [] }));
+  const onEngine: readonly Shape[] =
+    paymentKinds.map((kind) => ({ queue: kind.queue, activities: { ...payments.activitiesOf(kind) }, jobs: [] }));
   const shapes: readonly Shape[] = [gateway, pipelines, ...onEngine, multistep, streams];
 
   const served = shapes.filter(({ queue }) => queues.includes(queue));
@@ -75,9 +77,11 @@ export async function createRuntime(options: RuntimeOptions): Promise<Runtime> {
       setFlagsFromString(SANDBOX_YOUNG_SPACE);
       setFlagsFromString(SANDBOX_STACK_TRACES);
       workers = await Promise.all(served.map((shape) => createWorker(context, shape)));
-      running = Promise.all(workers.map((worker) => worker.run().catch((error: unknown) => log.error({ err: error }, 'A Temporal worker ended.'))));
+      running = Promise.all(workers.map((worker) => worker.run()
+        .catch((error: unknown) => log.error({ err: error }, 'A Temporal worker ended.'))));
       const kinds = paymentKinds.filter(({ queue }) => queues.includes(queue));
-      stopJobs = startJobs([...served.flatMap(({ jobs }) => jobs), ...(kinds.length === 0 ? [] : payments.jobsOf(kinds))], { log, metrics });
+      stopJobs = startJobs([...served.flatMap(({ jobs }) => jobs), ...(kinds.length === 0 ? [] : payments.jobsOf(kinds))],
+        { log, metrics });
       for (const shape of served) shape.begin?.();
     },
     async drain() {
@@ -92,8 +96,10 @@ export async function createRuntime(options: RuntimeOptions): Promise<Runtime> {
 
 async function createWorker({ env, temporal, taskQueue }: ShapeContext, { queue, activities }: Shape): Promise<Worker> {
   return Worker.create({
-    connection: temporal.nativeConnection, namespace: temporal.namespace, taskQueue: taskQueue(queue), activities: withTemporalErrors(activities),
-    workflowBundle: await workflowBundle(env.CACHE_DIR), maxCachedWorkflows: CACHED_WORKFLOWS, workflowThreadPoolSize: 1, maxConcurrentWorkflowTaskExecutions: 40,
+    connection: temporal.nativeConnection, namespace: temporal.namespace, taskQueue: taskQueue(queue),
+    activities: withTemporalErrors(activities),
+    workflowBundle: await workflowBundle(env.CACHE_DIR), maxCachedWorkflows: CACHED_WORKFLOWS, workflowThreadPoolSize: 1,
+    maxConcurrentWorkflowTaskExecutions: 40,
     maxConcurrentLocalActivityExecutions: 200, maxConcurrentActivityTaskExecutions: 100, shutdownGraceTime: env.DRAIN_DEADLINE,
   });
 }

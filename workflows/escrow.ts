@@ -1,4 +1,7 @@
-/** One escrow: its first activity holds the money; then it takes the steps of its parties and keeps the time, until the money is where it belongs. */
+/**
+ * One escrow: its first activity holds the money; then it takes the steps of its parties and keeps the time, until the money is where it
+ * belongs.
+ */
 import { proxyActivities, proxyLocalActivities } from '@temporalio/workflow';
 import type { PaymentActivities } from '../activities/payment/activities.ts';
 import { escrowRules, escrowSteps, type EscrowStep } from '../domain/escrow.ts';

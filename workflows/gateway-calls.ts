@@ -10,10 +10,12 @@ import type { GatewayCallsInput, GatewayCallsResult } from './contracts/gateway-
 const { driveCalls } = proxyLocalActivities<GatewayActivities>({ startToCloseTimeout: '8s', retry: { maximumAttempts: 3 } });
 // Slow sellers, and calls whose process is gone.
 const { finishCalls } = proxyActivities<GatewayActivities>({
-  startToCloseTimeout: '5m', heartbeatTimeout: '15s', scheduleToCloseTimeout: '15m', retry: { initialInterval: '500ms', maximumInterval: '10s' },
+  startToCloseTimeout: '5m', heartbeatTimeout: '15s', scheduleToCloseTimeout: '15m',
+  retry: { initialInterval: '500ms', maximumInterval: '10s' },
 });
 // The compensation: tried until it works.
-const { releaseCalls } = proxyActivities<GatewayActivities>({ startToCloseTimeout: '30s', retry: { initialInterval: '1s', maximumInterval: '1m' } });
+const { releaseCalls } =
+  proxyActivities<GatewayActivities>({ startToCloseTimeout: '30s', retry: { initialInterval: '1s', maximumInterval: '1m' } });
 
 export async function gatewayCalls({ callIds }: GatewayCallsInput): Promise<GatewayCallsResult> {
   // Said before anything is done: calls that are neither settled nor released when this ends badly are given back to their buyers.

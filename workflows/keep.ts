@@ -90,7 +90,8 @@ export function keepPayment(first: PaymentView, options: KeepOptions): KeptPayme
         return view;
       }, {
         validator: (_input: Input) => {
-          if (view.ended) throw ApplicationFailure.create({ message: `The payment has ended: it is ${view.state}.`, type: 'invalid_state', nonRetryable: true });
+          if (view.ended) throw ApplicationFailure.create({ message: `The payment has ended: it is ${view.state}.`, type: 'invalid_state',
+            nonRetryable: true });
         },
       });
       setHandler(signal, async (input: Input) => {
@@ -121,8 +122,10 @@ export function keepPayment(first: PaymentView, options: KeepOptions): KeptPayme
 
 /** Is this where a payment can stand? */
 function isView(value: unknown): value is PaymentView {
-  const { version, state, ended, deadlineMs } = (typeof value === 'object' && value !== null ? value : {}) as Partial<Record<keyof PaymentView, unknown>>;
-  return Number.isSafeInteger(version) && typeof state === 'string' && typeof ended === 'boolean' && (deadlineMs === null || Number.isFinite(deadlineMs));
+  const { version, state, ended, deadlineMs } = (typeof value === 'object' && value !== null ? value
+    : {}) as Partial<Record<keyof PaymentView, unknown>>;
+  return Number.isSafeInteger(version) && typeof state === 'string' && typeof ended === 'boolean'
+    && (deadlineMs === null || Number.isFinite(deadlineMs));
 }
 
 /** The sentence of the innermost cause: the outer ones only say that an activity failed. */

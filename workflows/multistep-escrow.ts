@@ -6,7 +6,8 @@ import { confirmStepMessages, refundMessages } from './contracts/multistep-escro
 import { keepPayment } from './keep.ts';
 
 // Tried until it works, because money waits for it.
-const { lookAtMultistep } = proxyLocalActivities<MultistepActivities>({ startToCloseTimeout: '5s', retry: { initialInterval: '200ms', maximumInterval: '30s' } });
+const { lookAtMultistep } =
+  proxyLocalActivities<MultistepActivities>({ startToCloseTimeout: '5s', retry: { initialInterval: '200ms', maximumInterval: '30s' } });
 // Somebody waits for these, and may ask again.
 const { confirmMultistepStep, refundMultistep } = proxyLocalActivities<MultistepActivities>({
   startToCloseTimeout: '5s', retry: { initialInterval: '200ms', maximumInterval: '2s', maximumAttempts: 8 },

@@ -9,12 +9,16 @@ import { cancelStep, type PipelineInput } from './contracts/pipeline.ts';
 import { keepPayment } from './keep.ts';
 
 // Local: they join what goes on in this process, or are one quick statement. Tried until they work, because money waits for them.
-const { buyStep, settlePipeline } = proxyLocalActivities<PipelineActivities>({ startToCloseTimeout: '8s', retry: { initialInterval: '200ms', maximumInterval: '30s' } });
+const { buyStep, settlePipeline } =
+  proxyLocalActivities<PipelineActivities>({ startToCloseTimeout: '8s', retry: { initialInterval: '200ms', maximumInterval: '30s' } });
 const { cancelPipeline } = proxyLocalActivities<PipelineActivities>({ startToCloseTimeout: '5s', retry: { maximumAttempts: 5 } });
 // Slow sellers, and steps whose process is gone.
-const { finishStep } = proxyActivities<PipelineActivities>({ startToCloseTimeout: '5m', heartbeatTimeout: '15s', retry: { initialInterval: '500ms', maximumInterval: '10s' } });
+const { finishStep } =
+  proxyActivities<PipelineActivities>({ startToCloseTimeout: '5m', heartbeatTimeout: '15s',
+  retry: { initialInterval: '500ms', maximumInterval: '10s' } });
 // It counts its own tries in the row, and succeeds when it has noted the last of them.
-const { compensateStep } = proxyActivities<PipelineActivities>({ startToCloseTimeout: '30s', retry: { initialInterval: '500ms', maximumInterval: '10s' } });
+const { compensateStep } =
+  proxyActivities<PipelineActivities>({ startToCloseTimeout: '30s', retry: { initialInterval: '500ms', maximumInterval: '10s' } });
 
 export async function pipeline(input: PipelineInput): Promise<PaymentView> {
   const { id, view, steps } = input;

@@ -9,7 +9,8 @@ import { closeStreamMessages, type StreamInput } from './contracts/stream.ts';
 import { keepPayment, type KeptPayment } from './keep.ts';
 
 // Local: one quick statement, idempotent, and the history stays short. Tried until it works, because money waits for it.
-const { lookAtStream, closeStream } = proxyLocalActivities<StreamActivities>({ startToCloseTimeout: '5s', retry: { initialInterval: '200ms', maximumInterval: '30s' } });
+const { lookAtStream, closeStream } =
+  proxyLocalActivities<StreamActivities>({ startToCloseTimeout: '5s', retry: { initialInterval: '200ms', maximumInterval: '30s' } });
 
 /** A look costs six events, so a stream that lives for years goes on in a new run after some 200 of them (docs/streams.md). */
 const EVENTS_MAX = 1_200;

@@ -28,7 +28,8 @@ export interface GatewayActivityDeps {
 const FIRST_LOOK_MS = 2_000;
 const POLL_MS = 500;
 
-export function createGatewayActivities({ driver, store, crash, heartbeat, sleep, onSessionClosed }: GatewayActivityDeps): GatewayActivities {
+export function createGatewayActivities({ driver, store, crash, heartbeat, sleep,
+    onSessionClosed }: GatewayActivityDeps): GatewayActivities {
   /** Calls that this process drives need no question to the database. */
   const settledHere = async (callIds: readonly string[], timeoutMs: number): Promise<void> => {
     const ends = callIds.map((id) => driver.underWay(id)).filter((end) => end !== undefined);

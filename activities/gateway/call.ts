@@ -28,7 +28,8 @@ export interface OpenCall {
 export type CallEnd =
   | {
       /** delivered: a refundable step of a pipeline, whose price is kept for now. */
-      readonly tag: 'settled' | 'delivered'; readonly callId: string; readonly responseJson: string | null; readonly candidate: Candidate; readonly latencyMs: number; readonly retries: number;
+      readonly tag: 'settled' | 'delivered'; readonly callId: string; readonly responseJson: string | null; readonly candidate: Candidate;
+      readonly latencyMs: number; readonly retries: number;
       readonly spentMicros: bigint; readonly remainingMicros: bigint; readonly requestCount: number;
     }
   | { readonly tag: 'released'; readonly callId: string; readonly errorCode: string; readonly errorMessage: string }

@@ -61,7 +61,8 @@ export function createDriver(deps: DriveDeps): Driver {
     const known = drives.get(call.id);
     if (known !== undefined) return known.end;
     const { store } = deps;
-    const end = driveToEnd(onDelivery === undefined ? deps : { ...deps, store: { ...store, settle: (delivery) => onDelivery(delivery, store.settle) } }, call)
+    const end = driveToEnd(onDelivery === undefined ? deps
+      : { ...deps, store: { ...store, settle: (delivery) => onDelivery(delivery, store.settle) } }, call)
       .catch((error: unknown): CallEnd => {
         deps.log.error({ err: error, callId: call.id }, 'A call could not be ended here; the sweeper will try again.');
         deps.metrics.backgroundError('drive');
@@ -97,7 +98,8 @@ export function createDriver(deps: DriveDeps): Driver {
 async function driveToEnd(deps: DriveDeps, call: OpenCall): Promise<CallEnd> {
   const first = call.candidates[call.attempt];
   if (call.takenOver && first !== undefined && !first.idempotent) {
-    return giveUp(deps, call, 'execution_unknown', `The call was interrupted while ${first.serviceName} was asked, and it does not promise to work only once.`, []);
+    return giveUp(deps, call, 'execution_unknown',
+      `The call was interrupted while ${first.serviceName} was asked, and it does not promise to work only once.`, []);
   }
   const deadlineMs = Date.now() + deps.sellerTimeoutMs;
   let attempt = call.attempt;
@@ -140,14 +142,16 @@ async function failOver(deps: DriveDeps, call: OpenCall, attempt: number, log: A
   return null;
 }
 
-async function settle(deps: DriveDeps, call: OpenCall, attempt: number, retries: number, delivered: Extract<Forwarded, { tag: 'delivered' }>): Promise<CallEnd> {
+async function settle(deps: DriveDeps, call: OpenCall, attempt: number, retries: number,
+    delivered: Extract<Forwarded, { tag: 'delivered' }>): Promise<CallEnd> {
   const { httpStatus, responseJson, latencyMs, log } = delivered;
   const settled = await untilWritten(() => deps.store.settle({ id: call.id, attempt, httpStatus, responseJson, latencyMs, log: [log] }));
   deps.crash.at('call-settled');
   const candidate = call.candidates[attempt];
   if ((settled.outcome !== 'settled' && settled.outcome !== 'delivered') || candidate === undefined) {
     if (settled.outcome === 'released' || settled.outcome === 'superseded') {
-      deps.log.warn({ callId: call.id, seller: candidate?.seller, outcome: settled.outcome }, 'A seller delivered after its call had ended otherwise; the buyer was not charged for this delivery.');
+      deps.log.warn({ callId: call.id, seller: candidate?.seller, outcome: settled.outcome },
+        'A seller delivered after its call had ended otherwise; the buyer was not charged for this delivery.');
     }
     return { tag: 'elsewhere', callId: call.id };
   }
@@ -155,7 +159,8 @@ async function settle(deps: DriveDeps, call: OpenCall, attempt: number, retries:
   return { tag: settled.outcome, callId: call.id, responseJson, candidate, latencyMs, retries, spentMicros, remainingMicros, requestCount };
 }
 
-async function giveUp(deps: DriveDeps, call: OpenCall, errorCode: string, errorMessage: string, log: readonly AttemptLog[]): Promise<CallEnd> {
+async function giveUp(deps: DriveDeps, call: OpenCall, errorCode: string, errorMessage: string,
+    log: readonly AttemptLog[]): Promise<CallEnd> {
   deps.crash.at('before-release');
   const released = await untilWritten(() => deps.store.release({ id: call.id, errorCode, errorMessage, log }));
   deps.crash.at('call-released');

@@ -15,7 +15,8 @@ export interface ForwardDeps {
 }
 
 export type Forwarded =
-  | { readonly tag: 'delivered'; readonly httpStatus: number; readonly responseJson: string | null; readonly latencyMs: number; readonly log: AttemptLog }
+  | { readonly tag: 'delivered'; readonly httpStatus: number; readonly responseJson: string | null; readonly latencyMs: number;
+    readonly log: AttemptLog }
   | { readonly tag: 'failed'; readonly reason: string; readonly log: AttemptLog };
 
 /** What the buyer reads when a seller gave no answer; the names of our network stay with us. */
@@ -37,11 +38,13 @@ const failures: Record<Exclude<OutboundResult['tag'], 'answered'>, string> = {
 export async function forward(deps: ForwardDeps, call: OpenCall, candidate: Candidate, timeoutMs: number): Promise<Forwarded> {
   const startedAt = new Date();
   const entry = (outcome: string, httpStatus: number | null, message: string | null, latencyMs: number): AttemptLog =>
-    ({ seller: candidate.seller, serviceId: candidate.serviceId, outcome, httpStatus, message, startedAt: startedAt.toISOString(), latencyMs });
+    ({ seller: candidate.seller, serviceId: candidate.serviceId, outcome, httpStatus, message,
+      startedAt: startedAt.toISOString(), latencyMs });
   const failed = (outcome: string, httpStatus: number | null, message: string, latencyMs: number): Forwarded =>
     ({ tag: 'failed', reason: `${candidate.serviceName} ${message}`, log: entry(outcome, httpStatus, message, latencyMs) });
 
-  if (!deps.breaker.allows(candidate.endpoint)) return failed('circuit_open', null, 'failed several times in a row and is left alone for a moment', 0);
+  if (!deps.breaker.allows(candidate.endpoint)) return failed('circuit_open', null,
+    'failed several times in a row and is left alone for a moment', 0);
   const sent = deps.outbound.postJson({
     url: candidate.endpoint, body: call.paramsJson, timeoutMs,
     headers: deps.signer.headersFor({
@@ -60,7 +63,8 @@ export async function forward(deps: ForwardDeps, call: OpenCall, candidate: Cand
   const { status, latencyMs } = result;
   deps.breaker.report(candidate.endpoint, status < 500 && status !== 429);
   if (status < 200 || status > 299) return failed('error_answer', status, `answered with HTTP ${status}`, latencyMs);
-  return { tag: 'delivered', httpStatus: status, responseJson: objectText(result.bodyText), latencyMs, log: entry('delivered', status, null, latencyMs) };
+  return { tag: 'delivered', httpStatus: status, responseJson: objectText(result.bodyText), latencyMs,
+    log: entry('delivered', status, null, latencyMs) };
 }
 
 const paths = new Map<string, string>();

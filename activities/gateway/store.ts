@@ -88,7 +88,8 @@ type Query = <Row extends pg.QueryResultRow>(name: string, text: string, values:
 function hotSteps(query: Query, { driver, leaseMs, feeOwner, metrics }: StoreOptions) {
   /** Items become one JSON list with positions; rows come back with the position they belong to. */
   const grouped = <Item, Row extends pg.QueryResultRow & { pos: number }, Result>(
-    step: string, text: string, extra: readonly unknown[], toJson: (item: Item, pos: number) => object, toResult: (row: Row | undefined) => Result,
+    step: string, text: string, extra: readonly unknown[], toJson: (item: Item, pos: number) => object,
+    toResult: (row: Row | undefined) => Result,
   ) => {
     const run = async (items: readonly Item[]): Promise<Result[]> => {
       const startedAt = performance.now();
@@ -149,7 +150,8 @@ function drivingSteps(query: Query, { driver, leaseMs }: StoreOptions) {
 
     /** Is the call open, at this attempt, and ours to drive? */
     async drivesAttempt(callId: string, attempt: number): Promise<boolean> {
-      const rows = await query('gateway-ours', `SELECT 1 FROM gateway_call WHERE id = $1 AND state = 'accepted' AND attempt = $2 AND driver = $3`, [callId, attempt, driver]);
+      const rows = await query('gateway-ours',
+        `SELECT 1 FROM gateway_call WHERE id = $1 AND state = 'accepted' AND attempt = $2 AND driver = $3`, [callId, attempt, driver]);
       return rows.length === 1;
     },
 
@@ -164,7 +166,8 @@ function drivingSteps(query: Query, { driver, leaseMs }: StoreOptions) {
     },
 
     /** Notes a call that found no seller: it cost nothing, and the buyer's log shows it. */
-    async noteRefusal(call: { id: string; sessionId: string; buyer: string; serviceType: string; code: string; message: string }): Promise<void> {
+    async noteRefusal(call: { id: string; sessionId: string; buyer: string; serviceType: string; code: string;
+        message: string }): Promise<void> {
       await query('gateway-refusal',
         `INSERT INTO gateway_call (id, session_id, buyer, service_type, state, error_code, error_message, finished_at) VALUES ($1, $2, $3, $4, 'refused', $5, $6, now())`,
         [call.id, call.sessionId, call.buyer, call.serviceType, call.code, call.message]);
@@ -173,7 +176,8 @@ function drivingSteps(query: Query, { driver, leaseMs }: StoreOptions) {
 }
 
 function reads(query: Query) {
-  const ids = async (name: string, text: string, values: unknown[]): Promise<string[]> => (await query<{ id: string }>(name, text, values)).map((row) => row.id);
+  const ids = async (name: string, text: string, values: unknown[]): Promise<string[]> => (await query<{ id: string }>(name, text, values))
+    .map((row) => row.id);
   return {
     async session(sessionId: string): Promise<Session | null> {
       const text = `SELECT ${columnList(sessionColumns)} FROM gateway_session WHERE id = $1`;
@@ -187,7 +191,8 @@ function reads(query: Query) {
     },
 
     /** Which of these calls are still open. */
-    openAmong: (callIds: readonly string[]) => ids('gateway-open-among', `SELECT id FROM gateway_call WHERE id = ANY ($1) AND state = 'accepted'`, [callIds]),
+    openAmong: (callIds: readonly string[]) =>
+      ids('gateway-open-among', `SELECT id FROM gateway_call WHERE id = ANY ($1) AND state = 'accepted'`, [callIds]),
 
     /** Calls older than `ageMs` that nobody drives. */
     abandonedCalls: (ageMs: number, limit: number) => ids('gateway-abandoned',
@@ -213,7 +218,8 @@ export interface NewSession {
 /** A call as it was stored, for answering later. */
 export interface StoredCall extends pg.QueryResultRow {
   id: string; session_id: string; buyer: string; state: CallState; price: string; seller: string; service_id: string; service_name: string;
-  response: string | null; latency_ms: number; attempt: number; error_code: string | null; error_message: string | null; workflow_id: string | null;
+  response: string | null; latency_ms: number; attempt: number; error_code: string | null; error_message: string | null;
+  workflow_id: string | null;
   spent: string; remaining: string; request_count: number; max_total: string; warn_at_percent: number;
 }
 const storedCallSql = `
@@ -223,14 +229,17 @@ SELECT c.id, c.session_id, c.buyer, c.state, c.price, c.seller, c.service_id, c.
 
 interface ReleaseRow extends pg.QueryResultRow { pos: number; outcome: Released }
 interface AcceptRow extends pg.QueryResultRow { pos: number; outcome: string; existing_id: string | null; remaining: string | null }
-export interface SettleRow extends pg.QueryResultRow { outcome: Settled['outcome']; spent: string; remaining: string; request_count: number }
+export interface SettleRow extends pg.QueryResultRow { outcome: Settled['outcome']; spent: string;
+  remaining: string; request_count: number }
 interface CallRow extends pg.QueryResultRow {
   id: string; session_id: string; buyer: string; service_type: string; params: string; candidates: Candidate[]; attempt: number;
 }
 const takeSql = 'SELECT id, session_id, buyer, service_type, params, candidates, attempt FROM gateway_take_over($1, $2, $3)';
 export interface SessionRow extends pg.QueryResultRow {
-  id: string; agent_address: string; tenant_id: string | null; max_total: string; max_per_request: string; spent: string; reserved: string; request_count: number;
-  strategy: Strategy; allowed_types: string[]; warn_at_percent: number; max_requests_per_minute: number; status: SessionStatus; workflow_id: string;
+  id: string; agent_address: string; tenant_id: string | null; max_total: string; max_per_request: string; spent: string;
+  reserved: string; request_count: number;
+  strategy: Strategy; allowed_types: string[]; warn_at_percent: number; max_requests_per_minute: number;
+  status: SessionStatus; workflow_id: string;
   expires_at: Date; created_at: Date; updated_at: Date;
 }
 const sessionColumns = [
@@ -241,8 +250,10 @@ const sessionColumns = [
 
 export function toSession(row: SessionRow): Session {
   return {
-    id: row.id, agentAddress: row.agent_address, tenantId: row.tenant_id, maxTotalMicros: micros(row.max_total), maxPerRequestMicros: micros(row.max_per_request),
-    spentMicros: micros(row.spent), reservedMicros: micros(row.reserved), requestCount: row.request_count, strategy: row.strategy, allowedTypes: row.allowed_types,
+    id: row.id, agentAddress: row.agent_address, tenantId: row.tenant_id, maxTotalMicros: micros(row.max_total),
+    maxPerRequestMicros: micros(row.max_per_request),
+    spentMicros: micros(row.spent), reservedMicros: micros(row.reserved), requestCount: row.request_count, strategy: row.strategy,
+    allowedTypes: row.allowed_types,
     warnAtPercent: row.warn_at_percent, maxRequestsPerMinute: row.max_requests_per_minute, status: row.status, workflowId: row.workflow_id,
     expiresAt: row.expires_at, createdAt: row.created_at, updatedAt: row.updated_at,
   };
@@ -250,7 +261,8 @@ export function toSession(row: SessionRow): Session {
 
 function toOpenCall(row: CallRow): OpenCall {
   return {
-    id: row.id, sessionId: row.session_id, buyer: row.buyer, serviceType: row.service_type, paramsJson: row.params, candidates: row.candidates,
+    id: row.id, sessionId: row.session_id, buyer: row.buyer, serviceType: row.service_type, paramsJson: row.params,
+    candidates: row.candidates,
     attempt: row.attempt, takenOver: true,
   };
 }
@@ -262,7 +274,8 @@ function toAccepted(row: AcceptRow | undefined): Accepted {
 /** What a settlement has answered. */
 export function toSettled(row: SettleRow | undefined): Settled {
   return {
-    outcome: row?.outcome ?? 'missing', spentMicros: BigInt(row?.spent ?? 0), remainingMicros: BigInt(row?.remaining ?? 0), requestCount: row?.request_count ?? 0,
+    outcome: row?.outcome ?? 'missing', spentMicros: BigInt(row?.spent ?? 0), remainingMicros: BigInt(row?.remaining ?? 0),
+    requestCount: row?.request_count ?? 0,
   };
 }
 
@@ -278,7 +291,8 @@ function givenUpJson({ id, errorCode, errorMessage, log }: GivenUp, pos: number)
 function callJson(call: NewCall, pos: number): object {
   const first = call.candidates[0];
   return {
-    pos, id: call.id, session_id: call.sessionId, buyer: call.buyer, service_type: call.serviceType, params: call.paramsJson, candidates: call.candidates,
+    pos, id: call.id, session_id: call.sessionId, buyer: call.buyer, service_type: call.serviceType, params: call.paramsJson,
+    candidates: call.candidates,
     key: call.idempotency?.key, hash: call.idempotency?.requestHash, price: first?.priceMicros, fee_bps: call.feeBps, seller: first?.seller,
     service_id: first?.serviceId, service_name: first?.serviceName, workflow_id: call.workflowId,
   };
@@ -287,8 +301,10 @@ function callJson(call: NewCall, pos: number): object {
 function sessionJson(session: NewSession): string {
   const { terms } = session;
   return JSON.stringify({
-    id: session.id, agent: session.agent, tenantId: session.tenantId ?? undefined, maxTotal: terms.maxTotalMicros.toString(), maxPerRequest: terms.maxPerRequestMicros.toString(),
-    strategy: terms.strategy, allowedTypes: terms.allowedTypes, warnAtPercent: terms.warnAtPercent, maxRequestsPerMinute: terms.maxRequestsPerMinute,
+    id: session.id, agent: session.agent, tenantId: session.tenantId ?? undefined, maxTotal: terms.maxTotalMicros.toString(),
+    maxPerRequest: terms.maxPerRequestMicros.toString(),
+    strategy: terms.strategy, allowedTypes: terms.allowedTypes, warnAtPercent: terms.warnAtPercent,
+    maxRequestsPerMinute: terms.maxRequestsPerMinute,
     expiresAt: terms.expiresAt.toISOString(), singleCall: session.singleCall, workflowId: session.workflowId,
     idempotencyKey: session.idempotency?.key, requestHash: session.idempotency?.requestHash,
   });

@@ -77,8 +77,12 @@ interface Message {
 /** @throws SuretyError validation_error, invalid_address, invalid_amount. */
 function readStep(input: unknown): StepClaim {
   const { stepIndex, sellerAddr, amount } = (typeof input === 'object' && input !== null ? input : {}) as Record<string, unknown>;
-  if (typeof stepIndex !== 'number' || !Number.isSafeInteger(stepIndex)) throw new SuretyError('validation_error', 'stepIndex: must be a whole number, as in {"stepIndex": 0}');
-  if (sellerAddr !== undefined && !(typeof sellerAddr === 'string' && isAddress(sellerAddr))) throw new SuretyError('invalid_address', 'sellerAddr: must be 0x followed by 40 hexadecimal digits');
-  if (amount !== undefined && typeof amount !== 'string') throw new SuretyError('invalid_amount', 'amount: must be a decimal string such as "1.50"');
-  return { stepIndex, seller: sellerAddr === undefined ? null : normaliseAddress(sellerAddr), amountMicros: amount === undefined ? null : parseAmount(amount) };
+  if (typeof stepIndex !== 'number' || !Number.isSafeInteger(stepIndex)) throw new SuretyError('validation_error',
+    'stepIndex: must be a whole number, as in {"stepIndex": 0}');
+  if (sellerAddr !== undefined && !(typeof sellerAddr === 'string' && isAddress(sellerAddr))) throw new SuretyError('invalid_address',
+    'sellerAddr: must be 0x followed by 40 hexadecimal digits');
+  if (amount !== undefined && typeof amount !== 'string') throw new SuretyError('invalid_amount',
+    'amount: must be a decimal string such as "1.50"');
+  return { stepIndex, seller: sellerAddr === undefined ? null : normaliseAddress(sellerAddr), amountMicros: amount === undefined
+    ? null : parseAmount(amount) };
 }

@@ -3,7 +3,8 @@ import type pg from 'pg';
 import { SuretyError, type FundsStatus } from '../../domain/errors.ts';
 import type { IdempotencyClaim } from '../../domain/gateway.ts';
 import { micros } from '../../domain/money.ts';
-import type { MultistepAnswer, MultistepEscrow, MultistepPlan, MultistepResolution, MultistepStatus, StepClaim } from '../../domain/multistep.ts';
+import type { MultistepAnswer, MultistepEscrow, MultistepPlan, MultistepResolution, MultistepStatus,
+  StepClaim } from '../../domain/multistep.ts';
 import { query as run } from '../../ledger/query.ts';
 import type { Metrics } from '../../platform/metrics.ts';
 
@@ -54,7 +55,8 @@ export function createMultistepStore({ pool, metrics }: { readonly pool: pg.Pool
   }
 
   async function read(ids: readonly string[]): Promise<MultistepEscrow[]> {
-    const rows = await query<{ shown: EscrowJson | null }>('multistep-read', 'SELECT multistep_shown(id) AS shown FROM unnest($1::text[]) AS id', [ids]);
+    const rows = await query<{ shown: EscrowJson | null }>('multistep-read',
+      'SELECT multistep_shown(id) AS shown FROM unnest($1::text[]) AS id', [ids]);
     return rows.flatMap(({ shown }) => (shown === null ? [] : [toEscrow(shown)]));
   }
 
@@ -64,28 +66,35 @@ export function createMultistepStore({ pool, metrics }: { readonly pool: pg.Pool
       return await step;
     } catch (error) {
       if (!(error instanceof SuretyError)) throw error;
-      if (error.code === 'unauthorized') throw new SuretyError('unauthorized', error.message, { status: 403, recovery: 'Use the API key of the buyer.', cause: error });
+      if (error.code === 'unauthorized') throw new SuretyError('unauthorized', error.message,
+        { status: 403, recovery: 'Use the API key of the buyer.', cause: error });
       if (error.code !== 'invalid_state') throw error;
       const [escrow] = await read([id]);
-      throw escrow === undefined ? error : new SuretyError('invalid_state', error.message, { fundsStatus: fundsOf[escrow.status], body: { status: escrow.status }, cause: error });
+      throw escrow === undefined ? error
+        : new SuretyError('invalid_state', error.message,
+        { fundsStatus: fundsOf[escrow.status], body: { status: escrow.status }, cause: error });
     }
   }
 
   return {
     read,
     async create(escrow) {
-      const answer = await answered('multistep-create', 'SELECT multistep_create($1, $2, $3) AS answer', [planJson(escrow), ...claimOf(escrow.idempotency)]);
+      const answer = await answered('multistep-create', 'SELECT multistep_create($1, $2, $3) AS answer',
+        [planJson(escrow), ...claimOf(escrow.idempotency)]);
       if (!answer.replayed) metrics.paymentBegun('multistep_escrow');
       return answer;
     },
     confirmStep: ({ id, caller, idempotency }, { stepIndex, seller, amountMicros }) => stepOf(id, answered(
-      'multistep-confirm', 'SELECT multistep_confirm_step($1, $2, $3, $4, $5, $6, $7) AS answer', [id, caller, stepIndex, seller, amountMicros?.toString() ?? null, ...claimOf(idempotency)],
+      'multistep-confirm', 'SELECT multistep_confirm_step($1, $2, $3, $4, $5, $6, $7) AS answer',
+      [id, caller, stepIndex, seller, amountMicros?.toString() ?? null, ...claimOf(idempotency)],
     )),
-    refund: ({ id, caller, idempotency }) => stepOf(id, answered('multistep-refund', 'SELECT multistep_refund($1, $2, $3, $4) AS answer', [id, caller, ...claimOf(idempotency)])),
+    refund: ({ id, caller, idempotency }) =>
+      stepOf(id, answered('multistep-refund', 'SELECT multistep_refund($1, $2, $3, $4) AS answer', [id, caller, ...claimOf(idempotency)])),
     look: async (id) => (await answered('multistep-look', 'SELECT multistep_look($1) AS answer', [id])).escrow,
     async overdue(graceMs, limit) {
       const rows = await query<{ id: string }>('multistep-overdue', `SELECT id FROM multistep_escrow
-         WHERE status = 'open' AND deadline < clock_timestamp() - $1 * interval '1 millisecond' ORDER BY deadline LIMIT $2`, [graceMs, limit]);
+         WHERE status = 'open' AND deadline < clock_timestamp() - $1 * interval '1 millisecond' ORDER BY deadline LIMIT $2`,
+         [graceMs, limit]);
       return rows.map(({ id }) => id);
     },
     async told({ id, version }) {
@@ -94,7 +103,8 @@ export function createMultistepStore({ pool, metrics }: { readonly pool: pg.Pool
   };
 }
 
-const fundsOf: Readonly<Record<MultistepStatus, FundsStatus>> = { open: 'locked_in_escrow', completed: 'released_to_seller', aborted: 'returned' };
+const fundsOf: Readonly<Record<MultistepStatus, FundsStatus>> = { open: 'locked_in_escrow',
+  completed: 'released_to_seller', aborted: 'returned' };
 
 const claimOf = (claim: IdempotencyClaim | null): [string | null, string | null] => [claim?.key ?? null, claim?.requestHash ?? null];
 
@@ -134,7 +144,8 @@ const moment = (text: string | null): Date | null => (text === null ? null : new
 function toEscrow(row: EscrowJson): MultistepEscrow {
   const { id, buyer, tenantId, confirmedSteps, status, resolution, version, workflowId } = row;
   return {
-    id, buyer, tenantId, confirmedSteps, status, resolution, version, workflowId, totalMicros: micros(row.total), spentMicros: micros(row.spent), refundedMicros: micros(row.refunded),
+    id, buyer, tenantId, confirmedSteps, status, resolution, version, workflowId, totalMicros: micros(row.total),
+    spentMicros: micros(row.spent), refundedMicros: micros(row.refunded),
     steps: row.steps.map(({ seller, amount, confirmedAt }) => ({ seller, amountMicros: micros(amount), confirmedAt: moment(confirmedAt) })),
     deadline: new Date(row.deadline), createdAt: new Date(row.createdAt), updatedAt: new Date(row.updatedAt), endedAt: moment(row.endedAt),
   };

@@ -47,7 +47,8 @@ export interface OpenWish extends Attempt {
 /** What became of an attempt. */
 export type Taken =
   /** `replayed`: an earlier request with the same idempotency key did it; `again`: this very attempt did it before. */
-  | { readonly kind: 'done'; readonly payment: Payment; readonly replayed: boolean; readonly again: boolean; readonly event: PaymentEvent | null }
+  | { readonly kind: 'done'; readonly payment: Payment; readonly replayed: boolean; readonly again: boolean;
+    readonly event: PaymentEvent | null }
   /** `payment`: where it stands; null where there is none. `event`: what was done instead, such as what the clock has decided. */
   | { readonly kind: 'refused'; readonly refusal: Refusal; readonly payment: Payment | null; readonly event: PaymentEvent | null };
 
@@ -89,7 +90,8 @@ export function createTaker({ store, onApplied }: TakerDeps): Taker {
     return inTurn(wish.id, () => tryInTurn(rules, wish, judge));
   }
 
-  async function tryInTurn(rules: AnyRules, { id, seen, ...attempt }: Attempt & { id: string; seen?: Found }, judge: Judge): Promise<Taken> {
+  async function tryInTurn(rules: AnyRules, { id, seen, ...attempt }: Attempt & { id: string; seen?: Found },
+      judge: Judge): Promise<Taken> {
     for (let tries = 0; tries < TRIES; tries += 1) {
       const found: Found | null = (tries === 0 ? seen : undefined) ?? (await store.read(id));
       // The rules of one kind must never judge a payment of another.

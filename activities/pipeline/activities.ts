@@ -21,7 +21,10 @@ export interface PipelineActivities {
   settlePipeline(input: { readonly id: string }): Promise<{ readonly view: PipelineView; readonly undo: readonly number[] }>;
   /** Calls the compensation of a step and notes the outcome. Fails while it is worth another try. */
   compensateStep(ref: StepRef): Promise<PipelineView>;
-  /** Stops the pipeline after the step under way. `by`: the buyer's address; without it, the platform. Refusals: unauthorized, invalid_state. */
+  /**
+   * Stops the pipeline after the step under way. `by`: the buyer's address; without it, the platform. Refusals: unauthorized,
+   * invalid_state.
+   */
   cancelPipeline(input: { readonly id: string; readonly by?: string | undefined }): Promise<PipelineView>;
 }
 
@@ -59,7 +62,8 @@ export function createPipelineActivities(deps: PipelineActivityDeps): PipelineAc
 
     async settlePipeline({ id }) {
       const row = await runner.finish(id);
-      if (row.state === 'running' || row.state === 'cancelling') throw new SuretyError('unavailable', 'A step of the pipeline is still under way.');
+      if (row.state === 'running' || row.state === 'cancelling') throw new SuretyError('unavailable',
+        'A step of the pipeline is still under way.');
       if (row.state !== 'undoing') return { view: viewOf(row), undo: [] };
       const steps = await store.steps(id);
       return { view: viewOf(row), undo: steps.filter((step) => step.undo_state === 'pending').map((step) => step.step_index).reverse() };

@@ -78,7 +78,8 @@ export function createPipelineRunner(deps: StepDeps): PipelineRunner {
   return {
     step, finish,
     async run({ id, calls }) {
-      let last: Promise<StepEnd> = Promise.resolve({ tag: 'delivered', responseJson: null, ...(calls[0] === undefined ? {} : { begun: calls[0] }) });
+      let last: Promise<StepEnd> =
+        Promise.resolve({ tag: 'delivered', responseJson: null, ...(calls[0] === undefined ? {} : { begun: calls[0] }) });
       // Claimed before any of them begins: the statement that pays one begins the next, and nobody in this process may think it abandoned.
       for (const [index, call] of calls.entries()) {
         const before = last;

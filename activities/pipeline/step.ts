@@ -76,7 +76,8 @@ export function createStepper(deps: StepDeps, stopped: () => boolean): Stepper {
   }
 
   /** Writes a delivery down and goes on with the same statement: one flush of the disk in the place of two. */
-  async function pass({ id, step, calls }: Place, delivery: Delivery, settle: GatewayStore['settle'], onward: { begun?: OpenCall; ended?: PipelineRow }): Promise<Settled> {
+  async function pass({ id, step, calls }: Place, delivery: Delivery, settle: GatewayStore['settle'],
+      onward: { begun?: OpenCall; ended?: PipelineRow }): Promise<Settled> {
     if (calls === null) return settle(delivery);
     const next = calls[step + 1];
     if (next === undefined) {

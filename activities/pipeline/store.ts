@@ -92,19 +92,23 @@ export function createPipelineStore({ pool, driver, leaseMs, feeOwner }: Pipelin
     async open(pipeline: NewPipeline): Promise<PipelineOpened> {
       const text = 'SELECT outcome, existing_id, remaining FROM pipeline_open($1, $2, $3)';
       const [row] = await query<OpenedRow>('pipeline-open', text, [pipelineJson(pipeline), driver, leaseMs]);
-      return { outcome: row?.outcome ?? 'internal_error', existingId: row?.existing_id ?? null, remainingMicros: BigInt(row?.remaining ?? 0) };
+      return { outcome: row?.outcome ?? 'internal_error', existingId: row?.existing_id ?? null,
+        remainingMicros: BigInt(row?.remaining ?? 0) };
     },
 
     /** What the key was used for, if it was. @throws SuretyError idempotency_mismatch. */
     async earlier(agent: string, { key, requestHash }: IdempotencyClaim): Promise<string | null> {
-      const [row] = await query<{ request_hash: string; resource_id: string }>('pipeline-earlier', 'SELECT request_hash, resource_id FROM idempotency WHERE agent_address = $1 AND key = $2', [agent, key]);
+      const [row] = await query<{ request_hash: string; resource_id: string }>('pipeline-earlier',
+        'SELECT request_hash, resource_id FROM idempotency WHERE agent_address = $1 AND key = $2', [agent, key]);
       if (row === undefined) return null;
-      if (row.request_hash !== requestHash) throw new SuretyError('idempotency_mismatch', 'This Idempotency-Key was used before with a different request.');
+      if (row.request_hash !== requestHash) throw new SuretyError('idempotency_mismatch',
+        'This Idempotency-Key was used before with a different request.');
       return row.resource_id;
     },
 
     async startStep(id: string, step: number, paramsJson: string): Promise<StartOutcome> {
-      const [row] = await query<{ outcome: StartOutcome }>('pipeline-start', 'SELECT pipeline_start_step($1, $2, $3, $4, $5) AS outcome', [id, step, paramsJson, driver, leaseMs]);
+      const [row] = await query<{ outcome: StartOutcome }>('pipeline-start', 'SELECT pipeline_start_step($1, $2, $3, $4, $5) AS outcome',
+        [id, step, paramsJson, driver, leaseMs]);
       return row?.outcome ?? 'stopped';
     },
 
@@ -141,7 +145,9 @@ export function createPipelineStore({ pool, driver, leaseMs, feeOwner }: Pipelin
       return query<PipelineRow>('pipeline-rows', `SELECT ${pipelineList} FROM pipeline WHERE id = ANY ($1)`, [ids]);
     },
 
-    /** The whole pipeline, with what is left of its session. `known`: its row, where it has just been read. @throws SuretyError not_found. */
+    /**
+     * The whole pipeline, with what is left of its session. `known`: its row, where it has just been read. @throws SuretyError not_found.
+     */
     async read(id: string, known: PipelineRow | null = null): Promise<Pipeline> {
       // The pipeline first: the steps read after it are at least as far.
       const row = known ?? await one('pipeline-row', `SELECT ${pipelineList} FROM pipeline WHERE id = $1`, [id]);
@@ -168,9 +174,11 @@ function pipelineJson(pipeline: NewPipeline): string {
   const steps = pipeline.steps.map(({ callId, serviceType, paramsJson, candidates, refundable, compensation }, pos) => {
     const first = candidates[0];
     return {
-      pos, id: callId, service_type: serviceType, params: paramsJson, candidates, price: first?.priceMicros, seller: first?.seller, service_id: first?.serviceId,
+      pos, id: callId, service_type: serviceType, params: paramsJson, candidates, price: first?.priceMicros, seller: first?.seller,
+      service_id: first?.serviceId,
       service_name: first?.serviceName, refundable, ...(compensation === null ? {} : { compensation: writeCompensation(compensation) }),
     };
   });
-  return JSON.stringify({ id, sessionId, buyer, tenantId: tenantId ?? undefined, workflowId, allOrNothing, feeBps, key: idempotency?.key, hash: idempotency?.requestHash, steps });
+  return JSON.stringify({ id, sessionId, buyer, tenantId: tenantId ?? undefined, workflowId, allOrNothing, feeBps, key: idempotency?.key,
+    hash: idempotency?.requestHash, steps });
 }

@@ -32,7 +32,8 @@ export async function undoStep({ store, outbound, signer, crash }: UndoDeps, id:
   crash.during('compensating');
   const result = await sent;
   const error = faultOf(result);
-  const refused = result.tag === 'refused_address' || result.tag === 'redirect' || (result.tag === 'answered' && result.status >= 400 && result.status < 500 && !passing.has(result.status));
+  const refused = result.tag === 'refused_address' || result.tag === 'redirect'
+    || (result.tag === 'answered' && result.status >= 400 && result.status < 500 && !passing.has(result.status));
   const final = refused || row.undo_attempts + 1 >= UNDO_ATTEMPTS_MAX;
   const noted = await store.noteUndo({ id, step, done: error === null, final, error });
   crash.at('compensated');
@@ -55,7 +56,8 @@ function call({ outbound, signer }: Pick<UndoDeps, 'outbound' | 'signer'>, row: 
   return outbound.postJson({
     url: endpoint, body, timeoutMs: UNDO_MS_MAX,
     headers: signer.headersFor({
-      method: 'POST', path: pathname + search, amount: '0.000000', from: row.buyer, to: row.seller ?? '', ref: row.id, idempotencyKey: `${row.id}:compensate`, body,
+      method: 'POST', path: pathname + search, amount: '0.000000', from: row.buyer, to: row.seller ?? '', ref: row.id,
+      idempotencyKey: `${row.id}:compensate`, body,
     }),
   });
 }

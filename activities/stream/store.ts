@@ -3,7 +3,8 @@ import type pg from 'pg';
 import { SuretyError } from '../../domain/errors.ts';
 import type { IdempotencyClaim } from '../../domain/gateway.ts';
 import { AMOUNT_MICROS_MAX, micros, type Micros } from '../../domain/money.ts';
-import type { RecordedBatch, RecordedTick, Stream, StreamStatus, StreamStep, StreamTerms, TickBatchWish, TickWish } from '../../domain/stream.ts';
+import type { RecordedBatch, RecordedTick, Stream, StreamStatus, StreamStep, StreamTerms, TickBatchWish,
+  TickWish } from '../../domain/stream.ts';
 import { createGroupCommit } from '../../ledger/group-commit.ts';
 import { columnList, query as run } from '../../ledger/query.ts';
 import { isItemError } from '../../ledger/sql-errors.ts';
@@ -37,8 +38,10 @@ function tickSteps(query: Query, metrics: Metrics) {
   async function runTicks(items: readonly TickWish[]): Promise<Outcome[]> {
     const startedAt = performance.now();
     const rows = await query<TickRow>('stream-tick-many', tickManySql, [
-      items.map(({ streamId }) => streamId), items.map(({ agent }) => agent), items.map(({ seq }) => seq), items.map(({ amountMicros }) => amountMicros?.toString() ?? null),
-      items.map(({ metadata }) => metadata), items.map(({ idempotency }) => idempotency?.key ?? null), items.map(({ idempotency }) => idempotency?.requestHash ?? null),
+      items.map(({ streamId }) => streamId), items.map(({ agent }) => agent), items.map(({ seq }) => seq),
+      items.map(({ amountMicros }) => amountMicros?.toString() ?? null),
+      items.map(({ metadata }) => metadata), items.map(({ idempotency }) => idempotency?.key ?? null),
+      items.map(({ idempotency }) => idempotency?.requestHash ?? null),
     ]);
     metrics.batchCommitted('tick', items.length, (performance.now() - startedAt) / 1_000);
     const outcomes: Outcome[] = items.map(() => ({ row: undefined, earlier: null }));
@@ -71,7 +74,8 @@ function tickSteps(query: Query, metrics: Metrics) {
       const { streamId, agent, fromSeq, count, ticks, idempotency } = wish;
       const startedAt = performance.now();
       const [row] = await query<BatchRow>('stream-tick-batch', tickBatchSql, [
-        streamId, agent, fromSeq, count, ticks?.map(({ amountMicros }) => amountMicros?.toString() ?? null) ?? null, ticks?.map(({ metadata }) => metadata) ?? null,
+        streamId, agent, fromSeq, count, ticks?.map(({ amountMicros }) => amountMicros?.toString() ?? null) ?? null,
+        ticks?.map(({ metadata }) => metadata) ?? null,
         idempotency?.key ?? null, idempotency?.requestHash ?? null,
       ]);
       metrics.batchCommitted('tick-batch', count, (performance.now() - startedAt) / 1_000);
@@ -101,7 +105,8 @@ function moneySteps(query: Query, metrics: Metrics) {
   return {
     async open(stream: NewStream): Promise<StreamStep> {
       const opened = await step('stream-open', openSql, [
-        stream.id, stream.buyer, stream.seller, stream.serviceId, stream.tenantId, stream.depositMicros.toString(), stream.pricePerTickMicros.toString(), stream.staleTimeoutMs,
+        stream.id, stream.buyer, stream.seller, stream.serviceId, stream.tenantId, stream.depositMicros.toString(),
+        stream.pricePerTickMicros.toString(), stream.staleTimeoutMs,
         stream.workflowId, ...claimed(stream.idempotency),
       ]);
       if (!opened.replayed) metrics.paymentBegun('stream');
@@ -148,13 +153,16 @@ function reads(query: Query) {
 
 interface Outcome { row: TickRow | undefined; earlier: TickRow | null }
 interface StreamRow extends pg.QueryResultRow {
-  id: string; buyer: string; seller: string; service_id: string | null; session_key_id: string | null; tenant_id: string | null; deposit: string; spent: string;
-  price_per_tick: string; tick_count: number; status: StreamStatus; stale_timeout_ms: string; paused: boolean; last_tick_at: Date | null; closed_at: Date | null;
+  id: string; buyer: string; seller: string; service_id: string | null; session_key_id: string | null; tenant_id: string | null;
+  deposit: string; spent: string;
+  price_per_tick: string; tick_count: number; status: StreamStatus; stale_timeout_ms: string; paused: boolean;
+  last_tick_at: Date | null; closed_at: Date | null;
   close_reason: string | null; version: number; workflow_id: string; created_at: Date; updated_at: Date;
 }
 interface StepRow extends StreamRow { replayed: boolean }
 interface TickRow extends StreamRow {
-  pos: number; outcome: TickOutcome; tick_seq: number; tick_amount: string; tick_cumulative: string; tick_metadata: string | null; tick_by: 'buyer' | 'seller'; tick_at: Date; moved: boolean;
+  pos: number; outcome: TickOutcome; tick_seq: number; tick_amount: string; tick_cumulative: string; tick_metadata: string | null;
+  tick_by: 'buyer' | 'seller'; tick_at: Date; moved: boolean;
 }
 interface BatchRow extends StreamRow { outcome: BatchOutcome; first_seq: number; last_seq: number; affordable: number; moved: boolean }
 
@@ -176,8 +184,10 @@ SELECT t.outcome, t.first_seq, t.last_seq, t.affordable, t.moved, ${ofStream} FR
 function toStream(row: StreamRow): Stream {
   return {
     id: row.id, buyer: row.buyer, seller: row.seller, serviceId: row.service_id, sessionKeyId: row.session_key_id, tenantId: row.tenant_id,
-    depositMicros: micros(row.deposit), spentMicros: micros(row.spent), pricePerTickMicros: micros(row.price_per_tick), tickCount: row.tick_count, status: row.status,
-    staleTimeoutMs: Number(row.stale_timeout_ms), paused: row.paused, lastTickAt: row.last_tick_at, closedAt: row.closed_at, closeReason: row.close_reason,
+    depositMicros: micros(row.deposit), spentMicros: micros(row.spent), pricePerTickMicros: micros(row.price_per_tick),
+    tickCount: row.tick_count, status: row.status,
+    staleTimeoutMs: Number(row.stale_timeout_ms), paused: row.paused, lastTickAt: row.last_tick_at, closedAt: row.closed_at,
+    closeReason: row.close_reason,
     version: row.version, workflowId: row.workflow_id, createdAt: row.created_at, updatedAt: row.updated_at,
   };
 }
@@ -185,5 +195,6 @@ function toStream(row: StreamRow): Stream {
 /** SQL knows one code for "not yours"; the clients of this shape expect it with 403. */
 function asRoleError(error: unknown): unknown {
   if (!(error instanceof SuretyError) || error.code !== 'unauthorized') return error;
-  return new SuretyError('unauthorized', error.message, { ...error.extras, status: 403, recovery: 'Use a key of the agent that plays this part in the stream.', cause: error });
+  return new SuretyError('unauthorized', error.message,
+    { ...error.extras, status: 403, recovery: 'Use a key of the agent that plays this part in the stream.', cause: error });
 }

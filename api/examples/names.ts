@@ -8,16 +8,22 @@ const callWorkflowId = 'gateway-calls-7c0e5d1f2a3b4c5d6e7f8091';
 /** Plausible values for names that occur all over the API. */
 export const namedExamples: Readonly<Record<string, unknown>> = {
   // Ids.
-  id: sessionId, token: sessionId, sessionId, callId, serviceId, streamId: `str_${digits}`, pipelineId: `pipe_${digits}`, workflowId: `gateway-session-${sessionId}`, keyId: 'ak_5b1f09c2d3e4f567',
-  oldKeyId: 'ak_0f1e2d3c4b5a6978', challengeId: `chal_${digits}`, entryId: 'entry_17', reversalId: 'entry_18', reference: callId, clientRef: 'payout-2026-01', txHash: '0x9f2c…',
+  id: sessionId, token: sessionId, sessionId, callId, serviceId, streamId: `str_${digits}`, pipelineId: `pipe_${digits}`,
+  workflowId: `gateway-session-${sessionId}`, keyId: 'ak_5b1f09c2d3e4f567',
+  oldKeyId: 'ak_0f1e2d3c4b5a6978', challengeId: `chal_${digits}`, entryId: 'entry_17', reversalId: 'entry_18', reference: callId,
+  clientRef: 'payout-2026-01', txHash: '0x9f2c…',
   // Who.
-  agentAddr: buyer, agentAddress: buyer, agentCalled: seller, toAddress: seller, best: seller, name: 'Word counter', agentName: 'Ada', fromName: 'A buyer', fromAddress: '', toName: 'Word House',
+  agentAddr: buyer, agentAddress: buyer, agentCalled: seller, toAddress: seller, best: seller, name: 'Word counter', agentName: 'Ada',
+  fromName: 'A buyer', fromAddress: '', toName: 'Word House',
   // What is sold, and what was made of it.
-  serviceName: 'Word counter', description: 'Counts words, sentences and characters.', endpoint: 'https://seller.example/word-count', serviceType: 'word-statistics', type: 'word-statistics',
-  params: { text: 'To be or not to be' }, response: { output: { words: 6 } }, latencyMs: 12, strategy: 'cheapest', allowedTypes: ['word-statistics'], requestCount: 1, count: 1,
+  serviceName: 'Word counter', description: 'Counts words, sentences and characters.', endpoint: 'https://seller.example/word-count',
+  serviceType: 'word-statistics', type: 'word-statistics',
+  params: { text: 'To be or not to be' }, response: { output: { words: 6 } }, latencyMs: 12, strategy: 'cheapest',
+  allowedTypes: ['word-statistics'], requestCount: 1, count: 1,
   totalSpent: '0.005000', remaining: '4.995000', reputationTier: 'trusted', timeAgo: '12s ago', reason: 'Credited to the wrong agent.',
   // Keys and proofs.
-  apiKey: 'sk_…', keyName: 'Primary key', signature: '0x8f3a…1b', warning: 'Store this key now; it is not shown again.', usage: 'Send it as `Authorization: Bearer <apiKey>` or `X-API-Key: <apiKey>`.',
+  apiKey: 'sk_…', keyName: 'Primary key', signature: '0x8f3a…1b', warning: 'Store this key now; it is not shown again.',
+  usage: 'Send it as `Authorization: Bearer <apiKey>` or `X-API-Key: <apiKey>`.',
   kid: 'b1946ac92492d234', kty: 'OKP', crv: 'Ed25519', x: '11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo',
   // The platform.
   version: '0.1.0', chain: 'none', startedAt: '2026-01-31T08:00:00.000Z', openapi: '3.1.1',

@@ -6,20 +6,27 @@ import { showAfterTicks, showStream, showTick } from '../stream-shapes.ts';
 import { at, buyer, digits, seller, wholePage } from './cast.ts';
 
 const opened: Stream = {
-  id: `str_${digits}`, buyer, seller, depositMicros: parseAmount('1.00'), pricePerTickMicros: parseAmount('0.001'), staleTimeoutMs: 60_000, serviceId: null, tenantId: null, sessionKeyId: null,
-  spentMicros: ZERO, tickCount: 0, status: 'open', paused: false, lastTickAt: null, closedAt: null, closeReason: null, version: 1, workflowId: `stream-str_${digits}`, createdAt: at(0), updatedAt: at(0),
+  id: `str_${digits}`, buyer, seller, depositMicros: parseAmount('1.00'), pricePerTickMicros: parseAmount('0.001'), staleTimeoutMs: 60_000,
+  serviceId: null, tenantId: null, sessionKeyId: null,
+  spentMicros: ZERO, tickCount: 0, status: 'open', paused: false, lastTickAt: null, closedAt: null, closeReason: null, version: 1,
+  workflowId: `stream-str_${digits}`, createdAt: at(0), updatedAt: at(0),
 };
-const ticked = (tickCount: number, spent: string, minutes: number): Stream => ({ ...opened, tickCount, spentMicros: parseAmount(spent), lastTickAt: at(minutes), updatedAt: at(minutes) });
-const first: Tick = { streamId: opened.id, seq: 1, amountMicros: opened.pricePerTickMicros, cumulativeMicros: opened.pricePerTickMicros as Micros, metadata: 'page 1', tickedBy: 'seller', createdAt: at(1) };
+const ticked = (tickCount: number, spent: string, minutes: number): Stream =>
+  ({ ...opened, tickCount, spentMicros: parseAmount(spent), lastTickAt: at(minutes), updatedAt: at(minutes) });
+const first: Tick = { streamId: opened.id, seq: 1, amountMicros: opened.pricePerTickMicros,
+  cumulativeMicros: opened.pricePerTickMicros as Micros, metadata: 'page 1', tickedBy: 'seller', createdAt: at(1) };
 const three = ticked(3, '0.004', 2);
 const topped: Stream = { ...three, depositMicros: parseAmount('1.50'), version: 2 };
 const closed: Stream = { ...topped, status: 'closed', closedAt: at(3), closeReason: 'done', version: 3, updatedAt: at(3) };
 const answer = (stream: Stream): object => ({ stream: showStream(stream) });
 
-export const openExample = { body: { buyerAddr: buyer, sellerAddr: seller, holdAmount: '1.00', pricePerTick: '0.001' }, answer: answer(opened) };
-export const tickExample = { body: { seq: 1, metadata: 'page 1' }, answer: { tick: showTick(first), ...showAfterTicks(ticked(1, '0.001', 1)) } };
+export const openExample = { body: { buyerAddr: buyer, sellerAddr: seller, holdAmount: '1.00', pricePerTick: '0.001' },
+  answer: answer(opened) };
+export const tickExample = { body: { seq: 1, metadata: 'page 1' },
+  answer: { tick: showTick(first), ...showAfterTicks(ticked(1, '0.001', 1)) } };
 export const batchExample = {
-  body: { fromSeq: 2, ticks: [{ metadata: 'page 2' }, { amount: '0.002', metadata: 'page 3, a long one' }] }, answer: { accepted: 2, firstSeq: 2, lastSeq: 3, ...showAfterTicks(three) },
+  body: { fromSeq: 2, ticks: [{ metadata: 'page 2' }, { amount: '0.002', metadata: 'page 3, a long one' }] },
+  answer: { accepted: 2, firstSeq: 2, lastSeq: 3, ...showAfterTicks(three) },
 };
 export const topUpExample = { body: { amount: '0.50' }, answer: answer(topped) };
 export const closeExample = { body: { reason: 'done' }, answer: answer(closed) };

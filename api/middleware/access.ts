@@ -25,12 +25,14 @@ export function adminRule(env: Pick<Env, 'ADMIN_SECRET' | 'DEMO_MODE'>): AdminRu
 export function checkedParams(params: Readonly<Record<string, string>>): Readonly<Record<string, string>> {
   const address = params['address'];
   if (address === undefined) return params;
-  if (!isAddress(address)) throw new SuretyError('invalid_address', 'The address in the path must be 0x followed by 40 hexadecimal digits.');
+  if (!isAddress(address)) throw new SuretyError('invalid_address',
+    'The address in the path must be 0x followed by 40 hexadecimal digits.');
   return { ...params, address: normaliseAddress(address) };
 }
 
 /** @throws SuretyError `unauthorized` or `forbidden`. */
-export function grant({ access, method }: { readonly access: Access; readonly method: Method }, identity: Identity, params: Readonly<Record<string, string>>, rule: AdminRule): Granted {
+export function grant({ access, method }: { readonly access: Access; readonly method: Method }, identity: Identity,
+    params: Readonly<Record<string, string>>, rule: AdminRule): Granted {
   const { caller, hasAdminSecret } = identity;
   switch (access) {
     case 'public':
@@ -46,7 +48,8 @@ export function grant({ access, method }: { readonly access: Access; readonly me
       return { caller, isAdmin: hasAdminSecret };
     case 'admin':
       if (rule === 'any-key') return { caller: required(caller), isAdmin: true };
-      if (!hasAdminSecret) throw new SuretyError('forbidden', 'Only the admin of this platform may do that.', { recovery: 'Send the admin secret as X-Admin-Secret.' });
+      if (!hasAdminSecret) throw new SuretyError('forbidden', 'Only the admin of this platform may do that.',
+        { recovery: 'Send the admin secret as X-Admin-Secret.' });
       return { caller, isAdmin: true };
   }
 }

@@ -25,7 +25,8 @@ export function secretOf(req: IncomingMessage): string | null {
   return typeof key === 'string' && key.trim() !== '' ? key.trim() : null;
 }
 
-export function createAuthenticate(keys: { authenticate(secret: string): Promise<Caller | null> }, adminSecret: string | undefined): Authenticate {
+export function createAuthenticate(keys: { authenticate(secret: string): Promise<Caller | null> },
+    adminSecret: string | undefined): Authenticate {
   const adminHash = adminSecret === undefined ? null : sha256(adminSecret);
   return async (req) => {
     const secret = secretOf(req);

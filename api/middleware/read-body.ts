@@ -30,7 +30,8 @@ export async function readJsonBody(req: IncomingMessage): Promise<unknown> {
 
 function checkType(req: IncomingMessage): void {
   const encoding = req.headers['content-encoding'];
-  if (encoding !== undefined && encoding !== 'identity') throw new SuretyError('unsupported_media_type', 'Compressed bodies are not accepted.');
+  if (encoding !== undefined && encoding !== 'identity') throw new SuretyError('unsupported_media_type',
+    'Compressed bodies are not accepted.');
   const type = req.headers['content-type'];
   if (type === undefined || type === 'application/json') return;
   const [essence = '', ...parameters] = type.toLowerCase().split(';').map((part) => part.trim());
@@ -38,7 +39,8 @@ function checkType(req: IncomingMessage): void {
     throw new SuretyError('unsupported_media_type', 'The body must be JSON.');
   }
   const charset = parameters.find((parameter) => parameter.startsWith('charset='))?.slice(8).replaceAll('"', '');
-  if (charset !== undefined && charset !== 'utf-8' && charset !== 'utf8') throw new SuretyError('unsupported_media_type', 'The body must be encoded as UTF-8.');
+  if (charset !== undefined && charset !== 'utf-8' && charset !== 'utf8') throw new SuretyError('unsupported_media_type',
+    'The body must be encoded as UTF-8.');
 }
 
 function parse(bytes: Buffer): unknown {

@@ -57,18 +57,22 @@ export function callEntries(call: TimelineCall, { firstId, about, data }: CallLa
   // A step that was given back before it began was never accepted, and a refused call neither.
   if (call.state === 'refused') told.push({ atMicros: acceptedAtMicros, kind: 'state', ...end });
   else if (call.state !== 'released' || attempts.length > 0 || errorCode !== null) {
-    told.push({ atMicros: acceptedAtMicros, kind: 'state', what: `A call for "${call.serviceType}" was accepted; ${sellers(call.candidates)} can be asked.`, data: { state: 'accepted', sessionId: call.sessionId } });
+    told.push({ atMicros: acceptedAtMicros, kind: 'state',
+      what: `A call for "${call.serviceType}" was accepted; ${sellers(call.candidates)} can be asked.`,
+      data: { state: 'accepted', sessionId: call.sessionId } });
   }
   told.push(...attempts.map((attempt) => attemptEntry(call, attempt)));
   if (finishedAtMicros !== null && call.state !== 'refused') told.push({ atMicros: finishedAtMicros, kind: 'state', ...end });
-  return told.map((entry, index) => ({ ...entry, id: firstId + BigInt(index), what: about + entry.what, data: { ...entry.data, ...data } }));
+  return told.map((entry, index) =>
+    ({ ...entry, id: firstId + BigInt(index), what: about + entry.what, data: { ...entry.data, ...data } }));
 }
 
 /** One attempt at a seller, as an entry. */
 function attemptEntry(call: TimelineCall, attempt: CallAttempt): Omit<Entry, 'id'> {
   const { seller, serviceId, outcome, httpStatus, message, latencyMs } = attempt;
   const who = seller === call.seller && call.serviceName !== null ? `${call.serviceName} (${seller})` : seller;
-  const what = outcome === 'delivered' ? `${who} was asked and delivered within ${latencyMs} ms.` : `${who} was asked and ${message ?? 'did not deliver'}.`;
+  const what = outcome === 'delivered' ? `${who} was asked and delivered within ${latencyMs} ms.`
+    : `${who} was asked and ${message ?? 'did not deliver'}.`;
   return { atMicros: startOf(call, attempt), kind: 'attempt', what, data: { seller, serviceId, outcome, httpStatus, message, latencyMs } };
 }
 

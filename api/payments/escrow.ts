@@ -5,7 +5,9 @@ import { usdc } from './timeline.ts';
 
 const ended = (step: Parameters<typeof endOf>[0]): string => endOf(step, 'escrow');
 
-export const escrowKind = engineKind(onEngine, ({ heldMicros, paidMicros, returnedMicros }) => ({ amount: heldMicros, released: paidMicros, refunded: returnedMicros }), {
+export const escrowKind =
+    engineKind(onEngine, ({ heldMicros, paidMicros, returnedMicros }) =>
+    ({ amount: heldMicros, released: paidMicros, refunded: returnedMicros }), {
   open: ({ heldMicros }) => `The buyer put ${usdc(heldMicros)} into an escrow.`,
   deliver: 'The seller says that it has delivered; the buyer can look at it and dispute it.',
   dispute: 'The buyer disputes the delivery; the money stays until somebody rules.',

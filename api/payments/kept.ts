@@ -31,14 +31,16 @@ export function keptKind({ kind, prefix, shape, tell, refs, more }: KeptKind): P
       const { state, amounts, workflowId, createdAt, endedAt } = row;
       return {
         id, state, ended: endedAt !== null, amounts, parties, workflowId, createdAt, endedAt,
-        sources: () => [events(pool, id, (topic, data) => sentence(kind, tell, topic, data)), postings(pool, refs(row), rolesOf(parties)), ...others],
+        sources: () => [events(pool, id, (topic, data) => sentence(kind, tell, topic, data)),
+          postings(pool, refs(row), rolesOf(parties)), ...others],
       };
     },
   };
 }
 
 function partiesOf({ buyer, sellers, arbiter }: KeptPaymentRow): Party[] {
-  return [{ role: 'buyer', address: buyer }, ...sellers.map((address) => ({ role: 'seller' as const, address })), ...(arbiter === null ? [] : [{ role: 'arbiter' as const, address: arbiter }])];
+  return [{ role: 'buyer', address: buyer }, ...sellers.map((address) => ({ role: 'seller' as const, address })),
+    ...(arbiter === null ? [] : [{ role: 'arbiter' as const, address: arbiter }])];
 }
 
 function sentence(kind: string, tell: KeptKind['tell'], topic: string, data: Data): string {

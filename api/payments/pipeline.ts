@@ -23,7 +23,8 @@ export const pipelineKind = keptKind({
     undoing: 'The steps that worked are being undone, the last one first.',
     step_undone: (data) => `The compensation of ${stepIn(data)} was called and accepted.`,
     undo_tried: (data) => `The compensation of ${stepIn(data)} was called and ${String(data['error'])}; it is called again.`,
-    undo_failed: (data) => `The compensation of ${stepIn(data)} was called for the last time and ${String(data['error'])}; it was given up.`,
+    undo_failed: (data) =>
+      `The compensation of ${stepIn(data)} was called for the last time and ${String(data['error'])}; it was given up.`,
     completed: (data) => `Every step has delivered; ${amountIn(data, 'paid')} were paid.`,
     failed: (data) => `The pipeline failed; ${amountIn(data, 'paid')} stay paid, the rest is back in the session.`,
     cancelled: (data) => `The pipeline was cancelled; ${amountIn(data, 'paid')} stay paid, the rest is back in the session.`,
@@ -31,7 +32,9 @@ export const pipelineKind = keptKind({
   async more(pool, { id, buyer }) {
     const steps = await readPipelineSteps(pool, id);
     const begun = steps.filter(({ state }) => state !== 'planned');
-    const entries = begun.flatMap((step) => callEntries(step, { firstId: BigInt(step.stepIndex * ENTRIES_OF_A_STEP), about: `${stepName(step.stepIndex, steps.length)}: `, data: { stepIndex: step.stepIndex } }));
+    const entries = begun.flatMap((step) =>
+      callEntries(step, { firstId: BigInt(step.stepIndex * ENTRIES_OF_A_STEP), about: `${stepName(step.stepIndex, steps.length)}: `,
+      data: { stepIndex: step.stepIndex } }));
     return [fixed(entries), postings(pool, begun.flatMap(callRefs), rolesOf([{ role: 'buyer', address: buyer }]))];
   },
 });

@@ -29,18 +29,22 @@ function foundSession(session: TimelineSession, pool: pg.Pool): FoundPayment {
   const parties = [{ role: 'buyer' as const, address: session.buyer }];
   return {
     id: session.id, state: session.status, ended: !open && reservedMicros === 0n, parties, workflowId: session.workflowId,
-    amounts: { total: maxTotalMicros, spent: spentMicros, reserved: reservedMicros, remaining: open ? rest : 0n, refunded: open ? 0n : rest },
+    amounts: { total: maxTotalMicros, spent: spentMicros, reserved: reservedMicros, remaining: open ? rest : 0n,
+      refunded: open ? 0n : rest },
     createdAt: dateOf(session.createdAtMicros), endedAt: session.closedAtMicros === null ? null : dateOf(session.closedAtMicros),
     sources: () => [fixed(sessionEntries(session)), postings(pool, [session.id], rolesOf(parties)), calls(pool, session)],
   };
 }
 
 function sessionEntries({ maxTotalMicros, createdAtMicros, closedAtMicros, status, singleCall, spentMicros }: TimelineSession): Entry[] {
-  const opened = singleCall ? `Money was set aside for one call of at most ${usdc(maxTotalMicros)}.` : `The session was opened with a budget of ${usdc(maxTotalMicros)}.`;
+  const opened = singleCall ? `Money was set aside for one call of at most ${usdc(maxTotalMicros)}.`
+    : `The session was opened with a budget of ${usdc(maxTotalMicros)}.`;
   const begun: Entry = { atMicros: createdAtMicros, kind: 'state', id: 0n, what: opened, data: { state: 'active' } };
   if (closedAtMicros === null) return [begun];
-  const why = status === 'expired' ? 'Its time was up, and the session was ended' : singleCall ? 'The session ended with its call' : 'The session was closed';
-  return [begun, { atMicros: closedAtMicros, kind: 'state', id: 1n, what: `${why}; ${usdc(spentMicros)} of its budget are spent.`, data: { state: status } }];
+  const why = status === 'expired' ? 'Its time was up, and the session was ended' : singleCall ? 'The session ended with its call'
+    : 'The session was closed';
+  return [begun, { atMicros: closedAtMicros, kind: 'state', id: 1n, what: `${why}; ${usdc(spentMicros)} of its budget are spent.`,
+    data: { state: status } }];
 }
 
 /** The calls of a session, each with its postings, which a page looks up all at once. */

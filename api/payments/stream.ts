@@ -16,7 +16,8 @@ export const streamKind = keptKind({
     topped_up: (data) => `The buyer added ${amountIn(data, 'amount')} to the deposit.`,
     resumed: 'The stream can tick again.',
     closed: (data) => `The stream was closed: ${amountIn(data, 'spent')} for the seller, ${amountIn(data, 'returned')} back to the buyer.`,
-    stale_closed: (data) => `Nobody ticked for too long, and the stream was closed: ${amountIn(data, 'spent')} for the seller, ${amountIn(data, 'returned')} back to the buyer.`,
+    stale_closed: (data) =>
+      `Nobody ticked for too long, and the stream was closed: ${amountIn(data, 'spent')} for the seller, ${amountIn(data, 'returned')} back to the buyer.`,
   },
   async more(pool, { id }) {
     const ticks = await readTickSummary(pool, id);
@@ -28,7 +29,8 @@ export const streamKind = keptKind({
 function ticksEntry({ count, spentMicros, firstAtMicros, lastAtMicros }: TickSummary): Entry {
   const [firstAt, lastAt] = [dateOf(firstAtMicros).toISOString(), dateOf(lastAtMicros).toISOString()];
   return {
-    atMicros: lastAtMicros, kind: 'ticks', id: 0n, what: `${count} ${count === 1 ? 'tick was' : 'ticks were'} counted, together ${usdc(spentMicros)}, from ${firstAt} to ${lastAt}.`,
+    atMicros: lastAtMicros, kind: 'ticks', id: 0n,
+    what: `${count} ${count === 1 ? 'tick was' : 'ticks were'} counted, together ${usdc(spentMicros)}, from ${firstAt} to ${lastAt}.`,
     data: { count, spent: formatMicros(spentMicros), firstAt, lastAt },
   };
 }

@@ -60,11 +60,14 @@ function compare(a: Entry, b: Entry): number {
 /** A source of entries that are at hand already, such as the few states a row remembers by its own times. */
 export function fixed(entries: readonly Entry[]): Source {
   const sorted = entries.toSorted(compare);
-  return (after, limit) => Promise.resolve(sorted.filter((entry) => entry.atMicros > after.atMicros || (entry.atMicros === after.atMicros && keyOf(entry) > after.key)).slice(0, limit));
+  return (after, limit) =>
+    Promise.resolve(sorted.filter((entry) => entry.atMicros > after.atMicros
+    || (entry.atMicros === after.atMicros && keyOf(entry) > after.key)).slice(0, limit));
 }
 
 /** The next page of all sources together. */
-export async function readTimeline(sources: readonly Source[], after: Place, limit: number): Promise<{ readonly entries: readonly Entry[]; readonly more: boolean }> {
+export async function readTimeline(sources: readonly Source[], after: Place,
+    limit: number): Promise<{ readonly entries: readonly Entry[]; readonly more: boolean }> {
   const all = (await Promise.all(sources.map((source) => source(after, limit + 1)))).flat().toSorted(compare);
   return { entries: all.slice(0, limit), more: all.length > limit };
 }
@@ -74,13 +77,16 @@ export type RoleOf = (address: string) => string | null;
 
 /** Movements of money under these refs. */
 export function postings(pool: pg.Pool, refs: readonly string[], roleOf: RoleOf): Source {
-  return async (after, limit) => (await readTimelinePostings(pool, refs, { after: afterAmong('posting', after), limit })).map((posting) => postingEntry(posting, roleOf));
+  return async (after, limit) => (await readTimelinePostings(pool, refs, { after: afterAmong('posting', after), limit }))
+    .map((posting) => postingEntry(posting, roleOf));
 }
 
 /** Events of the payment. `tell` makes a sentence of a topic such as `escrow.delivered`. */
 export function events(pool: pg.Pool, ref: string, tell: (topic: string, data: Readonly<Record<string, unknown>>) => string): Source {
-  return async (after, limit) => (await readTimelineEvents(pool, ref, { after: afterAmong('state', after), limit })).map(({ id, atMicros, topic, data }) => ({
-    id, atMicros, kind: 'state' as const, what: tell(topic, data ?? {}), data: { state: topic.slice(topic.indexOf('.') + 1), ...shownData(data ?? {}) },
+  return async (after, limit) => (await readTimelineEvents(pool, ref, { after: afterAmong('state', after), limit }))
+      .map(({ id, atMicros, topic, data }) => ({
+    id, atMicros, kind: 'state' as const, what: tell(topic, data ?? {}),
+    data: { state: topic.slice(topic.indexOf('.') + 1), ...shownData(data ?? {}) },
   }));
 }
 
@@ -89,7 +95,8 @@ const MONEY = /^(?:amount|deposit|remaining|spent|returned|released|refunded|pai
 /** Events keep amounts as digits of micros; the wire has decimal text. */
 export function shownData(data: Readonly<Record<string, unknown>>): Readonly<Record<string, unknown>> {
   return Object.fromEntries(Object.entries(data).map(([name, value]) => (
-    MONEY.test(name) && typeof value === 'string' && /^\d{1,19}$/.test(value) ? [name.replace(/Micros$/, ''), formatMicros(value)] : [name, value]
+    MONEY.test(name) && typeof value === 'string' && /^\d{1,19}$/.test(value) ? [name.replace(/Micros$/, ''), formatMicros(value)]
+      : [name, value]
   )));
 }
 
@@ -101,7 +108,8 @@ export function usdc(micros: bigint, asset = 'USDC'): string {
 /** A posting as an entry; its sentence says who paid whom. */
 export function postingEntry(posting: TimelinePosting, roleOf: RoleOf): Entry {
   const { id, atMicros, kind, ref, from, to, note } = posting;
-  const data = { entry: `entry_${id}`, type: kind, reference: ref, amount: formatMicros(posting.amountMicros), from, to, ...(note === null ? {} : { note }) };
+  const data = { entry: `entry_${id}`, type: kind, reference: ref, amount: formatMicros(posting.amountMicros), from, to,
+    ...(note === null ? {} : { note }) };
   return { id, atMicros, kind: 'posting', what: sentenceOf(posting, roleOf), data };
 }
 

@@ -21,13 +21,15 @@ function depositRoute({ pool }: RouteDeps): Route {
     method: 'post', path: '/v1/admin/deposits', access: 'admin', tag: 'Admin', movesMoney: true,
     summary: 'Credits money that arrived from outside. The agent need not be registered.',
     body: z.object({ agentAddress: address, amount, txHash }),
-    answer: z.object({ status: z.literal('credited'), message: z.string().meta({ examples: ['1.500000 USDC credited.'] }), entryId: z.string(), amount: amountOut, agentAddress: addressOut }), answerStatus: 201,
+    answer: z.object({ status: z.literal('credited'), message: z.string().meta({ examples: ['1.500000 USDC credited.'] }),
+      entryId: z.string(), amount: amountOut, agentAddress: addressOut }), answerStatus: 201,
     errors: ['invalid_address', 'invalid_amount', 'duplicate_deposit', 'idempotency_mismatch'],
     handler: async ({ body, caller, idempotencyClaim }) => {
       const spec = { owner: caller?.address ?? 'admin', claim: idempotencyClaim(), resourceId: `deposit:${body.txHash}` };
       const { answer } = await once(pool, spec, async (client) => {
         const posting = await deposit(client, { owner: body.agentAddress, amountMicros: body.amount, txHash: body.txHash });
-        return { status: 'credited', message: `${formatMicros(body.amount)} USDC credited.`, entryId: `entry_${posting}`, amount: formatMicros(body.amount), agentAddress: body.agentAddress };
+        return { status: 'credited', message: `${formatMicros(body.amount)} USDC credited.`, entryId: `entry_${posting}`,
+          amount: formatMicros(body.amount), agentAddress: body.agentAddress };
       });
       return { status: 201, body: answer };
     },
@@ -36,10 +38,12 @@ function depositRoute({ pool }: RouteDeps): Route {
 
 function reversalRoutes({ pool }: RouteDeps): Route[] {
   const reason = line(1_000);
-  const answer = z.object({ status: z.literal('reversed'), message: z.string().meta({ examples: ['The entry was taken back on both sides.'] }), entryId: z.string(), reversalId: z.string() });
+  const answer = z.object({ status: z.literal('reversed'),
+    message: z.string().meta({ examples: ['The entry was taken back on both sides.'] }), entryId: z.string(), reversalId: z.string() });
   const errors = ['entry_not_found', 'already_reversed', 'not_reversible', 'insufficient_balance', 'idempotency_mismatch'] as const;
 
-  async function takeBack(entryId: string, why: string, spec: { owner: string; claim: ReturnType<Parameters<Route['handler']>[0]['idempotencyClaim']> }) {
+  async function takeBack(entryId: string, why: string,
+      spec: { owner: string; claim: ReturnType<Parameters<Route['handler']>[0]['idempotencyClaim']> }) {
     const posting = postingOf(entryId);
     if (posting === null) throw new SuretyError('entry_not_found', 'There is no ledger entry with this id.');
     const { answer: body } = await once(pool, { ...spec, resourceId: `reversal:${posting}` }, async (client) => {
@@ -53,13 +57,16 @@ function reversalRoutes({ pool }: RouteDeps): Route[] {
       method: 'post', path: '/v1/admin/reversals', access: 'admin', tag: 'Admin', movesMoney: true,
       summary: 'Takes a deposit or a payment back, on both sides at once.',
       body: z.object({ entryId: line(100), reason }), answer, answerStatus: 201, errors,
-      handler: ({ body, caller, idempotencyClaim }) => takeBack(body.entryId, body.reason, { owner: caller?.address ?? 'admin', claim: idempotencyClaim() }),
+      handler: ({ body, caller, idempotencyClaim }) =>
+        takeBack(body.entryId, body.reason, { owner: caller?.address ?? 'admin', claim: idempotencyClaim() }),
     }),
     route({
       method: 'post', path: '/v1/admin/ledger/reverse/:entryId', access: 'admin', tag: 'Admin', movesMoney: true,
       summary: 'The same with the entry in the path.',
-      params: z.object({ entryId: z.string() }), body: z.object({ reason: reason.default('reversed by the admin') }), answer, answerStatus: 201, errors,
-      handler: ({ params, body, caller, idempotencyClaim }) => takeBack(params.entryId, body.reason, { owner: caller?.address ?? 'admin', claim: idempotencyClaim() }),
+      params: z.object({ entryId: z.string() }), body: z.object({ reason: reason.default('reversed by the admin') }), answer,
+      answerStatus: 201, errors,
+      handler: ({ params, body, caller, idempotencyClaim }) =>
+        takeBack(params.entryId, body.reason, { owner: caller?.address ?? 'admin', claim: idempotencyClaim() }),
     }),
   ];
 }
@@ -68,13 +75,15 @@ function creditRoute({ pool }: RouteDeps): Route {
   return route({
     method: 'get', path: '/v1/credit/active', access: 'admin', tag: 'Admin',
     summary: 'Agents with a credit line.',
-    answer: z.object({ credits: z.array(z.object({ address: addressOut, limit: amountOut, used: amountOut, available: amountOut })), count: z.number().int() }),
+    answer: z.object({ credits: z.array(z.object({ address: addressOut, limit: amountOut, used: amountOut, available: amountOut })),
+      count: z.number().int() }),
     handler: async () => {
       const { rows } = await pool.query<{ owner: string; credit_limit: string; credit_used: string }>(
         'SELECT owner, credit_limit, credit_used FROM account WHERE credit_limit > 0 ORDER BY owner LIMIT 1000',
       );
       const credits = rows.map((row) => ({
-        address: row.owner, limit: formatMicros(row.credit_limit), used: formatMicros(row.credit_used), available: formatMicros(BigInt(row.credit_limit) - BigInt(row.credit_used)),
+        address: row.owner, limit: formatMicros(row.credit_limit), used: formatMicros(row.credit_used),
+        available: formatMicros(BigInt(row.credit_limit) - BigInt(row.credit_used)),
       }));
       return { body: { credits, count: credits.length } };
     },
@@ -88,9 +97,11 @@ function stateRoute({ pool, env, lifecycle }: RouteDeps): Route {
     answer: z.object({ state: z.looseObject({}), timestamp: timeOut }),
     handler: () => {
       const db = {
-        open_connections: pool.totalCount, in_use: pool.totalCount - pool.idleCount, idle: pool.idleCount, max_open: env.POSTGRES_MAX_OPEN_CONNS, waiting: pool.waitingCount,
+        open_connections: pool.totalCount, in_use: pool.totalCount - pool.idleCount, idle: pool.idleCount,
+        max_open: env.POSTGRES_MAX_OPEN_CONNS, waiting: pool.waitingCount,
       };
-      return { body: { state: { db, requests: { inFlight: lifecycle.inFlight(), draining: lifecycle.isDraining() } }, timestamp: new Date().toISOString() } };
+      return { body: { state: { db, requests: { inFlight: lifecycle.inFlight(), draining: lifecycle.isDraining() } },
+        timestamp: new Date().toISOString() } };
     },
   });
 }

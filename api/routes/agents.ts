@@ -9,7 +9,8 @@ import { ownershipProof, unknownAgent } from './auth.ts';
 
 /** Clients send "" for what they do not set. */
 const optionalAddress = z.union([z.literal('').transform(() => undefined), address]).optional();
-const url = z.union([z.literal('').transform(() => undefined), z.url({ protocol: /^https?$/, error: 'must be an http or https address' }).max(2_000)]).optional();
+const url = z.union([z.literal('').transform(() => undefined),
+  z.url({ protocol: /^https?$/, error: 'must be an http or https address' }).max(2_000)]).optional();
 
 const registration = z.object({
   address,
@@ -18,10 +19,12 @@ const registration = z.object({
   ownerAddress: optionalAddress,
   endpoint: url,
   metadata: metadata.optional(),
-  proof: ownershipProof.optional().meta({ description: 'From POST /v1/auth/challenge. Required, except for fresh addresses in demo mode.' }),
+  proof: ownershipProof.optional()
+    .meta({ description: 'From POST /v1/auth/challenge. Required, except for fresh addresses in demo mode.' }),
 });
 
-const yesNo = z.enum(['true', 'false', '']).optional().transform((text) => (text === undefined || text === '' ? undefined : text === 'true'));
+const yesNo = z.enum(['true', 'false', '']).optional()
+  .transform((text) => (text === undefined || text === '' ? undefined : text === 'true'));
 
 export function agentRoutes({ agents }: RouteDeps): Route[] {
   return [
@@ -31,7 +34,8 @@ export function agentRoutes({ agents }: RouteDeps): Route[] {
       description: 'Ask POST /v1/auth/challenge for a message, sign it with the key of the address, and send challenge and signature as `proof`. '
         + 'An address that is registered already gets a new key at POST /v1/auth/recover instead.',
       body: registration,
-      answer: z.object({ agent: agentOut, apiKey: z.string(), keyId: z.string(), warning: z.string(), usage: z.string() }), answerStatus: 201,
+      answer: z.object({ agent: agentOut, apiKey: z.string(), keyId: z.string(), warning: z.string(), usage: z.string() }),
+      answerStatus: 201,
       errors: ['invalid_address', 'proof_required', 'invalid_signature', 'agent_exists'],
       handler: async ({ body: { address: who, proof, ...fields } }) => {
         const { agent, key } = await agents.register(who, fields, proof ?? null);

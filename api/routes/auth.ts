@@ -8,7 +8,8 @@ import { address, line, timeOut } from '../schemas.ts';
 /** The answer to a challenge, as registration and recovery take it. */
 export const ownershipProof = z.strictObject({
   challengeId: z.string().regex(/^[a-z0-9_]{1,64}$/, 'is not the id of a challenge'),
-  signature: z.string().min(1).max(200).meta({ description: 'EIP-191 signature of the message: 65 bytes in hex, with or without 0x; v may be 0, 1, 27 or 28.' }),
+  signature: z.string().min(1).max(200)
+    .meta({ description: 'EIP-191 signature of the message: 65 bytes in hex, with or without 0x; v may be 0, 1, 27 or 28.' }),
 });
 
 const shownOnce = 'Store this key now; it is not shown again.';
@@ -26,13 +27,16 @@ function infoRoute(): Route {
     header: 'Authorization: Bearer sk_…',
     altHeader: 'X-API-Key: sk_…',
     note: 'A key belongs to one agent. It is shown once, at registration or when it is issued.',
-    publicEndpoints: ['GET /v1/agents', 'GET /v1/agents/:address', 'GET /v1/services', 'GET /v1/reputation', 'GET /v1/network/stats', 'POST /v1/auth/challenge', 'POST /v1/agents'],
-    protectedEndpoints: ['POST /v1/agents/:address/services', 'GET /v1/agents/:address/balance', 'GET /v1/agents/:address/ledger', 'POST /v1/gateway/sessions', 'POST /v1/gateway/proxy', 'GET /v1/auth/keys'],
+    publicEndpoints: ['GET /v1/agents', 'GET /v1/agents/:address', 'GET /v1/services', 'GET /v1/reputation', 'GET /v1/network/stats',
+      'POST /v1/auth/challenge', 'POST /v1/agents'],
+    protectedEndpoints: ['POST /v1/agents/:address/services', 'GET /v1/agents/:address/balance', 'GET /v1/agents/:address/ledger',
+      'POST /v1/gateway/sessions', 'POST /v1/gateway/proxy', 'GET /v1/auth/keys'],
   };
   return route({
     method: 'get', path: '/v1/auth/info', access: 'public', tag: 'Keys', cacheSecs: 60,
     summary: 'How to authenticate.',
-    answer: z.object({ type: z.string(), header: z.string(), altHeader: z.string(), note: z.string(), publicEndpoints: z.array(z.string()), protectedEndpoints: z.array(z.string()) }),
+    answer: z.object({ type: z.string(), header: z.string(), altHeader: z.string(), note: z.string(), publicEndpoints: z.array(z.string()),
+      protectedEndpoints: z.array(z.string()) }),
     example: { answer: body },
     handler: () => ({ body }),
   });
@@ -44,7 +48,9 @@ function ownershipRoutes({ agents, ownership }: RouteDeps): Route[] {
       method: 'post', path: '/v1/auth/challenge', access: 'public', tag: 'Keys',
       summary: 'A message to sign with the key of an address, as proof of control; good once, for ten minutes.',
       body: z.object({ address }),
-      answer: z.object({ challengeId: z.string(), message: z.string().meta({ examples: ['Surety: prove that you control this address.\n\n…'] }), expiresAt: timeOut }), answerStatus: 201,
+      answer: z.object({ challengeId: z.string(),
+        message: z.string().meta({ examples: ['Surety: prove that you control this address.\n\n…'] }),
+        expiresAt: timeOut }), answerStatus: 201,
       errors: ['invalid_address'],
       handler: async ({ body }) => {
         const { challengeId, message, expiresAt } = await ownership.challenge(body.address);
@@ -55,7 +61,8 @@ function ownershipRoutes({ agents, ownership }: RouteDeps): Route[] {
       method: 'post', path: '/v1/auth/recover', access: 'public', tag: 'Keys',
       summary: 'A new API key for whoever proves control of a registered address.',
       description: 'Keys of a claimant who never proved control end at once. With `revokeOthers` all other keys end, for the case that one was stolen.',
-      body: z.object({ address, proof: ownershipProof, name: line(100).default('Recovered key'), revokeOthers: z.boolean().default(false) }),
+      body: z.object({ address, proof: ownershipProof, name: line(100).default('Recovered key'),
+        revokeOthers: z.boolean().default(false) }),
       answer: issuedOut, answerStatus: 201,
       errors: ['proof_required', 'invalid_signature', 'agent_not_found', 'invalid_address'],
       handler: async ({ body }) => {
@@ -71,7 +78,8 @@ function keyRoutes({ keys }: RouteDeps): Route[] {
     route({
       method: 'get', path: '/v1/auth/me', access: 'agent', tag: 'Keys',
       summary: 'The agent and the key of this request.',
-      answer: z.object({ agentAddress: z.string(), keyId: z.string(), keyName: z.string(), createdAt: timeOut, lastUsed: timeOut.optional() }),
+      answer: z.object({ agentAddress: z.string(), keyId: z.string(), keyName: z.string(), createdAt: timeOut,
+        lastUsed: timeOut.optional() }),
       handler: async ({ caller }) => {
         const record = (await keys.list(caller.address)).find((key) => key.id === caller.keyId);
         const lastUsed = record?.lastUsedAt ?? null;

@@ -18,9 +18,11 @@ const findings = z.array(findingOut).meta({ examples: [[]] });
 
 /** The figures clients of the first system read, from the findings of the audit. */
 function reportOf(audit: Awaited<ReturnType<typeof auditBooks>>, startedAt: number): Record<string, unknown> {
-  const countOf = (...names: string[]): number => audit.findings.filter(({ invariant }) => names.includes(invariant)).reduce((sum, { count }) => sum + count, 0);
+  const countOf = (...names: string[]): number => audit.findings.filter(({ invariant }) => names.includes(invariant))
+    .reduce((sum, { count }) => sum + count, 0);
   return {
-    healthy: audit.ok, ledgerMismatches: countOf('I2'), stuckEscrows: countOf('I11'), staleStreams: countOf('I10'), orphanedHolds: countOf('I6'),
+    healthy: audit.ok, ledgerMismatches: countOf('I2'), stuckEscrows: countOf('I11'), staleStreams: countOf('I10'),
+    orphanedHolds: countOf('I6'),
     invariantViolations: audit.findings.reduce((sum, { count }) => sum + count, 0), findings: audit.findings,
     // Nanoseconds, as the first system has it under this name.
     durationMs: Math.round((performance.now() - startedAt) * 1_000_000), timestamp: new Date().toISOString(),
@@ -35,11 +37,14 @@ export function bookRoutes({ pool }: RouteDeps): Route[] {
       query: z.object({ discrepancies: queryFlag, limit: limit(10_000, 1_000) }),
       answer: z.object({ results: z.array(replayOut), count: z.number().int(), ok: z.boolean(), findings }),
       handler: async ({ query }) => {
-        const [audit, replays] = await Promise.all([auditBooks(pool), replayAccounts(pool, { onlyMismatches: query.discrepancies, limit: query.limit })]);
+        const [audit, replays] =
+          await Promise.all([auditBooks(pool), replayAccounts(pool, { onlyMismatches: query.discrepancies, limit: query.limit })]);
         const results = replays.map((row) => ({
           agentAddr: row.owner, match: row.match,
-          replayAvailable: formatMicros(row.replayAvailable), replayPending: formatMicros(row.replayPending), replayEscrowed: formatMicros(row.replayEscrowed),
-          actualAvailable: formatMicros(row.actualAvailable), actualPending: formatMicros(row.actualPending), actualEscrowed: formatMicros(row.actualEscrowed),
+          replayAvailable: formatMicros(row.replayAvailable), replayPending: formatMicros(row.replayPending),
+          replayEscrowed: formatMicros(row.replayEscrowed),
+          actualAvailable: formatMicros(row.actualAvailable), actualPending: formatMicros(row.actualPending),
+          actualEscrowed: formatMicros(row.actualEscrowed),
         }));
         return { body: { results, count: results.length, ok: audit.ok, findings: audit.findings } };
       },

@@ -18,14 +18,18 @@ export function gatewayAdminRoutes({ gateway, prisma }: RouteDeps): Route[] {
       method: 'get', path: '/v1/admin/gateway/stuck', access: 'admin', tag: 'Admin',
       summary: 'Sessions that should have ended a minute ago, or with a call that old, and pipelines without a sign of life for as long; oldest first. Normally none.',
       query: z.object({ limit: limit(1_000, 100) }),
-      answer: z.object({ sessions: z.array(sessionOut), count: z.number().int().describe('Of the sessions.'), pipelines: z.array(pipelineSummaryOut.extend({ updatedAt: timeOut })) }),
+      answer: z.object({ sessions: z.array(sessionOut), count: z.number().int().describe('Of the sessions.'),
+        pipelines: z.array(pipelineSummaryOut.extend({ updatedAt: timeOut })) }),
       handler: async ({ query }) => {
         const before = new Date(Date.now() - OVERDUE_MS);
-        const calls = await prisma.gatewayCall.findMany({ where: { state: 'accepted', acceptedAt: { lt: before } }, distinct: ['sessionId'], select: { sessionId: true }, take: query.limit });
+        const calls = await prisma.gatewayCall.findMany({ where: { state: 'accepted', acceptedAt: { lt: before } }, distinct: ['sessionId'],
+          select: { sessionId: true }, take: query.limit });
         const rows = await prisma.gatewaySession.findMany({
-          where: { OR: [{ status: 'active', expiresAt: { lt: before } }, { id: { in: calls.map((call) => call.sessionId) } }] }, orderBy: { expiresAt: 'asc' }, take: query.limit,
+          where: { OR: [{ status: 'active', expiresAt: { lt: before } }, { id: { in: calls.map((call) => call.sessionId) } }] },
+          orderBy: { expiresAt: 'asc' }, take: query.limit,
         });
-        const pipelines = await prisma.pipeline.findMany({ where: { endedAt: null, updatedAt: { lt: before } }, orderBy: { updatedAt: 'asc' }, take: query.limit });
+        const pipelines = await prisma.pipeline.findMany({ where: { endedAt: null, updatedAt: { lt: before } },
+          orderBy: { updatedAt: 'asc' }, take: query.limit });
         return {
           body: {
             sessions: rows.map((row) => showSession(sessionOf(row))), count: rows.length,
@@ -35,9 +39,12 @@ export function gatewayAdminRoutes({ gateway, prisma }: RouteDeps): Route[] {
       },
     }),
     route({
-      method: 'post', path: '/v1/admin/gateway/sessions/:id/resolve', aliases: ['/v1/admin/gateway/sessions/:id/close'], access: 'admin', tag: 'Admin',
+      method: 'post', path: '/v1/admin/gateway/sessions/:id/resolve', aliases: ['/v1/admin/gateway/sessions/:id/close'],
+      access: 'admin', tag: 'Admin',
       summary: 'Ends a session: what no call under way needs goes back to its buyer.',
-      params: sessionParams, answer: z.object({ resolved: z.boolean(), sessionId: z.string(), totalRefunded: amountOut, session: sessionOut }), errors: ['not_found', 'unavailable'],
+      params: sessionParams,
+      answer: z.object({ resolved: z.boolean(), sessionId: z.string(), totalRefunded: amountOut, session: sessionOut }),
+      errors: ['not_found', 'unavailable'],
       handler: async ({ params }) => {
         const session = await gateway.endSession(params.id);
         const refunded = session.maxTotalMicros - session.spentMicros - session.reservedMicros;
@@ -47,11 +54,13 @@ export function gatewayAdminRoutes({ gateway, prisma }: RouteDeps): Route[] {
     route({
       method: 'post', path: '/v1/admin/gateway/sessions/:id/retry-settlement', access: 'admin', tag: 'Admin',
       summary: 'Drives the calls of a session that nobody drives, without waiting for the sweeper.',
-      params: sessionParams, answer: z.object({ retried: z.boolean(), sessionId: z.string(), openCalls: z.number().int() }), errors: ['not_found'],
+      params: sessionParams, answer: z.object({ retried: z.boolean(), sessionId: z.string(), openCalls: z.number().int() }),
+      errors: ['not_found'],
       handler: async ({ params }) => {
         const session = await prisma.gatewaySession.findUnique({ where: { id: params.id }, select: { id: true } });
         if (session === null) throw new SuretyError('not_found', 'There is no such session.');
-        const open = await prisma.gatewayCall.findMany({ where: { sessionId: session.id, state: 'accepted' }, select: { id: true }, take: 1_000 });
+        const open = await prisma.gatewayCall.findMany({ where: { sessionId: session.id, state: 'accepted' },
+          select: { id: true }, take: 1_000 });
         await gateway.adoptCalls(open.map((call) => call.id));
         return { body: { retried: open.length > 0, sessionId: session.id, openCalls: open.length } };
       },

@@ -5,19 +5,23 @@ import { SERVICE_TYPE } from '../../domain/ids.ts';
 import { STEPS_MAX, stepName, type PipelineRequest, type StepWish } from '../../domain/pipeline.ts';
 import type { RouteDeps } from '../deps.ts';
 import { cancelExample, onePipelineExample, pipelineExample } from '../examples/gateway.ts';
-import { pipelineFault, pipelineOfModels, pipelineOut, pipelineRecordOut, pipelineSummaryOut, showPipeline, showPipelineLine, writePipeline } from '../pipeline-shapes.ts';
+import { pipelineFault, pipelineOfModels, pipelineOut, pipelineRecordOut, pipelineSummaryOut, showPipeline, showPipelineLine,
+  writePipeline } from '../pipeline-shapes.ts';
 import { route, type Caller, type Route } from '../route.ts';
 import { address, amount, cursor, emptyIsAbsent, idempotencyKey, jsonObject, limit, writeCursor } from '../schemas.ts';
 import { asTokenError, gatewayToken } from './gateway-calls.ts';
 
 const stepBody = z.strictObject({
   serviceType: z.string().min(1).max(200).describe('What kind of service is wanted.'),
-  params: jsonObject.nullish().describe('Handed to the seller. A text that is `$prev` or `$prev.a.b` is replaced by the previous answer, or what stands there.'),
+  params: jsonObject.nullish()
+    .describe('Handed to the seller. A text that is `$prev` or `$prev.a.b` is replaced by the previous answer, or what stands there.'),
   maxPrice: z.preprocess(emptyIsAbsent, amount.optional()).describe('Most that this step may cost.'),
   preferAgent: z.preprocess(emptyIsAbsent, address.optional()).describe('This seller is asked first, if it fits.'),
-  refundable: z.boolean().optional().describe('Paid when the pipeline completes, instead of when the step delivers; given back when it does not complete.'),
+  refundable: z.boolean().optional()
+    .describe('Paid when the pipeline completes, instead of when the step delivers; given back when it does not complete.'),
   compensation: z.strictObject({
-    endpoint: z.string().min(1).max(2_000).describe('Receives a signed POST when the pipeline does not complete and this step has delivered.'),
+    endpoint: z.string().min(1).max(2_000)
+      .describe('Receives a signed POST when the pipeline does not complete and this step has delivered.'),
     params: jsonObject.nullish(),
   }).optional(),
 });
@@ -25,7 +29,8 @@ const stepBody = z.strictObject({
 const runBody = z.object({
   steps: z.array(stepBody).min(1).max(STEPS_MAX),
   allOrNothing: z.boolean().optional().describe('Every step is refundable: a failure gives everything back.'),
-  idempotencyKey: z.preprocess(emptyIsAbsent, idempotencyKey.optional()).describe('The same key in the same session answers with the first pipeline and charges nothing.'),
+  idempotencyKey: z.preprocess(emptyIsAbsent, idempotencyKey.optional())
+    .describe('The same key in the same session answers with the first pipeline and charges nothing.'),
 });
 
 function textOf(params: Record<string, unknown> | null | undefined): string {
@@ -34,10 +39,12 @@ function textOf(params: Record<string, unknown> | null | undefined): string {
 
 /** @throws SuretyError `no_service` for a type that no service can have. */
 function wishOf(step: z.output<typeof stepBody>, index: number, { length }: readonly unknown[]): StepWish {
-  if (!SERVICE_TYPE.test(step.serviceType)) throw new SuretyError('no_service', `${stepName(index, length)}: no service can have a type of this form.`, { body: { failedStep: index } });
+  if (!SERVICE_TYPE.test(step.serviceType)) throw new SuretyError('no_service',
+    `${stepName(index, length)}: no service can have a type of this form.`, { body: { failedStep: index } });
   const { compensation } = step;
   return {
-    serviceType: step.serviceType, paramsJson: textOf(step.params), maxPriceMicros: step.maxPrice ?? null, preferAgent: step.preferAgent ?? null, refundable: step.refundable ?? false,
+    serviceType: step.serviceType, paramsJson: textOf(step.params), maxPriceMicros: step.maxPrice ?? null, preferAgent: step.preferAgent
+      ?? null, refundable: step.refundable ?? false,
     compensation: compensation === undefined ? null : { endpoint: compensation.endpoint, paramsJson: textOf(compensation.params) },
   };
 }
@@ -56,7 +63,8 @@ function runRoute({ pipelines }: RouteDeps): Route {
     description: 'A failing step ends the pipeline: `partialResult` tells what was paid, steps marked `refundable` are given back, and declared compensations are called in reverse order.',
     body: runBody, answer: pipelineOut,
     example: pipelineExample,
-    errors: ['no_service', 'budget_exceeded', 'rate_limited', 'session_closed', 'session_expired', 'forbidden', 'invalid_endpoint', 'pipeline_failed', 'pipeline_cancelled', 'pipeline_pending',
+    errors: ['no_service', 'budget_exceeded', 'rate_limited', 'session_closed', 'session_expired', 'forbidden', 'invalid_endpoint',
+      'pipeline_failed', 'pipeline_cancelled', 'pipeline_pending',
       'idempotency_mismatch', 'idempotency_in_progress', 'unavailable'],
     handler: async ({ caller, req, body, idempotencyClaim }) => {
       const token = gatewayToken(req);
@@ -69,7 +77,8 @@ function runRoute({ pipelines }: RouteDeps): Route {
         throw asTokenError(error);
       });
       if (pipeline.state !== 'completed') throw pipelineFault(pipeline, replayed);
-      return { body: writePipeline(pipeline), contentType: 'application/json; charset=utf-8', ...(replayed ? { headers: { 'Idempotent-Replayed': 'true' } } : {}) };
+      return { body: writePipeline(pipeline), contentType: 'application/json; charset=utf-8',
+        ...(replayed ? { headers: { 'Idempotent-Replayed': 'true' } } : {}) };
     },
   });
 }
@@ -78,7 +87,8 @@ function cancelRoute({ pipelines }: RouteDeps): Route {
   return route({
     method: 'post', path: '/v1/gateway/pipelines/:id/cancel', access: 'agent', tag: 'Gateway', movesMoney: true,
     summary: 'Stops a pipeline after the step under way; what that step costs is paid, or given back where it is refundable.',
-    params: pipelineParams, answer: z.object({ pipeline: pipelineRecordOut }), example: cancelExample, errors: ['not_found', 'unauthorized', 'invalid_state', 'unavailable'],
+    params: pipelineParams, answer: z.object({ pipeline: pipelineRecordOut }), example: cancelExample,
+    errors: ['not_found', 'unauthorized', 'invalid_state', 'unavailable'],
     handler: async ({ caller, params }) => ({ body: { pipeline: showPipeline(await pipelines.cancel(caller.address, params.id)) } }),
   });
 }
@@ -87,9 +97,11 @@ function cancelRoute({ pipelines }: RouteDeps): Route {
 async function readPipeline({ prisma }: RouteDeps, caller: Caller | null, isAdmin: boolean, id: string) {
   const row = await prisma.pipeline.findUnique({ where: { id } });
   if (row === null) throw new SuretyError('not_found', 'There is no such pipeline.');
-  if (!isAdmin && row.buyer !== caller?.address) throw new SuretyError('unauthorized', 'Only its buyer may see a pipeline.', { status: 403, recovery: 'Use a key of the buyer.' });
+  if (!isAdmin && row.buyer !== caller?.address) throw new SuretyError('unauthorized', 'Only its buyer may see a pipeline.',
+    { status: 403, recovery: 'Use a key of the buyer.' });
   const [steps, session] = await Promise.all([
-    prisma.gatewayCall.findMany({ where: { pipelineId: id }, orderBy: { stepIndex: 'asc' } }), prisma.gatewaySession.findUnique({ where: { id: row.sessionId } }),
+    prisma.gatewayCall.findMany({ where: { pipelineId: id }, orderBy: { stepIndex: 'asc' } }),
+    prisma.gatewaySession.findUnique({ where: { id: row.sessionId } }),
   ]);
   return pipelineOfModels(row, steps, session);
 }
@@ -100,7 +112,8 @@ function readRoutes(deps: RouteDeps): Route[] {
     route({
       method: 'get', path: '/v1/gateway/pipelines', access: 'agent', tag: 'Gateway', summary: 'Your pipelines, newest first.',
       query: z.object({ limit: limit(200, 50), cursor }),
-      answer: z.object({ pipelines: z.array(pipelineSummaryOut), count: z.number().int(), has_more: z.boolean(), next_cursor: z.string().optional() }),
+      answer: z.object({ pipelines: z.array(pipelineSummaryOut), count: z.number().int(), has_more: z.boolean(),
+        next_cursor: z.string().optional() }),
       handler: async ({ caller, query }) => {
         const rows = await prisma.pipeline.findMany({
           where: { buyer: caller.address }, orderBy: [{ createdAt: 'desc' }, { id: 'desc' }], take: query.limit + 1,
@@ -109,13 +122,17 @@ function readRoutes(deps: RouteDeps): Route[] {
         const page = rows.slice(0, query.limit);
         const last = page.at(-1);
         const more = rows.length > page.length && last !== undefined;
-        return { body: { pipelines: page.map(showPipelineLine), count: page.length, has_more: more, ...(more ? { next_cursor: writeCursor(last.createdAt, last.id) } : {}) } };
+        return { body: { pipelines: page.map(showPipelineLine), count: page.length, has_more: more,
+          ...(more ? { next_cursor: writeCursor(last.createdAt, last.id) } : {}) } };
       },
     }),
     route({
-      method: 'get', path: '/v1/gateway/pipelines/:id', access: 'agent_or_admin', tag: 'Gateway', summary: 'One pipeline: its steps, what was paid, and what was undone.',
-      params: pipelineParams, answer: z.object({ pipeline: pipelineRecordOut }), example: onePipelineExample, errors: ['not_found', 'unauthorized'],
-      handler: async ({ caller, isAdmin, params }) => ({ body: { pipeline: showPipeline(await readPipeline(deps, caller, isAdmin, params.id)) } }),
+      method: 'get', path: '/v1/gateway/pipelines/:id', access: 'agent_or_admin', tag: 'Gateway',
+      summary: 'One pipeline: its steps, what was paid, and what was undone.',
+      params: pipelineParams, answer: z.object({ pipeline: pipelineRecordOut }), example: onePipelineExample,
+      errors: ['not_found', 'unauthorized'],
+      handler: async ({ caller, isAdmin, params }) =>
+        ({ body: { pipeline: showPipeline(await readPipeline(deps, caller, isAdmin, params.id)) } }),
     }),
   ];
 }

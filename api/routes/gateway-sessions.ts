@@ -14,7 +14,8 @@ const { expirySecsDefault, expirySecsMin, expirySecsMax, requestsPerMinuteDefaul
 
 /** Zero or less means the default; the code is what clients of the first system know. */
 const expiresInSecs = z.number().int()
-  .refine((secs) => secs <= 0 || (secs >= expirySecsMin && secs <= expirySecsMax), { error: `must be between ${expirySecsMin} and ${expirySecsMax}`, params: { code: 'invalid_amount' } })
+  .refine((secs) => secs <= 0 || (secs >= expirySecsMin && secs <= expirySecsMax),
+    { error: `must be between ${expirySecsMin} and ${expirySecsMax}`, params: { code: 'invalid_amount' } })
   .transform((secs) => (secs <= 0 ? expirySecsDefault : secs));
 
 const openBody = z.object({
@@ -61,26 +62,32 @@ function openAndCloseRoutes({ gateway }: RouteDeps): Route[] {
       body: openBody, answer: z.object({ session: sessionOut, token: z.string() }), answerStatus: 201, example: openExample,
       errors: ['insufficient_balance', 'invalid_amount', 'idempotency_mismatch', 'unavailable'],
       handler: async ({ caller, body, idempotencyClaim }) => {
-        const opened = gateway.openSession(caller.address, caller.tenantId, termsOf(body), idempotencyClaim()).catch((error: unknown): never => {
+        const opened = gateway.openSession(caller.address, caller.tenantId, termsOf(body), idempotencyClaim())
+            .catch((error: unknown): never => {
           if (!(error instanceof SuretyError) || error.code !== 'insufficient_balance') throw error;
           const price = formatMicros(body.maxTotal);
-          throw new SuretyError('insufficient_balance', `There is not enough available money to hold a budget of ${price} USDC.`, { cause: error, body: { price, currency: 'USDC', amount: price } });
+          throw new SuretyError('insufficient_balance', `There is not enough available money to hold a budget of ${price} USDC.`,
+            { cause: error, body: { price, currency: 'USDC', amount: price } });
         });
         const { session, replayed } = await opened;
-        return { status: 201, body: { session: showSession(session), token: session.id }, ...(replayed ? { headers: { 'Idempotent-Replayed': 'true' } } : {}) };
+        return { status: 201, body: { session: showSession(session), token: session.id },
+          ...(replayed ? { headers: { 'Idempotent-Replayed': 'true' } } : {}) };
       },
     }),
     route({
       method: 'delete', path: '/v1/gateway/sessions/:id', access: 'agent', tag: 'Gateway', movesMoney: true,
       summary: 'Ends a session and returns the rest of its budget. Again changes nothing.',
-      params: sessionParams, answer: z.object({ session: sessionOut, totalSpent: amountOut, totalRefunded: amountOut, stillReserved: amountOut, requestCount: z.number().int() }),
+      params: sessionParams,
+      answer: z.object({ session: sessionOut, totalSpent: amountOut, totalRefunded: amountOut, stillReserved: amountOut,
+      requestCount: z.number().int() }),
       example: closeExample, errors: ['not_found', 'forbidden', 'unavailable'],
       handler: async ({ caller, params }) => {
         const session = await gateway.closeSession(caller.address, params.id);
         const { maxTotalMicros, spentMicros, reservedMicros, requestCount } = session;
         return {
           body: {
-            session: showSession(session), totalSpent: formatMicros(spentMicros), totalRefunded: formatMicros(maxTotalMicros - spentMicros - reservedMicros),
+            session: showSession(session), totalSpent: formatMicros(spentMicros),
+            totalRefunded: formatMicros(maxTotalMicros - spentMicros - reservedMicros),
             // Calls under way keep their price; it is paid or given back when they end.
             stillReserved: formatMicros(reservedMicros), requestCount,
           },
@@ -90,8 +97,10 @@ function openAndCloseRoutes({ gateway }: RouteDeps): Route[] {
     route({
       method: 'post', path: '/v1/gateway/sessions/:id/dry-run', access: 'agent', tag: 'Gateway',
       summary: 'Says what a call would do and cost now, without doing it.',
-      params: sessionParams, body: callRequestBody, answer: z.object({ result: dryRunOut }), errors: ['not_found', 'forbidden', 'no_service'],
-      handler: async ({ caller, params, body }) => ({ body: { result: showDryRun(await gateway.dryRun(caller.address, params.id, toCallRequest(body, null))) } }),
+      params: sessionParams, body: callRequestBody, answer: z.object({ result: dryRunOut }),
+      errors: ['not_found', 'forbidden', 'no_service'],
+      handler: async ({ caller, params, body }) =>
+        ({ body: { result: showDryRun(await gateway.dryRun(caller.address, params.id, toCallRequest(body, null))) } }),
     }),
   ];
 }
@@ -102,16 +111,19 @@ function readRoutes(deps: RouteDeps): Route[] {
     route({
       method: 'get', path: '/v1/gateway/sessions', access: 'agent', tag: 'Gateway', summary: 'Your sessions, newest first.',
       query: z.object({ limit: limit(200, 50), cursor }),
-      answer: z.object({ sessions: z.array(sessionOut), count: z.number().int(), has_more: z.boolean(), next_cursor: z.string().optional() }), example: sessionsExample,
+      answer: z.object({ sessions: z.array(sessionOut), count: z.number().int(), has_more: z.boolean(),
+        next_cursor: z.string().optional() }), example: sessionsExample,
       handler: async ({ caller, query }) => {
         const rows = await prisma.gatewaySession.findMany({
-          where: { agentAddress: caller.address, singleCall: false }, orderBy: [{ createdAt: 'desc' }, { id: 'desc' }], take: query.limit + 1,
+          where: { agentAddress: caller.address, singleCall: false }, orderBy: [{ createdAt: 'desc' }, { id: 'desc' }],
+          take: query.limit + 1,
           ...(query.cursor === undefined ? {} : { cursor: { id: query.cursor.id }, skip: 1 }),
         });
         const page = rows.slice(0, query.limit);
         const last = page.at(-1);
         const more = rows.length > page.length && last !== undefined;
-        return { body: { sessions: page.map((row) => showSession(sessionOf(row))), count: page.length, has_more: more, ...(more ? { next_cursor: writeCursor(last.createdAt, last.id) } : {}) } };
+        return { body: { sessions: page.map((row) => showSession(sessionOf(row))), count: page.length, has_more: more,
+          ...(more ? { next_cursor: writeCursor(last.createdAt, last.id) } : {}) } };
       },
     }),
     route({
@@ -123,7 +135,8 @@ function readRoutes(deps: RouteDeps): Route[] {
       method: 'get', path: '/v1/gateway/sessions/:id/logs', access: 'agent', tag: 'Gateway',
       summary: 'Every call of a session, newest first, with each attempt at a seller.',
       params: sessionParams, query: z.object({ limit: limit(1_000, 100), cursor }),
-      answer: z.object({ logs: z.array(logOut), count: z.number().int(), has_more: z.boolean(), next_cursor: z.string().optional() }), example: logsExample, errors: ['not_found', 'forbidden'],
+      answer: z.object({ logs: z.array(logOut), count: z.number().int(), has_more: z.boolean(), next_cursor: z.string().optional() }),
+      example: logsExample, errors: ['not_found', 'forbidden'],
       handler: async ({ caller, params, query }) => {
         const session = await ownSession(deps, caller, params.id);
         const rows = await prisma.gatewayCall.findMany({
@@ -133,18 +146,25 @@ function readRoutes(deps: RouteDeps): Route[] {
         const page = rows.slice(0, query.limit);
         const last = page.at(-1);
         const more = rows.length > page.length && last !== undefined;
-        return { body: { logs: page.map(showLog), count: page.length, has_more: more, ...(more ? { next_cursor: writeCursor(last.acceptedAt, last.id) } : {}) } };
+        return { body: { logs: page.map(showLog), count: page.length, has_more: more,
+          ...(more ? { next_cursor: writeCursor(last.acceptedAt, last.id) } : {}) } };
       },
     }),
     route({
-      method: 'get', path: '/v1/gateway/calls/:id', access: 'agent', tag: 'Gateway', summary: 'One call: its state, its attempts, and where the money is.',
-      params: sessionParams, answer: z.object({ call: logOut.extend({ response: z.unknown().describe('What the seller answered; for the buyer, once it is paid.') }) }), example: oneCallExample, errors: ['not_found', 'forbidden'],
+      method: 'get', path: '/v1/gateway/calls/:id', access: 'agent', tag: 'Gateway',
+      summary: 'One call: its state, its attempts, and where the money is.',
+      params: sessionParams,
+      answer: z.object({ call: logOut.extend(
+      { response: z.unknown().describe('What the seller answered; for the buyer, once it is paid.') }) }), example: oneCallExample,
+      errors: ['not_found', 'forbidden'],
       handler: async ({ caller, params }) => {
         const row = await prisma.gatewayCall.findUnique({ where: { id: params.id } });
         if (row === null) throw new SuretyError('not_found', 'There is no such call.');
-        if (row.buyer !== caller.address && row.seller !== caller.address) throw new SuretyError('forbidden', 'Only buyer and seller may see a call.');
+        if (row.buyer !== caller.address && row.seller !== caller.address) throw new SuretyError('forbidden',
+          'Only buyer and seller may see a call.');
         // Nobody reads what is not paid for: the answer of a refundable step of a pipeline appears with its payment.
-        const response: unknown = row.response === null || row.state !== 'settled' || row.buyer !== caller.address ? null : JSON.parse(row.response);
+        const response: unknown = row.response === null || row.state !== 'settled' || row.buyer !== caller.address ? null
+          : JSON.parse(row.response);
         return { body: { call: { ...showLog(row), response } } };
       },
     }),

@@ -50,7 +50,8 @@ export function healthRoutes({ probes, lifecycle, metrics, version }: RouteDeps)
       summary: 'Whether requests should be sent to this process; 503 while it starts, stops, or misses a part it cannot do without.',
       answer: z.object({ status: z.enum(['ready', 'degraded', 'draining']), checks, subsystems: z.array(subsystem) }),
       async handler(): Promise<Answer> {
-        if (lifecycle.isDraining()) return { status: 503, headers: { 'Retry-After': '5' }, body: { status: 'draining', checks: {}, subsystems: [] } };
+        if (lifecycle.isDraining()) return { status: 503, headers: { 'Retry-After': '5' },
+          body: { status: 'draining', checks: {}, subsystems: [] } };
         const findings = await look();
         const ready = ok(findings);
         const subsystems = findings.map(({ name, healthy, detail }) => ({ name, healthy, ...(detail === undefined ? {} : { detail }) }));

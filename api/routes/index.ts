@@ -24,8 +24,10 @@ import { streamRoutes } from './streams.ts';
 import { walletRoutes } from './wallet.ts';
 
 const families: readonly ((deps: RouteDeps) => Route[])[] = [
-  healthRoutes, platformRoutes, gatewaySessionRoutes, gatewayCallRoutes, gatewayPipelineRoutes, gatewayAdminRoutes, escrowRoutes, cardRoutes, multistepRoutes, streamRoutes,
-  streamReadRoutes, paymentRoutes, authRoutes, agentRoutes, serviceRoutes, walletRoutes, adminRoutes, bookRoutes, networkRoutes, reputationRoutes,
+  healthRoutes, platformRoutes, gatewaySessionRoutes, gatewayCallRoutes, gatewayPipelineRoutes, gatewayAdminRoutes, escrowRoutes,
+  cardRoutes, multistepRoutes, streamRoutes,
+  streamReadRoutes, paymentRoutes, authRoutes, agentRoutes, serviceRoutes, walletRoutes, adminRoutes, bookRoutes,
+  networkRoutes, reputationRoutes,
 ];
 
 export function allRoutes(deps: RouteDeps): Route[] {

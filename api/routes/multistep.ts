@@ -19,9 +19,12 @@ const expiresIn = z.string().max(50).transform((text) => parseDuration(text) ?? 
 const createBody = z.object({
   totalAmount: amount.describe('Held at once; the steps must add up to it.'),
   totalSteps: z.number().int().min(1).max(stepsMax),
-  plannedSteps: z.array(z.object({ sellerAddr: address, amount }).strict()).min(1).max(stepsMax).describe('Who is paid how much, in the order of the plan.'),
-  expiresIn: z.preprocess(emptyIsAbsent, expiresIn.optional()).describe('When the rest goes back by itself, as 90s, 1h30m or 2d; 24h when left out.'),
-}).refine(({ totalSteps, plannedSteps }) => plannedSteps.length === totalSteps, { path: ['plannedSteps'], error: 'must have as many steps as totalSteps says' });
+  plannedSteps: z.array(z.object({ sellerAddr: address, amount }).strict()).min(1).max(stepsMax)
+    .describe('Who is paid how much, in the order of the plan.'),
+  expiresIn: z.preprocess(emptyIsAbsent, expiresIn.optional())
+    .describe('When the rest goes back by itself, as 90s, 1h30m or 2d; 24h when left out.'),
+}).refine(({ totalSteps, plannedSteps }) => plannedSteps.length === totalSteps, { path: ['plannedSteps'],
+error: 'must have as many steps as totalSteps says' });
 
 function planOf(body: z.output<typeof createBody>): MultistepPlan {
   return {
@@ -31,7 +34,8 @@ function planOf(body: z.output<typeof createBody>): MultistepPlan {
 }
 
 /** However far out it is, it is only a step that the plan does not have: Postgres and JavaScript agree on numbers of this size. */
-const stepIndex = z.number().refine(Number.isInteger, 'must be a whole number').meta({ type: 'integer' }).transform((index) => Math.min(Math.max(index, -1), stepsMax))
+const stepIndex = z.number().refine(Number.isInteger, 'must be a whole number').meta({ type: 'integer' })
+  .transform((index) => Math.min(Math.max(index, -1), stepsMax))
   .describe('Which step of the plan, from 0; in any order.');
 
 const confirmBody = z.object({
@@ -48,7 +52,8 @@ function answerStep({ escrow, replayed }: MultistepAnswer, status = 200): Answer
   return { status, body: { escrow: showMultistep(escrow) }, ...(replayed ? { headers: { 'Idempotent-Replayed': 'true' } } : {}) };
 }
 
-const stepErrors: readonly ErrorCode[] = ['not_found', 'unauthorized', 'invalid_state', 'idempotency_mismatch', 'idempotency_in_progress', 'unavailable'];
+const stepErrors: readonly ErrorCode[] = ['not_found', 'unauthorized', 'invalid_state', 'idempotency_mismatch',
+  'idempotency_in_progress', 'unavailable'];
 
 export function multistepRoutes(deps: RouteDeps): Route[] {
   return [...moneyRoutes(deps), ...readRoutes(deps)];
@@ -57,15 +62,18 @@ export function multistepRoutes(deps: RouteDeps): Route[] {
 function moneyRoutes({ multistep }: RouteDeps): Route[] {
   return [
     route({
-      method: 'post', path: '/v1/escrow/multistep', aliases: ['/v1/multistep-escrows', '/v1/escrows/multistep'], access: 'agent', tag: 'Multistep escrow', movesMoney: true,
+      method: 'post', path: '/v1/escrow/multistep', aliases: ['/v1/multistep-escrows', '/v1/escrows/multistep'], access: 'agent',
+      tag: 'Multistep escrow', movesMoney: true,
       summary: 'Holds the money of a plan of steps. Each seller is paid when you confirm its step; what you never confirm comes back at the deadline.',
       body: createBody, answer: escrowAnswer, answerStatus: 201, example: createExample,
-      errors: ['amount_exceeds_total', 'self_trade', 'agent_not_found', 'insufficient_balance', 'invalid_amount', 'idempotency_mismatch', 'idempotency_in_progress', 'unavailable'],
+      errors: ['amount_exceeds_total', 'self_trade', 'agent_not_found', 'insufficient_balance', 'invalid_amount', 'idempotency_mismatch',
+        'idempotency_in_progress', 'unavailable'],
       handler: async ({ caller, body, idempotencyClaim }) => {
         const created = multistep.create(caller, planOf(body), idempotencyClaim()).catch((error: unknown): never => {
           if (!(error instanceof SuretyError) || error.code !== 'insufficient_balance') throw error;
           const price = formatMicros(body.totalAmount);
-          throw new SuretyError('insufficient_balance', `There is not enough available money to hold ${price} USDC.`, { cause: error, body: { price, currency: 'USDC', amount: price } });
+          throw new SuretyError('insufficient_balance', `There is not enough available money to hold ${price} USDC.`,
+            { cause: error, body: { price, currency: 'USDC', amount: price } });
         });
         return answerStep(await created, 201);
       },
@@ -74,7 +82,8 @@ function moneyRoutes({ multistep }: RouteDeps): Route[] {
       method: 'post', path: '/v1/escrow/multistep/:id/confirm-step', access: 'agent', tag: 'Multistep escrow', movesMoney: true,
       aliases: ['/v1/multistep-escrows/:id/steps', '/v1/multistep-escrows/:id/confirm-step', '/v1/escrows/multistep/:id/confirm-step'],
       summary: 'Pays one step to its seller; the last one completes the escrow. For the buyer.',
-      params: escrowParams, body: confirmBody, answer: escrowAnswer, example: confirmExample, errors: [...stepErrors, 'step_out_of_range', 'duplicate_step', 'step_mismatch', 'invalid_amount'],
+      params: escrowParams, body: confirmBody, answer: escrowAnswer, example: confirmExample,
+      errors: [...stepErrors, 'step_out_of_range', 'duplicate_step', 'step_mismatch', 'invalid_amount'],
       handler: async ({ caller, params, body, idempotencyClaim }) => {
         const step = { stepIndex: body.stepIndex, seller: body.sellerAddr, amountMicros: body.amount };
         return answerStep(await multistep.confirmStep(caller.address, params.id, step, idempotencyClaim()));
@@ -85,7 +94,8 @@ function moneyRoutes({ multistep }: RouteDeps): Route[] {
       aliases: ['/v1/multistep-escrows/:id/abort', '/v1/multistep-escrows/:id/refund', '/v1/escrows/multistep/:id/refund'],
       summary: 'Gives back what was not confirmed and ends the escrow. For the buyer.',
       params: escrowParams, answer: escrowAnswer, example: refundExample, errors: stepErrors,
-      handler: async ({ caller, params, idempotencyClaim }) => answerStep(await multistep.refund(caller.address, params.id, idempotencyClaim())),
+      handler: async ({ caller, params, idempotencyClaim }) =>
+        answerStep(await multistep.refund(caller.address, params.id, idempotencyClaim())),
     }),
   ];
 }
@@ -93,14 +103,16 @@ function moneyRoutes({ multistep }: RouteDeps): Route[] {
 function readRoutes({ prisma }: RouteDeps): Route[] {
   return [
     route({
-      method: 'get', path: '/v1/escrow/multistep/:id', aliases: ['/v1/multistep-escrows/:id', '/v1/escrows/multistep/:id'], access: 'agent_or_admin', tag: 'Multistep escrow',
+      method: 'get', path: '/v1/escrow/multistep/:id', aliases: ['/v1/multistep-escrows/:id', '/v1/escrows/multistep/:id'],
+      access: 'agent_or_admin', tag: 'Multistep escrow',
       summary: 'One multistep escrow with its plan, for its buyer, its sellers and the admin.',
       params: escrowParams, answer: escrowAnswer, example: oneExample, errors: ['not_found', 'unauthorized'],
       handler: async ({ caller, isAdmin, params }) => {
         const row = await prisma.multistepEscrow.findUnique({ where: { id: params.id }, include: inOrder });
         if (row === null) throw new SuretyError('not_found', 'There is no such multistep escrow.');
         if (!isAdmin && !isParty(caller, row)) {
-          throw new SuretyError('unauthorized', 'Only the buyer and the sellers of this escrow may read it.', { status: 403, recovery: 'Use the API key of one of them.' });
+          throw new SuretyError('unauthorized', 'Only the buyer and the sellers of this escrow may read it.',
+            { status: 403, recovery: 'Use the API key of one of them.' });
         }
         return { body: { escrow: showMultistep(multistepOf(row)) } };
       },
@@ -109,15 +121,18 @@ function readRoutes({ prisma }: RouteDeps): Route[] {
       method: 'get', path: '/v1/agents/:address/multistep-escrows', access: 'owner', tag: 'Multistep escrow',
       summary: 'Your multistep escrows, as buyer or as seller of a step, newest first.',
       params: addressParams, query: z.object({ limit: limit(200, 50), cursor }),
-      answer: z.object({ escrows: z.array(multistepOut), count: z.number().int(), has_more: z.boolean(), next_cursor: z.string().optional() }), example: listExample,
+      answer: z.object({ escrows: z.array(multistepOut), count: z.number().int(), has_more: z.boolean(),
+        next_cursor: z.string().optional() }), example: listExample,
       handler: async ({ params, query }) => {
         const own = await pageOf(prisma, params.address, query.cursor?.id ?? null, query.limit + 1);
-        const rows = await prisma.multistepEscrow.findMany({ where: { id: { in: own } }, include: inOrder, orderBy: [{ createdAt: 'desc' }, { id: 'desc' }] });
+        const rows = await prisma.multistepEscrow.findMany({ where: { id: { in: own } }, include: inOrder,
+          orderBy: [{ createdAt: 'desc' }, { id: 'desc' }] });
         const page = rows.slice(0, query.limit);
         const last = page.at(-1);
         const more = rows.length > page.length && last !== undefined;
         return {
-          body: { escrows: page.map((row) => showMultistep(multistepOf(row))), count: page.length, has_more: more, ...(more ? { next_cursor: writeCursor(last.createdAt, last.id) } : {}) },
+          body: { escrows: page.map((row) => showMultistep(multistepOf(row))), count: page.length, has_more: more,
+            ...(more ? { next_cursor: writeCursor(last.createdAt, last.id) } : {}) },
         };
       },
     }),
@@ -134,6 +149,7 @@ async function pageOf(prisma: RouteDeps['prisma'], agent: string, after: string 
   return rows.map(({ id }) => id);
 }
 
-function isParty(caller: Caller | null, { buyer, steps }: { readonly buyer: string; readonly steps: readonly { readonly seller: string }[] }): boolean {
+function isParty(caller: Caller | null,
+    { buyer, steps }: { readonly buyer: string; readonly steps: readonly { readonly seller: string }[] }): boolean {
   return caller !== null && (caller.address === buyer || steps.some(({ seller }) => seller === caller.address));
 }

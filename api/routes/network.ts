@@ -7,9 +7,11 @@ import type { RouteDeps } from '../deps.ts';
 import { route, type Route } from '../route.ts';
 import { amountOut, limit, timeOut } from '../schemas.ts';
 
-const statsOut = z.object({ totalAgents: z.number().int(), totalServices: z.number().int(), totalTransactions: z.number().int(), totalVolume: amountOut, updatedAt: timeOut });
+const statsOut = z.object({ totalAgents: z.number().int(), totalServices: z.number().int(), totalTransactions: z.number().int(),
+  totalVolume: amountOut, updatedAt: timeOut });
 const feedItem = z.object({
-  id: z.string(), fromName: z.string(), fromAddress: z.string(), toName: z.string(), toAddress: z.string(), amount: amountOut, serviceName: z.string().optional(),
+  id: z.string(), fromName: z.string(), fromAddress: z.string(), toName: z.string(), toAddress: z.string(), amount: amountOut,
+  serviceName: z.string().optional(),
   serviceType: z.string().optional(), txHash: z.string(), timestamp: timeOut, timeAgo: z.string(),
 });
 const hiddenBuyer = { fromName: 'A buyer', fromAddress: '' };
@@ -25,7 +27,8 @@ export function timeAgo(at: Date, now: Date): string {
 function showItem(payment: Payment, toName: string, now: Date): z.input<typeof feedItem> {
   return {
     id: `tx_${payment.postingId}`, ...hiddenBuyer, toName, toAddress: payment.to, amount: formatMicros(payment.amount),
-    ...(payment.serviceName === null ? {} : { serviceName: payment.serviceName }), ...(payment.serviceType === null ? {} : { serviceType: payment.serviceType }),
+    ...(payment.serviceName === null ? {} : { serviceName: payment.serviceName }),
+    ...(payment.serviceType === null ? {} : { serviceType: payment.serviceType }),
     txHash: '', timestamp: payment.createdAt.toISOString(), timeAgo: timeAgo(payment.createdAt, now),
   };
 }
@@ -53,26 +56,33 @@ export function networkRoutes({ pool, prisma }: RouteDeps): Route[] {
       method: 'get', path: '/v1/feed', access: 'public', tag: 'Network', cacheSecs: 10,
       summary: 'The latest settled payments, without the buyers.',
       query: z.object({ limit: limit(100, 50) }),
-      answer: z.object({ feed: z.array(feedItem), stats: z.object({ totalAgents: z.number().int(), totalTransactions: z.number().int(), totalVolume: amountOut }), message: z.string().meta({ examples: ['The latest payments between agents on Surety.'] }) }),
+      answer: z.object({ feed: z.array(feedItem),
+        stats: z.object({ totalAgents: z.number().int(), totalTransactions: z.number().int(), totalVolume: amountOut }),
+        message: z.string().meta({ examples: ['The latest payments between agents on Surety.'] }) }),
       handler: async ({ query }) => {
-        const [payments, { totalAgents, totalTransactions, totalVolume }] = await Promise.all([readLatestPayments(pool, query.limit), shownStats()]);
-        const sellers = await prisma.agent.findMany({ where: { address: { in: [...new Set(payments.map((payment) => payment.to))] } }, select: { address: true, name: true } });
+        const [payments, { totalAgents, totalTransactions, totalVolume }] =
+          await Promise.all([readLatestPayments(pool, query.limit), shownStats()]);
+        const sellers = await prisma.agent.findMany({ where: { address: { in: [...new Set(payments.map((payment) => payment.to))] } },
+          select: { address: true, name: true } });
         const names = new Map(sellers.map(({ address, name }) => [address, name]));
         const now = new Date();
         const feed = payments.map((payment) => showItem(payment, names.get(payment.to) ?? '', now));
-        return { body: { feed, stats: { totalAgents, totalTransactions, totalVolume }, message: 'The latest payments between agents on Surety.' } };
+        return { body: { feed, stats: { totalAgents, totalTransactions, totalVolume },
+          message: 'The latest payments between agents on Surety.' } };
       },
     }),
     route({
       method: 'get', path: '/v1/timeline', access: 'public', tag: 'Network', cacheSecs: 10,
       summary: 'What happened last on the network, without the buyers.',
       query: z.object({ limit: limit(100, 50) }),
-      answer: z.object({ timeline: z.array(z.object({ type: z.string(), timestamp: timeOut, data: z.looseObject({}) })), count: z.number().int() }),
+      answer: z.object({ timeline: z.array(z.object({ type: z.string(), timestamp: timeOut, data: z.looseObject({}) })),
+        count: z.number().int() }),
       handler: async ({ query }) => {
         const timeline = (await readLatestPayments(pool, query.limit)).map((payment) => ({
           type: 'transaction', timestamp: payment.createdAt.toISOString(),
           data: {
-            id: `tx_${payment.postingId}`, txHash: '', from: '', to: payment.to, amount: formatMicros(payment.amount), serviceId: payment.serviceId ?? '',
+            id: `tx_${payment.postingId}`, txHash: '', from: '', to: payment.to, amount: formatMicros(payment.amount),
+            serviceId: payment.serviceId ?? '',
             status: 'confirmed', createdAt: payment.createdAt.toISOString(),
           },
         }));

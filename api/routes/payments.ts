@@ -11,12 +11,14 @@ import { route, type Route } from '../route.ts';
 import { addressOut, amountOut, cursor, limit, timeOut, writeCursor, type Cursor } from '../schemas.ts';
 
 const entryOut = z.object({
-  at: timeOut, kind: z.enum(['state', 'posting', 'attempt', 'call', 'ticks']), what: z.string().describe('A sentence for people.'), data: z.record(z.string(), z.unknown()),
+  at: timeOut, kind: z.enum(['state', 'posting', 'attempt', 'call', 'ticks']), what: z.string().describe('A sentence for people.'),
+  data: z.record(z.string(), z.unknown()),
 });
 const paymentOut = z.object({
   kind: z.string(), id: z.string(), state: z.string(), ended: z.boolean(), amounts: z.record(z.string(), amountOut),
   parties: z.array(z.object({ role: z.enum(['buyer', 'seller', 'arbiter']), address: addressOut })),
-  workflowId: z.string().nullable(), temporalUrl: z.string().nullable().describe('The workflow in the Temporal UI, where one is configured.'),
+  workflowId: z.string().nullable(),
+  temporalUrl: z.string().nullable().describe('The workflow in the Temporal UI, where one is configured.'),
   createdAt: timeOut, endedAt: timeOut.nullable(), timeline: z.array(entryOut).describe('Oldest first.'),
 });
 
@@ -26,7 +28,8 @@ export function paymentRoutes(deps: RouteDeps): Route[] {
       method: 'get', path: '/v1/payments/:id', access: 'agent_or_admin', tag: 'Payments',
       summary: 'Any payment by its id: where it stands, and every state, posting and attempt at a seller in the order they happened.',
       description: 'Only its parties and the admin may look. A seller does not see what the buyer had set aside for a call of its own.',
-      params: z.object({ id: z.string().regex(/^[\x21-\x7e]{1,64}$/, 'must be the id of a payment') }), query: z.object({ limit: limit(1_000, 100), cursor }),
+      params: z.object({ id: z.string().regex(/^[\x21-\x7e]{1,64}$/, 'must be the id of a payment') }),
+      query: z.object({ limit: limit(1_000, 100), cursor }),
       answer: z.object({ payment: paymentOut, has_more: z.boolean(), next_cursor: z.string().optional() }), example: paymentExample,
       errors: ['not_found', 'forbidden', 'invalid_cursor'],
       handler: async ({ params, query, caller, isAdmin }) => {
@@ -39,7 +42,8 @@ export function paymentRoutes(deps: RouteDeps): Route[] {
         return {
           body: {
             payment: { ...showPayment(deps, kind, payment), timeline: entries.map(showEntry) }, has_more: more,
-            ...(more && last !== undefined ? { next_cursor: writeCursor(dateOf(last.atMicros), keyOf(last), Number(last.atMicros % 1_000n)) } : {}),
+            ...(more && last !== undefined
+              ? { next_cursor: writeCursor(dateOf(last.atMicros), keyOf(last), Number(last.atMicros % 1_000n)) } : {}),
           },
         };
       },
@@ -63,8 +67,10 @@ function placeOf(at: Cursor | undefined): Place {
 function showPayment({ links, env }: RouteDeps, { kind }: PaymentKind, payment: FoundPayment) {
   const { id, state, ended, parties, workflowId, createdAt, endedAt } = payment;
   return {
-    kind, id, state, ended, amounts: Object.fromEntries(Object.entries(payment.amounts).map(([name, micros]) => [name, formatMicros(micros)])), parties, workflowId,
-    temporalUrl: workflowId === null || links.temporalUi === null ? null : temporalUrl(links.temporalUi, env.TEMPORAL_NAMESPACE, workflowId),
+    kind, id, state, ended,
+    amounts: Object.fromEntries(Object.entries(payment.amounts).map(([name, micros]) => [name, formatMicros(micros)])), parties, workflowId,
+    temporalUrl: workflowId === null || links.temporalUi === null ? null
+      : temporalUrl(links.temporalUi, env.TEMPORAL_NAMESPACE, workflowId),
     createdAt: createdAt.toISOString(), endedAt: endedAt?.toISOString() ?? null,
   };
 }

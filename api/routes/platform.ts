@@ -16,7 +16,8 @@ export function platformRoutes({ version, links, sellerKeys, startedAt }: RouteD
       method: 'get', path: '/api', access: 'public', tag: 'Platform', cacheSecs: 60,
       summary: 'Name, version and currency of the platform.',
       answer: z.object({ name: z.string(), description: z.string(), version: z.string(), chain: z.string(), currency: z.literal('USDC') }),
-      handler: () => ({ body: { name: 'Surety', description: 'Durable payments between AI agents.', version, chain: 'none', currency: 'USDC' } }),
+      handler: () => ({ body: { name: 'Surety', description: 'Durable payments between AI agents.', version, chain: 'none',
+        currency: 'USDC' } }),
     }),
     route({
       method: 'get', path: '/v1/platform', access: 'public', tag: 'Platform', cacheSecs: 60,

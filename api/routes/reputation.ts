@@ -13,15 +13,18 @@ const compareMax = 10;
 
 const reputationOut = z.object({
   address: addressOut, score: z.number(), tier: z.enum(reputationTiers),
-  components: z.object({ volumeScore: z.number(), activityScore: z.number(), successScore: z.number(), ageScore: z.number(), diversityScore: z.number(), traceRankScore: z.number() }),
+  components: z.object({ volumeScore: z.number(), activityScore: z.number(), successScore: z.number(), ageScore: z.number(),
+    diversityScore: z.number(), traceRankScore: z.number() }),
   metrics: z.object({
-    totalTransactions: z.number().int(), totalVolumeUsd: z.number(), successfulTxns: z.number().int(), failedTxns: z.number().int(), uniqueCounterparties: z.number().int(),
+    totalTransactions: z.number().int(), totalVolumeUsd: z.number(), successfulTxns: z.number().int(), failedTxns: z.number().int(),
+    uniqueCounterparties: z.number().int(),
     firstSeen: timeOut.optional(), lastActive: timeOut.optional(), daysOnNetwork: z.number().int(), traceRankInput: z.number(),
   }),
   calculatedAt: timeOut,
 });
 /** The same facts flat, as the demo, the MCP server and the Go client read them. */
-const flatOut = z.object({ address: addressOut, score: z.number(), tier: z.enum(reputationTiers), totalTransactions: z.number().int(), transactionCount: z.number().int(), successRate: z.number() });
+const flatOut = z.object({ address: addressOut, score: z.number(), tier: z.enum(reputationTiers), totalTransactions: z.number().int(),
+  transactionCount: z.number().int(), successRate: z.number() });
 
 const tenth = (value: number): number => Math.round(value * 10) / 10;
 
@@ -30,12 +33,16 @@ function show(of: AgentReputation): z.input<typeof reputationOut> {
   return {
     address: of.address, score: of.score, tier: of.tier,
     components: {
-      volumeScore: tenth(components.volumeScore), activityScore: tenth(components.activityScore), successScore: tenth(components.successScore),
-      ageScore: tenth(components.ageScore), diversityScore: tenth(components.diversityScore), traceRankScore: tenth(components.traceRankScore),
+      volumeScore: tenth(components.volumeScore), activityScore: tenth(components.activityScore),
+      successScore: tenth(components.successScore),
+      ageScore: tenth(components.ageScore), diversityScore: tenth(components.diversityScore),
+      traceRankScore: tenth(components.traceRankScore),
     },
     metrics: {
-      totalTransactions: of.totalTransactions, totalVolumeUsd: toUnits(of.totalVolume).toNumber(), successfulTxns: of.successful, failedTxns: of.failed,
-      uniqueCounterparties: of.counterparties, firstSeen: of.firstSeenAt.toISOString(), ...(of.lastActiveAt === null ? {} : { lastActive: of.lastActiveAt.toISOString() }),
+      totalTransactions: of.totalTransactions, totalVolumeUsd: toUnits(of.totalVolume).toNumber(), successfulTxns: of.successful,
+      failedTxns: of.failed,
+      uniqueCounterparties: of.counterparties, firstSeen: of.firstSeenAt.toISOString(),
+      ...(of.lastActiveAt === null ? {} : { lastActive: of.lastActiveAt.toISOString() }),
       daysOnNetwork: of.daysOnNetwork, traceRankInput: 0,
     },
     calculatedAt: of.calculatedAt.toISOString(),
@@ -43,15 +50,18 @@ function show(of: AgentReputation): z.input<typeof reputationOut> {
 }
 
 const flat = (of: AgentReputation): z.input<typeof flatOut> => ({
-  address: of.address, score: of.score, tier: of.tier, totalTransactions: of.totalTransactions, transactionCount: of.totalTransactions, successRate: of.successRate,
+  address: of.address, score: of.score, tier: of.tier, totalTransactions: of.totalTransactions, transactionCount: of.totalTransactions,
+  successRate: of.successRate,
 });
 
 /** An address nobody registered: no score at all, which is less than that of a fresh agent. */
 function unknown(who: string): { nested: z.input<typeof reputationOut>; flat: z.input<typeof flatOut> } {
   const zero = { volumeScore: 0, activityScore: 0, successScore: 0, ageScore: 0, diversityScore: 0, traceRankScore: 0 };
-  const metrics = { totalTransactions: 0, totalVolumeUsd: 0, successfulTxns: 0, failedTxns: 0, uniqueCounterparties: 0, daysOnNetwork: 0, traceRankInput: 0 };
+  const metrics = { totalTransactions: 0, totalVolumeUsd: 0, successfulTxns: 0, failedTxns: 0, uniqueCounterparties: 0,
+    daysOnNetwork: 0, traceRankInput: 0 };
   const base = { address: who, score: 0, tier: 'new' as const };
-  return { nested: { ...base, components: zero, metrics, calculatedAt: new Date().toISOString() }, flat: { ...base, totalTransactions: 0, transactionCount: 0, successRate: 0 } };
+  return { nested: { ...base, components: zero, metrics, calculatedAt: new Date().toISOString() },
+    flat: { ...base, totalTransactions: 0, transactionCount: 0, successRate: 0 } };
 }
 
 /** A list of addresses; too many has a code of its own. */
@@ -66,17 +76,21 @@ export function reputationRoutes({ pool }: RouteDeps): Route[] {
 }
 
 function boardRoute(reader: ReputationReader): Route {
-  const score = z.string().optional().refine((text) => text === undefined || text === '' || /^\d{1,3}(\.\d{1,3})?$/.test(text), 'must be a number from 0 to 100')
+  const score = z.string().optional().refine((text) => text === undefined || text === '' || /^\d{1,3}(\.\d{1,3})?$/.test(text),
+    'must be a number from 0 to 100')
     .transform((text) => (text === undefined || text === '' ? undefined : Number(text)));
   return route({
     method: 'get', path: '/v1/reputation', access: 'public', tag: 'Reputation', cacheSecs: 30,
     summary: 'Agents by score, best first; ranks count everybody, whatever the filter.',
     query: z.object({ limit: limit(100, 20), minScore: score, tier: z.enum([...reputationTiers, '']).optional() }),
-    answer: z.object({ leaderboard: z.array(z.looseObject({ rank: z.number().int(), address: addressOut, score: z.number() })), total: z.number().int(), tiers: z.record(z.string(), z.number().int()) }),
+    answer: z.object({ leaderboard: z.array(z.looseObject({ rank: z.number().int(), address: addressOut, score: z.number() })),
+      total: z.number().int(), tiers: z.record(z.string(), z.number().int()) }),
     handler: async ({ query }) => {
-      const { agents, total, tiers } = await reader.leaderboard({ limit: query.limit, minScore: query.minScore, tier: query.tier || undefined });
+      const { agents, total, tiers } =
+        await reader.leaderboard({ limit: query.limit, minScore: query.minScore, tier: query.tier || undefined });
       const leaderboard = agents.map((of) => ({
-        rank: of.rank, address: of.address, score: of.score, tier: of.tier, totalTransactions: of.totalTransactions, totalVolumeUsd: toUnits(of.totalVolume).toNumber(), daysOnNetwork: of.daysOnNetwork,
+        rank: of.rank, address: of.address, score: of.score, tier: of.tier, totalTransactions: of.totalTransactions,
+        totalVolumeUsd: toUnits(of.totalVolume).toNumber(), daysOnNetwork: of.daysOnNetwork,
       }));
       return { body: { leaderboard, total, tiers } };
     },

@@ -14,7 +14,8 @@ const endpoint = z.union([z.literal(''), z.url({ protocol: /^https?$/, error: 'm
 const fields = {
   type: serviceType, name: line(200), price: amount, description: paragraph(10_000), endpoint, metadata,
   active: z.boolean(),
-  idempotent: z.boolean().meta({ description: 'You work on one Idempotency-Key once. Only then may a call be sent to you again after a crash.' }),
+  idempotent: z.boolean()
+    .meta({ description: 'You work on one Idempotency-Key once. Only then may a call be sent to you again after a crash.' }),
 };
 const newService = z.object({
   ...fields, description: fields.description.default(''), endpoint: fields.endpoint.default(''), metadata: metadata.default({}),
@@ -25,7 +26,8 @@ const serviceParams = addressParams.extend({ serviceId: z.string() });
 
 /** Bounds of a price range; zero is a bound, though it is no price. */
 const bound = z.string().optional()
-  .refine((text) => text === undefined || text === '' || isAmountText(text, true), { error: 'must be a decimal string such as "0.10"', params: { code: 'invalid_amount' } })
+  .refine((text) => text === undefined || text === '' || isAmountText(text, true),
+    { error: 'must be a decimal string such as "0.10"', params: { code: 'invalid_amount' } })
   .transform((text) => (text === undefined || text === '' ? undefined : isAmountText(text) ? parseAmount(text) : ZERO));
 
 const sortAliases = { cheapest: 'price', best_value: 'value', budget: 'value', '': 'price' } as const;
@@ -34,7 +36,8 @@ const sortBy = z.enum([...sortOrders, 'cheapest', 'best_value', 'budget', '']).d
   .meta({ description: 'price (also cheapest), reputation, or value (also best_value, budget): score for each USDC.' });
 
 const discovery = z.object({
-  type: z.string().max(100).optional(), minPrice: bound, maxPrice: bound, sortBy, limit: limit(1_000, 100), offset, includeInactive: queryFlag, verifiedOnly: queryFlag,
+  type: z.string().max(100).optional(), minPrice: bound, maxPrice: bound, sortBy, limit: limit(1_000, 100), offset,
+  includeInactive: queryFlag, verifiedOnly: queryFlag,
 });
 
 export function serviceRoutes(deps: RouteDeps): Route[] {
@@ -55,7 +58,8 @@ function discoveryRoute({ pool }: RouteDeps): Route {
       return {
         body: {
           services: listings.map(showListing), count: listings.length,
-          query: { type: type ?? '', minPrice: asked('minPrice'), maxPrice: asked('maxPrice'), sortBy: query.sortBy, verifiedOnly: query.verifiedOnly },
+          query: { type: type ?? '', minPrice: asked('minPrice'), maxPrice: asked('maxPrice'), sortBy: query.sortBy,
+            verifiedOnly: query.verifiedOnly },
         },
       };
     },
@@ -69,7 +73,8 @@ function ownerRoutes({ services }: RouteDeps): Route[] {
       summary: 'Offers a service. Buyers can call it as soon as this is answered.',
       params: addressParams, body: newService, answer: serviceOut, answerStatus: 201,
       errors: ['invalid_amount', 'invalid_endpoint', 'agent_not_found'],
-      handler: async ({ params, body: { price, ...rest } }) => ({ status: 201, body: showService(await services.add(params.address, { ...rest, priceMicros: price })) }),
+      handler: async ({ params, body: { price, ...rest } }) =>
+        ({ status: 201, body: showService(await services.add(params.address, { ...rest, priceMicros: price })) }),
     }),
     route({
       method: 'put', path: '/v1/agents/:address/services/:serviceId', access: 'owner', tag: 'Services',

@@ -16,34 +16,41 @@ const staleTimeoutSecs = z.number().int().max(staleTimeoutSecsMax).optional()
   .describe(`The stream ends by itself when it has not ticked for so long; ${staleTimeoutSecsDefault} when left out or not above zero, at most 30 days.`);
 
 const openBody = z.object({
-  buyerAddr: address.describe('Your own address.'), sellerAddr: address, holdAmount: amount.describe('The deposit. All of it is held; what is not ticked comes back.'),
+  buyerAddr: address.describe('Your own address.'), sellerAddr: address,
+  holdAmount: amount.describe('The deposit. All of it is held; what is not ticked comes back.'),
   pricePerTick: amount.describe('What a tick costs when it names no amount, and the most that the seller may ask for one.'),
-  serviceId: z.preprocess(emptyIsAbsent, line(64).optional()), sessionKeyId: z.preprocess(emptyIsAbsent, line(64).optional()).describe('Not offered yet.'), staleTimeoutSecs,
+  serviceId: z.preprocess(emptyIsAbsent, line(64).optional()), sessionKeyId: z.preprocess(emptyIsAbsent, line(64).optional())
+    .describe('Not offered yet.'), staleTimeoutSecs,
 });
 
 const seq = z.number().int().min(1).max(seqMax, `a stream counts at most ${seqMax} ticks`);
 /** Empty text means none, as clients of the first system send it. */
 const metadata = paragraph(metadataCharsMax).nullish().transform((text) => (text === undefined || text === '' ? null : text));
-const tickFields = { amount: z.preprocess(emptyIsAbsent, amount.optional()).transform((micros) => micros ?? null).describe('The price per tick when left out.'), metadata };
+const tickFields = { amount: z.preprocess(emptyIsAbsent, amount.optional()).transform((micros) => micros ?? null)
+  .describe('The price per tick when left out.'), metadata };
 
 const tickBody = z.object({
-  seq: seq.nullish().transform((number) => number ?? null).describe('Number of this tick; counting begins with 1. With it a tick that is sent twice counts once.'), ...tickFields,
+  seq: seq.nullish().transform((number) => number ?? null)
+    .describe('Number of this tick; counting begins with 1. With it a tick that is sent twice counts once.'), ...tickFields,
 });
 
 const batchBody = z.object({
   fromSeq: seq.nullish().transform((number) => number ?? null).describe('Number of the first of these ticks; the next when left out.'),
   ticks: z.array(z.strictObject(tickFields)).min(1).max(ticksAtOnceMax).optional(),
   count: z.number().int().min(1).max(ticksAtOnceMax).optional().describe('So many ticks at the agreed price, instead of `ticks`.'),
-}).refine(({ ticks, count }) => (ticks === undefined) !== (count === undefined), { error: 'give either `ticks` or `count`', path: ['ticks'] });
+}).refine(({ ticks, count }) => (ticks === undefined) !== (count === undefined),
+{ error: 'give either `ticks` or `count`', path: ['ticks'] });
 
-const closeBody = z.object({ reason: paragraph(reasonCharsMax).nullish().transform((text) => (text === undefined || text === '' ? null : text)) });
+const closeBody = z.object({ reason: paragraph(reasonCharsMax).nullish()
+  .transform((text) => (text === undefined || text === '' ? null : text)) });
 
 const streamParams = z.object({ id: z.string().max(64) });
 const replay = (replayed: boolean): Pick<Answer, 'headers'> => (replayed ? { headers: { 'Idempotent-Replayed': 'true' } } : {});
 const answerStep = ({ stream, replayed }: StreamStep): Answer => ({ body: { stream: showStream(stream) }, ...replay(replayed) });
 
 const tickErrors: readonly ErrorCode[] = [
-  'not_found', 'stream_closed', 'sequence_mismatch', 'stream_full', 'invalid_amount', 'hold_exhausted', 'idempotency_mismatch', 'idempotency_in_progress', 'unavailable',
+  'not_found', 'stream_closed', 'sequence_mismatch', 'stream_full', 'invalid_amount', 'hold_exhausted', 'idempotency_mismatch',
+  'idempotency_in_progress', 'unavailable',
 ];
 
 export function streamRoutes(deps: RouteDeps): Route[] {
@@ -53,11 +60,13 @@ export function streamRoutes(deps: RouteDeps): Route[] {
 /** What the schema alone cannot say. Errors: unauthorized, self_trade, invalid_amount, validation_error. */
 function checkTerms(body: z.output<typeof openBody>, caller: Caller): void {
   if (body.buyerAddr !== caller.address) {
-    throw new SuretyError('unauthorized', 'A stream is opened by its buyer.', { status: 403, recovery: 'Use a key of the buyer, or name yourself as buyerAddr.' });
+    throw new SuretyError('unauthorized', 'A stream is opened by its buyer.',
+      { status: 403, recovery: 'Use a key of the buyer, or name yourself as buyerAddr.' });
   }
   if (body.sellerAddr === body.buyerAddr) throw new SuretyError('self_trade', 'Buyer and seller of a stream must be different agents.');
   if (body.pricePerTick > body.holdAmount) {
-    throw new SuretyError('invalid_amount', 'The deposit must pay at least one tick: pricePerTick is more than holdAmount.', { recovery: 'Hold more, or agree on a lower price.' });
+    throw new SuretyError('invalid_amount', 'The deposit must pay at least one tick: pricePerTick is more than holdAmount.',
+      { recovery: 'Hold more, or agree on a lower price.' });
   }
   if (body.sessionKeyId !== undefined) {
     const message = 'session keys are not offered yet';
@@ -70,7 +79,8 @@ function withPrice(price: Micros, what: string): (error: unknown) => never {
   return (error) => {
     if (!(error instanceof SuretyError) || error.code !== 'insufficient_balance') throw error;
     const text = formatMicros(price);
-    throw new SuretyError('insufficient_balance', `There is not enough available money to ${what} ${text} USDC.`, { cause: error, body: { price: text, currency: 'USDC', amount: text } });
+    throw new SuretyError('insufficient_balance', `There is not enough available money to ${what} ${text} USDC.`,
+      { cause: error, body: { price: text, currency: 'USDC', amount: text } });
   };
 }
 
@@ -83,7 +93,8 @@ function openRoute({ streams }: RouteDeps): Route {
     handler: async ({ caller, body, idempotencyClaim }) => {
       checkTerms(body, caller);
       const terms = {
-        buyer: body.buyerAddr, seller: body.sellerAddr, depositMicros: body.holdAmount, pricePerTickMicros: body.pricePerTick, staleTimeoutMs: body.staleTimeoutSecs * 1_000,
+        buyer: body.buyerAddr, seller: body.sellerAddr, depositMicros: body.holdAmount, pricePerTickMicros: body.pricePerTick,
+        staleTimeoutMs: body.staleTimeoutSecs * 1_000,
         serviceId: body.serviceId ?? null,
       };
       const step = await streams.open(terms, caller.tenantId, idempotencyClaim()).catch(withPrice(body.holdAmount, 'hold a deposit of'));
@@ -101,7 +112,8 @@ function tickRoutes({ streams }: RouteDeps): Route[] {
       params: streamParams, body: tickBody, example: tickExample, answer: z.object({ tick: tickOut, ...afterTicksOut }), errors: tickErrors,
       handler: async ({ caller, params, body, idempotencyClaim }) => {
         const recorded = await streams.tick({
-          streamId: params.id, agent: caller.address, seq: body.seq, amountMicros: body.amount, metadata: body.metadata, idempotency: idempotencyClaim(),
+          streamId: params.id, agent: caller.address, seq: body.seq, amountMicros: body.amount, metadata: body.metadata,
+          idempotency: idempotencyClaim(),
         });
         return { body: { tick: showTick(recorded.tick), ...showAfterTicks(recorded.stream) }, ...replay(recorded.replayed) };
       },
@@ -111,11 +123,13 @@ function tickRoutes({ streams }: RouteDeps): Route[] {
       summary: `Records 1 to ${ticksAtOnceMax} ticks together, all or none; for meters that count quickly.`,
       description: 'A deposit that is too small for all of them is answered 402 `hold_exhausted` with `affordable`, the number of ticks from the front that it could pay.',
       params: streamParams, body: batchBody, example: batchExample,
-      answer: z.object({ accepted: z.number().int(), firstSeq: z.number().int(), lastSeq: z.number().int(), ...afterTicksOut }), errors: tickErrors,
+      answer: z.object({ accepted: z.number().int(), firstSeq: z.number().int(), lastSeq: z.number().int(), ...afterTicksOut }),
+      errors: tickErrors,
       handler: async ({ caller, params, body, idempotencyClaim }) => {
         const ticks = body.ticks?.map((tick) => ({ amountMicros: tick.amount, metadata: tick.metadata })) ?? null;
         const { firstSeq, lastSeq, stream, replayed } = await streams.tickBatch({
-          streamId: params.id, agent: caller.address, fromSeq: body.fromSeq, count: ticks?.length ?? body.count ?? 0, ticks, idempotency: idempotencyClaim(),
+          streamId: params.id, agent: caller.address, fromSeq: body.fromSeq, count: ticks?.length ?? body.count ?? 0, ticks,
+          idempotency: idempotencyClaim(),
         });
         return { body: { accepted: lastSeq - firstSeq + 1, firstSeq, lastSeq, ...showAfterTicks(stream) }, ...replay(replayed) };
       },
@@ -128,8 +142,10 @@ function moneyRoutes({ streams }: RouteDeps): Route[] {
     route({
       method: 'post', path: '/v1/streams/:id/close', access: 'agent', tag: 'Streams', movesMoney: true,
       summary: 'Ends a stream, by buyer or seller: what was ticked is paid and the rest goes back, in one step.',
-      params: streamParams, body: closeBody, example: closeExample, answer: z.object({ stream: streamOut }), errors: ['not_found', 'already_closed', 'idempotency_mismatch', 'unavailable'],
-      handler: async ({ caller, params, body, idempotencyClaim }) => answerStep(await streams.close(params.id, caller.address, body.reason, idempotencyClaim())),
+      params: streamParams, body: closeBody, example: closeExample, answer: z.object({ stream: streamOut }),
+      errors: ['not_found', 'already_closed', 'idempotency_mismatch', 'unavailable'],
+      handler: async ({ caller, params, body, idempotencyClaim }) =>
+        answerStep(await streams.close(params.id, caller.address, body.reason, idempotencyClaim())),
     }),
     route({
       method: 'post', path: '/v1/streams/:id/top-up', access: 'agent', tag: 'Streams', movesMoney: true,

@@ -1,4 +1,7 @@
-/** An agent's money: what it has, how it got there, and whom it paid. Only the agent itself and the admin see this (docs/decisions/reads-of-money.md). */
+/**
+ * An agent's money: what it has, how it got there, and whom it paid. Only the agent itself and the admin see this
+ * (docs/decisions/reads-of-money.md).
+ */
 import { z } from 'zod';
 import { SuretyError } from '../../domain/errors.ts';
 import { formatMicros } from '../../domain/money.ts';
@@ -17,7 +20,8 @@ const readTime = (text: string): Date | null => {
   return RFC3339.test(written) && !Number.isNaN(time.getTime()) && time.getTime() >= 0 ? time : null;
 };
 const moment = z.string().optional()
-  .refine((text) => text === undefined || text === '' || readTime(text) !== null, { error: 'must be a time such as 2026-01-31T12:00:00Z', params: { code: 'invalid_timestamp' } })
+  .refine((text) => text === undefined || text === '' || readTime(text) !== null,
+    { error: 'must be a time such as 2026-01-31T12:00:00Z', params: { code: 'invalid_timestamp' } })
   .transform((text) => (text === undefined || text === '' ? null : readTime(text)))
   .meta({ type: 'string', format: 'date-time', description: 'The balance as it was then, replayed from the postings.' });
 
@@ -42,7 +46,8 @@ function bookRoutes({ pool }: RouteDeps): Route[] {
       method: 'get', path: '/v1/agents/:address/ledger', access: 'owner', tag: 'Wallet',
       summary: 'Every movement of the balance, newest first.',
       params: addressParams, query: z.object({ limit: limit(200, 50), cursor }),
-      answer: z.object({ entries: z.array(entryOut), nextCursor: z.string().optional(), hasMore: z.boolean().optional() }), errors: ['invalid_cursor'],
+      answer: z.object({ entries: z.array(entryOut), nextCursor: z.string().optional(), hasMore: z.boolean().optional() }),
+      errors: ['invalid_cursor'],
       handler: async ({ params, query }) => {
         const before = query.cursor === undefined ? null : postingOf(query.cursor.id);
         if (query.cursor !== undefined && before === null) throw new SuretyError('invalid_cursor', 'This is not a cursor of this list.');
@@ -76,7 +81,8 @@ function transactionRoutes({ pool }: RouteDeps): Route[] {
       handler: ({ body, caller }) => {
         if (body.from !== caller.address) throw new SuretyError('forbidden', 'You can only speak of payments that you made.');
         if (body.from === body.to) throw new SuretyError('self_trade', 'An agent cannot pay itself.');
-        throw new SuretyError('not_configured', 'This platform counts only payments it settled itself; claims about others are not recorded.');
+        throw new SuretyError('not_configured',
+          'This platform counts only payments it settled itself; claims about others are not recorded.');
       },
     }),
   ];
@@ -120,7 +126,8 @@ function payoutRoutes(): Route[] {
     route({
       method: 'post', path: '/v1/agents/:address/payouts', access: 'owner', tag: 'Wallet',
       summary: 'Sends money to an address on the chain. Not offered yet.',
-      params: addressParams, body: z.object({ to: address, amount, clientRef: line(200) }), answerStatus: 503, errors: ['invalid_amount', 'invalid_address', 'withdrawals_disabled'],
+      params: addressParams, body: z.object({ to: address, amount, clientRef: line(200) }), answerStatus: 503,
+      errors: ['invalid_amount', 'invalid_address', 'withdrawals_disabled'],
       handler: () => {
         throw new SuretyError('withdrawals_disabled', 'Payouts are not offered yet; nothing was sent or held.');
       },

@@ -26,7 +26,8 @@ function escrowTurns({ buyers, sellers }: EscrowSetup, host: string): Turn {
   return async (client, random) => {
     const [buyer, seller] = [pick(buyers, random), pick(sellers, random)];
     const begun = performance.now();
-    const created = await post(client, buyer, '/v1/escrow', JSON.stringify({ buyerAddr: buyer.address, sellerAddr: seller.address, amount: '0.01', autoRelease: '1h' }));
+    const created = await post(client, buyer, '/v1/escrow',
+      JSON.stringify({ buyerAddr: buyer.address, sellerAddr: seller.address, amount: '0.01', autoRelease: '1h' }));
     if (created.status !== 201) return `create: ${created.status} ${created.body.slice(0, 200)}`;
     const stepsMs: Record<string, number> = { create: performance.now() - begun };
     const { escrow } = JSON.parse(created.body) as { escrow: { id: string } };

@@ -25,8 +25,10 @@ export const gatewayCase: BenchCase<GatewaySetup> = {
 
 /** Requests are put together from a head for each session and a tail for each type, both made once. */
 export function gatewayTurns(setup: GatewaySetup, host: string): Turn {
-  const heads = setup.sessions.map(({ apiKey, token }) => requestHead(host, '/v1/gateway/proxy', { Authorization: `Bearer ${apiKey}`, 'X-Gateway-Token': token }));
-  const tails = setup.serviceTypes.map((serviceType) => requestTail(JSON.stringify({ serviceType, params: { question: 'How much is the fish?', copies: 3 } })));
+  const heads = setup.sessions.map(({ apiKey, token }) =>
+    requestHead(host, '/v1/gateway/proxy', { Authorization: `Bearer ${apiKey}`, 'X-Gateway-Token': token }));
+  const tails = setup.serviceTypes.map((serviceType) =>
+    requestTail(JSON.stringify({ serviceType, params: { question: 'How much is the fish?', copies: 3 } })));
   return async (client: HttpClient, random: () => number) => {
     const answer = await client.send(pick(heads, random) + pick(tails, random));
     return answer.status === 200 ? null : `${answer.status} ${answer.body.slice(0, 200)}`;

@@ -20,9 +20,12 @@ export const pipelineCase: BenchCase<GatewaySetup> = {
 };
 
 function pipelineTurns(setup: GatewaySetup, host: string): Turn {
-  const heads = setup.sessions.map(({ apiKey, token }) => requestHead(host, '/v1/gateway/pipeline', { Authorization: `Bearer ${apiKey}`, 'X-Gateway-Token': token }));
+  const heads = setup.sessions.map(({ apiKey, token }) =>
+    requestHead(host, '/v1/gateway/pipeline', { Authorization: `Bearer ${apiKey}`, 'X-Gateway-Token': token }));
   return async (client, random) => {
-    const steps = Array.from({ length: STEPS }, (_, index) => ({ serviceType: pick(setup.serviceTypes, random), params: index === 0 ? { question: 'How much is the fish?' } : { before: '$prev.output' } }));
+    const steps = Array.from({ length: STEPS },
+      (_, index) => ({ serviceType: pick(setup.serviceTypes, random), params: index === 0 ? { question: 'How much is the fish?' }
+      : { before: '$prev.output' } }));
     const answer = await client.send(pick(heads, random) + requestTail(JSON.stringify({ steps })));
     if (answer.status !== 200) return `${answer.status} ${answer.body.slice(0, 200)}`;
     const done = JSON.parse(answer.body) as { steps: readonly { readonly latencyMs: number }[] };

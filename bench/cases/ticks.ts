@@ -16,7 +16,8 @@ const DEPOSIT = '100';
 
 async function openStreams({ wire, buyers, sellers }: World): Promise<TicksSetup> {
   const streams = await inParallel(buyers, async ({ address, apiKey }, index) => {
-    const body = { buyerAddr: address, sellerAddr: sellers[index % sellers.length]?.address, holdAmount: DEPOSIT, pricePerTick: PRICE_PER_TICK, staleTimeoutSecs: 600 };
+    const body = { buyerAddr: address, sellerAddr: sellers[index % sellers.length]?.address, holdAmount: DEPOSIT,
+      pricePerTick: PRICE_PER_TICK, staleTimeoutSecs: 600 };
     const { stream } = await wire.must('POST', '/v1/streams', { apiKey, body });
     return { id: stream.id as string, apiKey };
   });
@@ -47,7 +48,8 @@ export const batchedTicksCase: BenchCase<TicksSetup> = {
 };
 
 function tickTurns({ streams }: TicksSetup, host: string, route: string, body: string): Turn {
-  const requests = streams.map(({ id, apiKey }) => requestHead(host, `/v1/streams/${id}/${route}`, { Authorization: `Bearer ${apiKey}` }) + requestTail(body));
+  const requests = streams.map(({ id, apiKey }) => requestHead(host, `/v1/streams/${id}/${route}`, { Authorization: `Bearer ${apiKey}` }) +
+    requestTail(body));
   return async (client, random) => {
     const answer = await client.send(pick(requests, random));
     return answer.status === 200 ? null : `${answer.status} ${answer.body.slice(0, 200)}`;

@@ -21,12 +21,17 @@ export interface DemoSeller {
 export const SLOW_PRESS_MS = 4_000;
 
 export const demoSellers: readonly DemoSeller[] = [
-  { id: 'wordHouse', name: 'Word House', description: 'Counts the words of a text.', serviceType: 'word-statistics', serviceName: 'Word statistics', path: '/word-house', price: '0.02' },
+  { id: 'wordHouse', name: 'Word House', description: 'Counts the words of a text.', serviceType: 'word-statistics',
+    serviceName: 'Word statistics', path: '/word-house', price: '0.02' },
   {
-    id: 'bargainWords', name: 'Bargain Words', description: 'Cheapest word counts in town, and out of order today.', serviceType: 'word-statistics', serviceName: 'Bargain statistics',
+    id: 'bargainWords', name: 'Bargain Words', description: 'Cheapest word counts in town, and out of order today.',
+    serviceType: 'word-statistics', serviceName: 'Bargain statistics',
     path: '/bargain-words', price: '0.005', comesLater: true,
   },
-  { id: 'codeLens', name: 'Code Lens', description: 'Parses source code and measures it.', serviceType: 'code-metrics', serviceName: 'Code metrics', path: '/code-lens', price: '0.05' },
-  { id: 'chartStudio', name: 'Chart Studio', description: 'Draws bar charts as SVG.', serviceType: 'chart', serviceName: 'Bar chart', path: '/chart-studio', price: '0.04' },
-  { id: 'slowPress', name: 'Slow Press', description: 'Reads a text thoroughly, and takes its time.', serviceType: 'thorough-reading', serviceName: 'Thorough reading', path: '/slow-press', price: '0.10' },
+  { id: 'codeLens', name: 'Code Lens', description: 'Parses source code and measures it.', serviceType: 'code-metrics',
+    serviceName: 'Code metrics', path: '/code-lens', price: '0.05' },
+  { id: 'chartStudio', name: 'Chart Studio', description: 'Draws bar charts as SVG.', serviceType: 'chart', serviceName: 'Bar chart',
+    path: '/chart-studio', price: '0.04' },
+  { id: 'slowPress', name: 'Slow Press', description: 'Reads a text thoroughly, and takes its time.', serviceType: 'thorough-reading',
+    serviceName: 'Thorough reading', path: '/slow-press', price: '0.10' },
 ];

@@ -29,7 +29,8 @@ const LABEL_LETTERS_MAX = 26;
  */
 export function barChart(title: string, points: readonly ChartPoint[]): Chart {
   if (points.length === 0 || points.length > BARS_MAX) throw new RangeError(`A chart needs between 1 and ${BARS_MAX} points.`);
-  if (points.some((point) => !Number.isFinite(point.value) || point.value < 0)) throw new RangeError('Every value must be a number of at least 0.');
+  if (points.some((point) => !Number.isFinite(point.value) || point.value < 0)) throw new RangeError(
+    'Every value must be a number of at least 0.');
   const height = TITLE_HEIGHT + points.length * (BAR_HEIGHT + BAR_GAP) + BAR_GAP;
   const largest = Math.max(...points.map((point) => point.value));
   const bars = points.map((point, index) => bar(point, index, largest)).join('\n');

@@ -52,7 +52,8 @@ function nameOf(node: ts.FunctionLikeDeclaration, file: ts.SourceFile): string {
   if (ts.isConstructorDeclaration(node)) return 'constructor';
   if (node.name !== undefined) return node.name.getText(file);
   const { parent } = node;
-  if (ts.isVariableDeclaration(parent) || ts.isPropertyAssignment(parent) || ts.isPropertyDeclaration(parent)) return parent.name.getText(file);
+  if (ts.isVariableDeclaration(parent) || ts.isPropertyAssignment(parent)
+    || ts.isPropertyDeclaration(parent)) return parent.name.getText(file);
   return '(anonymous)';
 }
 
@@ -70,7 +71,8 @@ function decisionsIn(root: ts.Node): number {
 
 const decisionKinds = new Set([
   ts.SyntaxKind.IfStatement, ts.SyntaxKind.ConditionalExpression, ts.SyntaxKind.ForStatement, ts.SyntaxKind.ForInStatement,
-  ts.SyntaxKind.ForOfStatement, ts.SyntaxKind.WhileStatement, ts.SyntaxKind.DoStatement, ts.SyntaxKind.CaseClause, ts.SyntaxKind.CatchClause,
+  ts.SyntaxKind.ForOfStatement, ts.SyntaxKind.WhileStatement, ts.SyntaxKind.DoStatement, ts.SyntaxKind.CaseClause,
+  ts.SyntaxKind.CatchClause,
 ]);
 const decisionOperators = new Set([ts.SyntaxKind.AmpersandAmpersandToken, ts.SyntaxKind.BarBarToken, ts.SyntaxKind.QuestionQuestionToken]);
 
@@ -90,7 +92,8 @@ function countLines(source: string, file: ts.SourceFile): Pick<CodeMetrics, 'lin
       for (let line = first; line <= last; line += 1) withCode.add(line);
     }
     // Documentation comments hang in the tree as nodes of their own; they are comments all the same.
-    for (const child of node.getChildren(file)) if (child.kind < ts.SyntaxKind.FirstJSDocNode || child.kind > ts.SyntaxKind.LastJSDocNode) mark(child);
+    for (const child of node.getChildren(file)) if (child.kind < ts.SyntaxKind.FirstJSDocNode
+      || child.kind > ts.SyntaxKind.LastJSDocNode) mark(child);
   };
   mark(file);
   const blankLines = lines.filter((line, index) => !withCode.has(index) && line.trim() === '').length;

@@ -74,12 +74,15 @@ export function createShop(desks: readonly Desk[], isFromPlatform: SignatureChec
     const desk = byPath.get(request.url ?? '');
     if (request.method !== 'POST' || desk === undefined) return { status: 404, body: { error: 'Nothing is sold here.' } };
     const body = await readBody(request);
-    if (!(await isFromPlatform({ method: 'POST', path: desk.path, headers: request.headers, body }))) return { status: 401, body: { error: 'The signature of the platform is missing or wrong.' } };
+    if (!(await isFromPlatform({ method: 'POST', path: desk.path, headers: request.headers, body }))) return { status: 401,
+      body: { error: 'The signature of the platform is missing or wrong.' } };
     const amount = header(request, 'x-payment-amount');
     if (amount === null || !isAmountText(amount) || parseAmount(amount) < parseAmount(desk.price)) {
       return { status: 402, body: { error: `This costs ${desk.price} USDC.` } };
     }
-    return once(desk, body, { path: desk.path, idempotencyKey: header(request, 'idempotency-key'), paidBy: header(request, 'x-payment-from'), amount, requests: 1, worked: 0 });
+    return once(desk, body,
+      { path: desk.path, idempotencyKey: header(request, 'idempotency-key'), paidBy: header(request, 'x-payment-from'), amount,
+      requests: 1, worked: 0 });
   }
 
   /** The promise is remembered before the work begins, so a second request that comes in the middle waits for the same work. */
@@ -90,7 +93,8 @@ export function createShop(desks: readonly Desk[], isFromPlatform: SignatureChec
     const known = key === null ? undefined : remembered.get(key);
     if (known !== undefined) {
       known.job.requests += 1;
-      if (known.bodyHash !== bodyHash) return Promise.resolve({ status: 422, body: { error: 'This Idempotency-Key came with another request before.' } });
+      if (known.bodyHash !== bodyHash) return Promise.resolve({ status: 422,
+        body: { error: 'This Idempotency-Key came with another request before.' } });
       return known.answer;
     }
     jobs.push(job);
@@ -114,7 +118,8 @@ async function work(desk: Desk, body: string, job: Job): Promise<Answer> {
     job.worked += 1;
     return { status: 200, body: { output } };
   } catch (error) {
-    if (error instanceof SyntaxError || error instanceof TypeError || error instanceof RangeError) return { status: 422, body: { error: error.message } };
+    if (error instanceof SyntaxError || error instanceof TypeError || error instanceof RangeError) return { status: 422,
+      body: { error: error.message } };
     throw error;
   }
 }

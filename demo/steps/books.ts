@@ -38,7 +38,8 @@ export async function tellBooks(story: Story, play: Play): Promise<BalanceRow[]>
       rows.push({ name, role, before: coins(then), after: coins(now), change: change(now - then), held: coins(held) });
     }
     const right = 'right' as const;
-    const columns = [{ title: 'Agent' }, { title: 'Role' }, { title: 'Before', align: right }, { title: 'After', align: right }, { title: 'Change', align: right }, { title: 'Set aside', align: right }];
+    const columns = [{ title: 'Agent' }, { title: 'Role' }, { title: 'Before', align: right }, { title: 'After', align: right },
+      { title: 'Change', align: right }, { title: 'Set aside', align: right }];
     for (const line of table(columns, rows.map((row) => [row.name, row.role, row.before, row.after, row.change, row.held]))) step.say(line);
     step.figure('purchases', play.purchases.length);
     step.check(`Every balance changed by exactly what the ${play.purchases.length} purchases say`, told);
@@ -51,8 +52,10 @@ export async function tellBooks(story: Story, play: Play): Promise<BalanceRow[]>
     const results = books.results as { match: boolean }[];
     step.say(`Every account was added up again from its postings: ${results.length} accounts.`);
     step.figure('accounts', results.length);
-    step.check('Each account is what its postings add up to', results.length > 0 && results.every((one) => one.match), results.filter((one) => !one.match));
-    step.check('Every invariant of the ledger holds: nothing paid twice, nothing lost, nothing negative, no call without its end', books.ok === true, books.findings);
+    step.check('Each account is what its postings add up to', results.length > 0 && results.every((one) => one.match),
+      results.filter((one) => !one.match));
+    step.check('Every invariant of the ledger holds: nothing paid twice, nothing lost, nothing negative, no call without its end',
+      books.ok === true, books.findings);
   });
   return rows;
 }

@@ -27,9 +27,12 @@ export async function tellBuying(story: Story, play: Play): Promise<void> {
 
   await story.tell(`Nova has ${SOURCE_FILE} measured and the result drawn as a chart`, async (step) => {
     const nova = player(play, 'nova');
-    const session = await openSession(play, step, nova, { maxTotal: '1.00', strategy: 'best_value', allowedTypes: ['code-metrics', 'chart'] });
-    const measured = await buy(play, session, { serviceType: 'code-metrics', params: { source: await repositoryFile(SOURCE_FILE), fileName: SOURCE_FILE } });
-    const metrics = measured.response.output as { lines: number; functions: { name: string; lines: number }[]; longestFunction: { name: string; lines: number } };
+    const session = await openSession(play, step, nova,
+      { maxTotal: '1.00', strategy: 'best_value', allowedTypes: ['code-metrics', 'chart'] });
+    const measured = await buy(play, session,
+      { serviceType: 'code-metrics', params: { source: await repositoryFile(SOURCE_FILE), fileName: SOURCE_FILE } });
+    const metrics = measured.response.output as { lines: number; functions: { name: string; lines: number }[];
+      longestFunction: { name: string; lines: number } };
     step.say(`${measured.serviceName}: ${metrics.lines} lines, ${metrics.functions.length} functions; the longest is ${metrics.longestFunction.name} with ${metrics.longestFunction.lines} lines.`);
     notePurchase(play, step, nova, measured);
     const points = metrics.functions.map(({ name, lines }) => ({ label: name, value: lines }));
@@ -39,14 +42,17 @@ export async function tellBuying(story: Story, play: Play): Promise<void> {
     step.say(`${drawn.serviceName}: an SVG with ${drawn.response.output.bars} bars. Look at it: ${play.house.shortPath(file)}`);
     notePurchase(play, step, nova, drawn);
     step.figure('functions', metrics.functions.length);
-    step.check('The chart has a bar for each function that was found', drawn.response.output.bars === metrics.functions.length && metrics.functions.length > 5);
-    step.check('Both purchases came out of one budget: 0.09 spent, 0.91 left', drawn.totalSpent === '0.090000' && drawn.remaining === '0.910000', [drawn.totalSpent, drawn.remaining]);
+    step.check('The chart has a bar for each function that was found', drawn.response.output.bars === metrics.functions.length
+      && metrics.functions.length > 5);
+    step.check('Both purchases came out of one budget: 0.09 spent, 0.91 left', drawn.totalSpent === '0.090000'
+      && drawn.remaining === '0.910000', [drawn.totalSpent, drawn.remaining]);
   });
 
   await story.tell('Pico buys a single call, without opening a session', async (step) => {
     const pico = player(play, 'pico');
     const answer = await play.wire.must('POST', '/v1/gateway/call', {
-      apiKey: pico.apiKey, body: { serviceType: 'word-statistics', maxPrice: '0.05', params: { text: await repositoryFile('package.json') } },
+      apiKey: pico.apiKey,
+      body: { serviceType: 'word-statistics', maxPrice: '0.05', params: { text: await repositoryFile('package.json') } },
     });
     step.say(`Pico is willing to pay up to 0.05. ${answer.serviceName} finds ${answer.response.output.distinctWords} different words in package.json.`);
     notePurchase(play, step, pico, answer);

@@ -16,7 +16,8 @@ export function tellCrash(story: Story, play: Play): Promise<void> {
     const press = player(play, 'slowPress');
     const pressBefore = await balanceOf(play, press);
     const session = await openSession(play, step, nova, { maxTotal: '0.50' });
-    const wish: CallWish = { serviceType: 'thorough-reading', params: { text: await repositoryFile('README.md') }, idempotencyKey: `demo-${randomUUID()}` };
+    const wish: CallWish = { serviceType: 'thorough-reading', params: { text: await repositoryFile('README.md') },
+      idempotencyKey: `demo-${randomUUID()}` };
     step.say('Nova orders a thorough reading (0.10) of Slow Press, who takes four seconds for it.');
     await killDuring(play, step, session, wish);
 
@@ -28,8 +29,10 @@ export function tellCrash(story: Story, play: Play): Promise<void> {
     step.say('Nova does not know what became of its call, and simply asks again with the same Idempotency-Key.');
     const answer = await step.wait('the interrupted call is finished', askUntilAnswered(play, session, wish));
     notePurchase(play, step, nova, answer);
-    if (typeof answer.workflowId === 'string' && play.house.temporalUiUrl !== undefined) step.say(`Its durable workflow: ${play.house.workflowUrl(answer.workflowId)}`);
-    await checkOnce(play, step, { session, answer, earnedMicros: (await balanceOf(play, press)).availableMicros - pressBefore.availableMicros });
+    if (typeof answer.workflowId === 'string'
+      && play.house.temporalUiUrl !== undefined) step.say(`Its durable workflow: ${play.house.workflowUrl(answer.workflowId)}`);
+    await checkOnce(play, step,
+      { session, answer, earnedMicros: (await balanceOf(play, press)).availableMicros - pressBefore.availableMicros });
   });
 }
 
@@ -66,7 +69,8 @@ async function askUntilAnswered(play: Play, session: Session, wish: CallWish): P
   }
 }
 
-async function checkOnce(play: Play, step: Step, { session, answer, earnedMicros }: { session: Session; answer: Json; earnedMicros: bigint }): Promise<void> {
+async function checkOnce(play: Play, step: Step,
+    { session, answer, earnedMicros }: { session: Session; answer: Json; earnedMicros: bigint }): Promise<void> {
   const jobs = await jobsAt(play, '/slow-press');
   const asked = jobs.reduce((sum, job) => sum + job.requests, 0);
   const worked = jobs.reduce((sum, job) => sum + job.worked, 0);
@@ -76,6 +80,7 @@ async function checkOnce(play: Play, step: Step, { session, answer, earnedMicros
   step.figure('worked', worked);
   step.check('The result came although the process that was asked is dead', answer.response.output.words > 0);
   step.check('The seller worked once', worked === 1, { asked, worked });
-  step.check('Nova was charged once', state.totalSpent === '0.100000' && state.requestCount === 1, { totalSpent: state.totalSpent, requestCount: state.requestCount });
+  step.check('Nova was charged once', state.totalSpent === '0.100000' && state.requestCount === 1,
+    { totalSpent: state.totalSpent, requestCount: state.requestCount });
   step.check('Slow Press was paid once', coins(earnedMicros) === '0.10', coins(earnedMicros));
 }

@@ -19,7 +19,8 @@ interface Deal {
 
 /** Locks the money and tells of it. @returns the escrow as the platform shows it. */
 async function agree(play: Play, step: Step, { buyer, seller, ...terms }: Deal): Promise<Json> {
-  const { escrow } = await play.wire.must('POST', '/v1/escrow', { apiKey: buyer.apiKey, body: { buyerAddr: buyer.address, sellerAddr: seller.address, ...terms } });
+  const { escrow } = await play.wire.must('POST', '/v1/escrow',
+    { apiKey: buyer.apiKey, body: { buyerAddr: buyer.address, sellerAddr: seller.address, ...terms } });
   step.money(`${buyer.name} locks ${coins(readAmount(escrow.amount))} for ${seller.name}. Look at its workflow: ${play.house.workflowUrl(escrow.workflowId as string)}`);
   return escrow;
 }
@@ -49,26 +50,32 @@ function tellConfirmed(story: Story, play: Play): Promise<void> {
     notePaid(play, atlas, codeLens, done.releasedAmount);
     step.money(`Atlas confirms, and ${coins(readAmount(done.releasedAmount))} goes to Code Lens.`);
     const again = await play.wire.ask('POST', `/v1/escrow/${escrow.id}/confirm`, { apiKey: atlas.apiKey, body: {} });
-    step.check('The escrow is released, and confirming it again is refused', done.status === 'released' && again.status === 409, [done.status, again.status]);
+    step.check('The escrow is released, and confirming it again is refused', done.status === 'released' && again.status === 409,
+      [done.status, again.status]);
   });
 }
 
 function tellDisputed(story: Story, play: Play): Promise<void> {
   return story.tell('Nova is not content, and the arbiter both had agreed on divides the money', async (step) => {
     const [nova, studio, pico] = [player(play, 'nova'), player(play, 'chartStudio'), player(play, 'pico')];
-    const escrow = await agree(play, step, { buyer: nova, seller: studio, amount: '2.00', autoRelease: '24h', arbitratorAddr: pico.address });
+    const escrow = await agree(play, step,
+      { buyer: nova, seller: studio, amount: '2.00', autoRelease: '24h', arbitratorAddr: pico.address });
     await act(play, studio, escrow, 'deliver');
     await act(play, nova, escrow, 'dispute', { reason: 'Three of the five charts have no labels.' });
     await act(play, studio, escrow, 'evidence', { content: 'The order did not ask for labels; two charts have them all the same.' });
     step.say('Nova disputes, Chart Studio answers; the money stays locked, and neither of them can choose another judge now.');
-    const chosen = await play.wire.ask('POST', `/v1/escrow/${escrow.id}/arbitrate`, { apiKey: nova.apiKey, body: { arbitratorAddr: player(play, 'atlas').address } });
+    const chosen = await play.wire.ask('POST', `/v1/escrow/${escrow.id}/arbitrate`,
+      { apiKey: nova.apiKey, body: { arbitratorAddr: player(play, 'atlas').address } });
     await act(play, nova, escrow, 'arbitrate');
-    const ruled = await act(play, pico, escrow, 'resolve', { resolution: 'partial', releaseAmount: '0.80', reason: 'Two of five are as ordered.' });
+    const ruled = await act(play, pico, escrow, 'resolve',
+      { resolution: 'partial', releaseAmount: '0.80', reason: 'Two of five are as ordered.' });
     notePaid(play, nova, studio, ruled.releasedAmount);
     step.money(`Pico rules: ${coins(readAmount(ruled.releasedAmount))} to Chart Studio, ${coins(readAmount(ruled.refundedAmount))} back to Nova.`);
     step.check('A judge of her own choice was refused to Nova', chosen.status === 403, chosen.status);
-    step.check('The two parts are the whole', ruled.releasedAmount === '0.800000' && ruled.refundedAmount === '1.200000', [ruled.releasedAmount, ruled.refundedAmount]);
-    const { timeline } = (await play.wire.must('GET', `/v1/payments/${escrow.id}`, { apiKey: nova.apiKey })).payment as { timeline: { what: string }[] };
+    step.check('The two parts are the whole', ruled.releasedAmount === '0.800000' && ruled.refundedAmount === '1.200000',
+      [ruled.releasedAmount, ruled.refundedAmount]);
+    const { timeline } = (await play.wire.must('GET', `/v1/payments/${escrow.id}`, { apiKey: nova.apiKey }))
+      .payment as { timeline: { what: string }[] };
     step.say(`What happened to this payment, as the platform tells it (GET /v1/payments/${escrow.id}):`);
     for (const { what } of timeline) step.say(`  ${what}`);
     step.check('The timeline tells of the dispute and of both parts of the money', timeline.length >= 6, timeline);

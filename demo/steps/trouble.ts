@@ -22,7 +22,8 @@ function tellFailover(story: Story, play: Play): Promise<void> {
     step.say(`The cheapest seller was asked first and failed; the platform went on to the next one by itself.`);
     notePurchase(play, step, atlas, answer);
     const asked = await jobsAt(play, '/bargain-words');
-    step.check('Bargain Words was asked, failed, and was not paid', asked.length === 1 && answer.retries === 1, { asked: asked.length, retries: answer.retries });
+    step.check('Bargain Words was asked, failed, and was not paid', asked.length === 1 && answer.retries === 1,
+      { asked: asked.length, retries: answer.retries });
     step.check('Word House delivered and was paid', answer.serviceUsed === player(play, 'wordHouse').address, answer.serviceUsed);
     // Taken from the market again, so that the steps that follow are about something else.
     await putOnOffer(play, 'bargainWords', false);
@@ -43,7 +44,8 @@ function tellOverBudget(story: Story, play: Play): Promise<void> {
     step.say(`  funds_status: ${body.funds_status}. ${body.recovery}`);
     const after = await balanceOf(play, pico);
     step.money('Nothing moved.');
-    step.check('The answer is 402 budget_exceeded and says that no money moved', status === 402 && body.code === 'budget_exceeded' && body.funds_status === 'no_change', { status, body });
+    step.check('The answer is 402 budget_exceeded and says that no money moved', status === 402 && body.code === 'budget_exceeded'
+      && body.funds_status === 'no_change', { status, body });
     step.check('Pico has what it had before', after.availableMicros === before.availableMicros && after.heldMicros === before.heldMicros);
     step.check('The seller was not asked', (await jobsAt(play, '/code-lens')).length === jobsBefore);
   });
@@ -53,7 +55,9 @@ function tellRetry(story: Story, play: Play): Promise<void> {
   return story.tell('The same request is sent three times and paid once', async (step) => {
     const atlas = player(play, 'atlas');
     const session = await openSession(play, step, atlas, { maxTotal: '0.50' });
-    const wish = { serviceType: 'chart', params: { title: 'Once is enough', points: [{ label: 'sent', value: 3 }, { label: 'paid', value: 1 }] }, idempotencyKey: `demo-${randomUUID()}` };
+    const wish = { serviceType: 'chart',
+      params: { title: 'Once is enough', points: [{ label: 'sent', value: 3 }, { label: 'paid', value: 1 }] },
+      idempotencyKey: `demo-${randomUUID()}` };
     step.say(`Atlas sends a request with an Idempotency-Key twice at the same moment, and once more later (${wish.idempotencyKey}).`);
     const jobsBefore = (await jobsAt(play, '/chart-studio')).length;
     const [first, twin] = await Promise.all([buy(play, session, wish), buy(play, session, wish)]);
@@ -65,10 +69,12 @@ function tellRetry(story: Story, play: Play): Promise<void> {
     const jobs = (await jobsAt(play, '/chart-studio')).slice(jobsBefore);
     step.check('The seller worked once', jobs.length === 1 && jobs[0]?.worked === 1, jobs);
     const other = await play.wire.ask('POST', '/v1/gateway/proxy', {
-      apiKey: atlas.apiKey, token: session.token, idempotencyKey: wish.idempotencyKey, body: { serviceType: 'chart', params: { title: 'Something else' } },
+      apiKey: atlas.apiKey, token: session.token, idempotencyKey: wish.idempotencyKey,
+      body: { serviceType: 'chart', params: { title: 'Something else' } },
     });
     step.say(`The same key with another request is refused: HTTP ${other.status} ${other.body.code}.`);
-    step.check('A key cannot be used for a second, different request', other.status === 422 && other.body.code === 'idempotency_mismatch', other);
+    step.check('A key cannot be used for a second, different request', other.status === 422 && other.body.code === 'idempotency_mismatch',
+      other);
     const { heldMicros } = await balanceOf(play, atlas);
     step.figure('heldMicros', heldMicros.toString());
     step.money(`In its open sessions, Atlas still has ${coins(heldMicros)} set aside.`);

@@ -2,7 +2,8 @@
 import type { RuleSet } from './rule.ts';
 
 export const streamRules: RuleSet = {
-  overdue: (before) => `SELECT id AS row FROM stream WHERE status = 'open' AND coalesce(last_tick_at, created_at) + stale_timeout_ms * interval '1 millisecond' < ${before}`,
+  overdue: (before) =>
+    `SELECT id AS row FROM stream WHERE status = 'open' AND coalesce(last_tick_at, created_at) + stale_timeout_ms * interval '1 millisecond' < ${before}`,
   rules: [
     {
       invariant: 'I4', sentence: 'an ended stream that was ticked has one capture, any other stream has none',

@@ -18,7 +18,8 @@ function everyDoor(routes: readonly Route[]): { name: string; route: Route; meth
 }
 
 const doors = everyDoor(createApp(someDeps()).routes);
-const doorsOf = (...access: string[]) => doors.filter(({ route }) => access.includes(route.access)).map((door) => [door.name, door] as const);
+const doorsOf = (...access: string[]) => doors.filter(({ route }) => access.includes(route.access))
+  .map((door) => [door.name, door] as const);
 
 /** Whether a request got past the gate. What the handler then does without its parts is another matter. */
 const passed = (status: number): boolean => status !== 401 && status !== 403;
@@ -43,11 +44,14 @@ describe('every route of the list', () => {
     expect(await app.ask(method, path, { key: 'sk_wrong' })).toMatchObject({ status: 401, body: { code: 'unauthorized' } });
   });
 
-  test.each([...doorsOf('agent'), ...doorsOf('owner').filter(([, { route }]) => route.method !== 'get')])('%s: the admin secret does not make up for a key', async (_, { method, path }) => {
+  test.each([...doorsOf('agent'), ...doorsOf('owner').filter(([, { route }]) => route.method !== 'get')])(
+      '%s: the admin secret does not make up for a key', async (_, { method, path }) => {
     expect(await app.ask(method, path, { adminSecret: ADMIN_SECRET })).toMatchObject({ status: 401, body: { code: 'unauthorized' } });
   });
 
-  test.each(doorsOf('owner').filter(([, { route }]) => route.method === 'get'))('%s: the admin may read, whoever\'s key comes with the secret, and a wrong secret is worth nothing', async (_, { method, path }) => {
+  test.each(doorsOf('owner')
+      .filter(([, { route }]) => route.method === 'get'))(
+      '%s: the admin may read, whoever\'s key comes with the secret, and a wrong secret is worth nothing', async (_, { method, path }) => {
     expect(passed((await app.ask(method, path, { adminSecret: ADMIN_SECRET })).status)).toBe(true);
     expect(passed((await app.ask(method, path, { adminSecret: ADMIN_SECRET, key: 'sk_other' })).status)).toBe(true);
     expect(await app.ask(method, path, { adminSecret: `${ADMIN_SECRET}x` })).toMatchObject({ status: 401 });
@@ -55,17 +59,22 @@ describe('every route of the list', () => {
     expect(await demo.ask(method, path, { adminSecret: 'undefined' })).toMatchObject({ status: 401 });
   });
 
-  test.each(doorsOf('owner').filter(([, { route }]) => route.method !== 'get'))('%s: the admin secret does not make another agent\'s key good for writing', async (_, { method, path }) => {
-    expect(await app.ask(method, path, { adminSecret: ADMIN_SECRET, key: 'sk_other' })).toMatchObject({ status: 403, body: { code: 'forbidden' } });
+  test.each(doorsOf('owner')
+      .filter(([, { route }]) => route.method !== 'get'))('%s: the admin secret does not make another agent\'s key good for writing',
+      async (_, { method, path }) => {
+    expect(await app.ask(method, path, { adminSecret: ADMIN_SECRET, key: 'sk_other' }))
+      .toMatchObject({ status: 403, body: { code: 'forbidden' } });
   });
 
   test.each(doorsOf('agent_or_admin'))('%s: a key or the admin secret passes, nothing else', async (_, { method, path }) => {
     expect(await app.ask(method, path)).toMatchObject({ status: 401 });
     expect(await app.ask(method, path, { adminSecret: `${ADMIN_SECRET}x` })).toMatchObject({ status: 401 });
-    for (const credential of [{ key: 'sk_mine' }, { adminSecret: ADMIN_SECRET }]) expect(passed((await app.ask(method, path, credential)).status)).toBe(true);
+    for (const credential of [{ key: 'sk_mine' }, { adminSecret: ADMIN_SECRET }]) expect(
+      passed((await app.ask(method, path, credential)).status)).toBe(true);
   });
 
-  test.each(doorsOf('owner'))('%s: the key of another agent is 403, the own key passes in any case of the address', async (_, { method, path }) => {
+  test.each(doorsOf('owner'))('%s: the key of another agent is 403, the own key passes in any case of the address',
+      async (_, { method, path }) => {
     expect(await app.ask(method, path, { key: 'sk_other' })).toMatchObject({ status: 403, body: { code: 'forbidden' } });
     expect(passed((await app.ask(method, path, { key: 'sk_mine' })).status)).toBe(true);
     const upper = path.replace(mine.address, `0x${mine.address.slice(2).toUpperCase()}`);
@@ -85,21 +94,27 @@ describe('every route of the list', () => {
     expect(await closed.ask(method, path, { key: 'sk_mine', adminSecret: 'undefined' })).toMatchObject({ status: 403 });
   });
 
-  test.each(doors.filter(({ route }) => route.path.includes(':address')).map((door) => [door.name, door] as const))('%s: a bad address is refused before anything else', async (_, { method, path }) => {
+  test.each(doors.filter(({ route }) => route.path.includes(':address'))
+      .map((door) => [door.name, door] as const))('%s: a bad address is refused before anything else', async (_, { method, path }) => {
     expect(await app.ask(method, path.replace(mine.address, '0x12'))).toMatchObject({ status: 400, body: { code: 'invalid_address' } });
   });
 
-  test.each(doorsOf('agent', 'public', 'agent_or_admin').filter(([, { route }]) => route.path.includes(':id')))('%s: an id with other characters never reaches the database', async (_, { method, path }) => {
-    expect(await app.ask(method, path.replace('x1', 'x%00%27'), { key: 'sk_mine' })).toMatchObject({ status: 400, body: { code: 'invalid_request' } });
+  test.each(doorsOf('agent', 'public', 'agent_or_admin')
+      .filter(([, { route }]) => route.path.includes(':id')))('%s: an id with other characters never reaches the database',
+      async (_, { method, path }) => {
+    expect(await app.ask(method, path.replace('x1', 'x%00%27'), { key: 'sk_mine' }))
+      .toMatchObject({ status: 400, body: { code: 'invalid_request' } });
   });
 });
 
 describe('credentials', () => {
   const keyed = doorsOf('owner')[0]![1];
-  const statusOf = async (headers: Record<string, string>): Promise<number> => (await app.ask(keyed.method, keyed.path, { headers })).status;
+  const statusOf = async (headers: Record<string, string>): Promise<number> => (await app.ask(keyed.method, keyed.path, { headers }))
+    .status;
 
   test('the key may come with or without Bearer, or as X-API-Key', async () => {
-    for (const headers of [{ authorization: 'Bearer sk_mine' }, { authorization: 'bearer   sk_mine' }, { authorization: 'sk_mine' }, { 'x-api-key': 'sk_mine' }, { authorization: '', 'x-api-key': 'sk_mine' }]) {
+    for (const headers of [{ authorization: 'Bearer sk_mine' }, { authorization: 'bearer   sk_mine' }, { authorization: 'sk_mine' },
+        { 'x-api-key': 'sk_mine' }, { authorization: '', 'x-api-key': 'sk_mine' }]) {
       expect(passed(await statusOf(headers as Record<string, string>))).toBe(true);
     }
   });
@@ -115,8 +130,10 @@ describe('credentials', () => {
 });
 
 describe('rate limits', () => {
-  const limited = (extra: Record<string, string> = {}) => startApp({ callers, env: { RATE_LIMIT_RPM: '5', RATE_LIMIT_BURST: '1', ...extra } });
-  const many = async (server: TestApp, count: number, options: (n: number) => { key?: string; headers?: Record<string, string> }): Promise<number[]> => {
+  const limited = (extra: Record<string, string> = {}) =>
+    startApp({ callers, env: { RATE_LIMIT_RPM: '5', RATE_LIMIT_BURST: '1', ...extra } });
+  const many = async (server: TestApp, count: number,
+      options: (n: number) => { key?: string; headers?: Record<string, string> }): Promise<number[]> => {
     const statuses = [];
     for (let n = 0; n < count; n += 1) statuses.push((await server.ask('GET', '/v1/platform', options(n))).status);
     return statuses;

@@ -24,8 +24,10 @@ test('the document is valid OpenAPI 3.1', async () => {
 });
 
 test('every route of the edge is in the document, aliases too, and nothing else', () => {
-  const mounted = app.api.routes.flatMap((route) => [route.path, ...(route.aliases ?? [])].map((path) => `${route.method} ${path.replace(/:(\w+)/g, '{$1}')}`));
-  const described = Object.entries(document.paths).flatMap(([path, methods]) => Object.keys(methods as object).map((method) => `${method} ${path}`));
+  const mounted = app.api.routes.flatMap((route) =>
+    [route.path, ...(route.aliases ?? [])].map((path) => `${route.method} ${path.replace(/:(\w+)/g, '{$1}')}`));
+  const described = Object.entries(document.paths)
+    .flatMap(([path, methods]) => Object.keys(methods as object).map((method) => `${method} ${path}`));
   expect(described.sort()).toEqual(mounted.sort());
 });
 
@@ -34,7 +36,9 @@ test('operation ids are unique, references lead somewhere', () => {
   const ids = [...text.matchAll(/"operationId":"([^"]+)"/g)].map(([, id]) => id);
   expect(new Set(ids).size).toBe(ids.length);
   for (const [, reference = ''] of text.matchAll(/"\$ref":"([^"]+)"/g)) {
-    const target = reference.replace('#/', '').split('/').reduce((node: Record<string, unknown> | undefined, key) => node?.[key] as Record<string, unknown> | undefined, document as Record<string, unknown>);
+    const target = reference.replace('#/', '').split('/')
+      .reduce((node: Record<string, unknown> | undefined, key) => node?.[key] as Record<string, unknown> | undefined,
+      document as Record<string, unknown>);
     expect(target).toBeDefined();
   }
 });
@@ -45,7 +49,8 @@ test('the example of each body is accepted by the schema it explains', () => {
     if (schema === undefined) continue;
     const example = route.example?.body ?? exampleOf(jsonSchemaOf(schema, 'input'), 'input');
     const result = schema.safeParse(example);
-    expect({ route: `${route.method} ${route.path}`, issues: result.error?.issues ?? [] }).toEqual({ route: `${route.method} ${route.path}`, issues: [] });
+    expect({ route: `${route.method} ${route.path}`, issues: result.error?.issues ?? [] })
+      .toEqual({ route: `${route.method} ${route.path}`, issues: [] });
   }
 });
 
@@ -53,7 +58,8 @@ test('the example of each answer fits the schema it stands beside', () => {
   for (const { method, path, example, answer } of app.api.routes) {
     if (example?.answer === undefined || answer === undefined) continue;
     const result = answer.safeParse(example.answer);
-    expect({ route: `${method} ${path}`, issues: result.error?.issues ?? [], answer: result.data }).toEqual({ route: `${method} ${path}`, issues: [], answer: example.answer });
+    expect({ route: `${method} ${path}`, issues: result.error?.issues ?? [], answer: result.data })
+      .toEqual({ route: `${method} ${path}`, issues: [], answer: example.answer });
   }
 });
 
@@ -61,11 +67,13 @@ test('no example is filled with words that say nothing', () => {
   const dull: string[] = [];
   const look = (value: unknown, where: string): void => {
     if (value === 'text') dull.push(where);
-    else if (typeof value === 'object' && value !== null) for (const [name, inner] of Object.entries(value)) look(inner, `${where}.${name}`);
+    else if (typeof value === 'object' && value !== null) for (const [name, inner] of Object.entries(value)) look(inner,
+      `${where}.${name}`);
   };
   for (const [path, methods] of Object.entries<Record<string, { requestBody?: unknown; responses: object }>>(document.paths)) {
     for (const [method, { requestBody, responses }] of Object.entries(methods)) {
-      for (const part of [requestBody, ...Object.values(responses)]) look((part as { content?: Record<string, { example?: unknown }> } | undefined)?.content?.['application/json']?.example, `${method} ${path}`);
+      for (const part of [requestBody, ...Object.values(responses)]) look((part as { content?: Record<string, { example?: unknown }> }
+        | undefined)?.content?.['application/json']?.example, `${method} ${path}`);
     }
   }
   expect(dull).toEqual([]);
@@ -75,14 +83,17 @@ test('each route names its errors once, and says who may use it', () => {
   for (const route of app.api.routes) {
     const operation = document.paths[route.path.replace(/:(\w+)/g, '{$1}')][route.method];
     expect(operation.security.length > 0).toBe(route.access !== 'public');
-    for (const code of errorCodesOf(route)) if (errorRules[code].status !== route.answerStatus) expect(operation.responses[errorRules[code].status].description).toContain(`\`${code}\``);
+    for (const code of errorCodesOf(route)) if (errorRules[code].status !== route.answerStatus) expect(
+      operation.responses[errorRules[code].status].description).toContain(`\`${code}\``);
   }
 });
 
 test('fields of lists and objects are listed by their path', () => {
-  const schema = { type: 'object', required: ['a'], properties: { a: { type: 'array', items: { type: 'object', properties: { b: { type: 'string', minLength: 1, maxLength: 5 } } } } } };
+  const schema = { type: 'object', required: ['a'],
+    properties: { a: { type: 'array', items: { type: 'object', properties: { b: { type: 'string', minLength: 1, maxLength: 5 } } } } } };
   expect(fieldsOf(schema)).toEqual([
-    { name: 'a', type: 'object[]', required: true, notes: '' }, { name: 'a[].b', type: 'string', required: false, notes: '1 to 5 characters' },
+    { name: 'a', type: 'object[]', required: true, notes: '' },
+    { name: 'a[].b', type: 'string', required: false, notes: '1 to 5 characters' },
   ]);
 });
 

@@ -10,22 +10,30 @@ import { aCaller, addressOf, startApp, type TestApp } from '../support/app.ts';
 
 /** Routes that exist only here, one for each thing the edge does. */
 const routes = [
-  route({ method: 'post', path: '/test/echo', aliases: ['/test/echoes'], access: 'public', tag: 'Test', summary: 'Echo.', body: z.object({ name: line(20).optional() }), handler: ({ body }) => ({ body }) }),
-  route({ method: 'post', path: '/test/confirm', access: 'public', tag: 'Test', summary: 'Confirm.', handler: () => ({ body: { confirmed: true } }) }),
+  route({ method: 'post', path: '/test/echo', aliases: ['/test/echoes'], access: 'public', tag: 'Test', summary: 'Echo.',
+    body: z.object({ name: line(20).optional() }), handler: ({ body }) => ({ body }) }),
+  route({ method: 'post', path: '/test/confirm', access: 'public', tag: 'Test', summary: 'Confirm.',
+    handler: () => ({ body: { confirmed: true } }) }),
   route({
     method: 'get', path: '/test/list', access: 'public', tag: 'Test', summary: 'List.', cacheSecs: 30,
     query: z.object({ limit: limit(200, 50), cursor }),
     handler: ({ query }) => ({ body: { limit: query.limit, cursor: query.cursor ?? null } }),
   }),
-  route({ method: 'get', path: '/test/agents/:address', access: 'public', tag: 'Test', summary: 'One.', handler: ({ params }) => ({ body: params }) }),
-  route({ method: 'get', path: '/test/items/special', access: 'public', tag: 'Test', summary: 'Special.', handler: () => ({ body: { special: true } }) }),
-  route({ method: 'get', path: '/test/items/:id', access: 'public', tag: 'Test', summary: 'Item.', handler: ({ params }) => ({ body: params }) }),
+  route({ method: 'get', path: '/test/agents/:address', access: 'public', tag: 'Test', summary: 'One.',
+    handler: ({ params }) => ({ body: params }) }),
+  route({ method: 'get', path: '/test/items/special', access: 'public', tag: 'Test', summary: 'Special.',
+    handler: () => ({ body: { special: true } }) }),
+  route({ method: 'get', path: '/test/items/:id', access: 'public', tag: 'Test', summary: 'Item.',
+    handler: ({ params }) => ({ body: params }) }),
   route({ method: 'delete', path: '/test/items/:id', access: 'public', tag: 'Test', summary: 'Gone.', handler: () => ({ status: 204 }) }),
   ...['internal', 'database', 'poor', 'nobody', 'busy'].map((kind) => route({
-    method: 'post', path: `/test/fail/${kind}`, access: 'public', tag: 'Test', summary: 'Fail.', movesMoney: true, handler: () => { throw failures[kind]; },
+    method: 'post', path: `/test/fail/${kind}`, access: 'public', tag: 'Test', summary: 'Fail.', movesMoney: true,
+    handler: () => { throw failures[kind]; },
   })),
-  route({ method: 'get', path: '/test/slow', access: 'public', tag: 'Test', summary: 'Slow.', handler: () => sleep(1_000).then(() => ({ body: {} })) }),
-  route({ method: 'get', path: '/test/never', access: 'public', tag: 'Test', summary: 'Never.', handler: () => sleep(3_000).then(() => ({ body: {} })) }),
+  route({ method: 'get', path: '/test/slow', access: 'public', tag: 'Test', summary: 'Slow.',
+    handler: () => sleep(1_000).then(() => ({ body: {} })) }),
+  route({ method: 'get', path: '/test/never', access: 'public', tag: 'Test', summary: 'Never.',
+    handler: () => sleep(3_000).then(() => ({ body: {} })) }),
 ];
 
 const failures: Record<string, unknown> = {
@@ -42,7 +50,8 @@ beforeAll(async () => {
 });
 afterAll(() => app.close());
 
-const errorKeys = { error: expect.any(String), code: expect.any(String), message: expect.any(String), funds_status: expect.any(String), recovery: expect.any(String) };
+const errorKeys = { error: expect.any(String), code: expect.any(String), message: expect.any(String), funds_status: expect.any(String),
+  recovery: expect.any(String) };
 
 describe('paths and methods', () => {
   test('an unknown path is a JSON 404', async () => {
@@ -57,7 +66,8 @@ describe('paths and methods', () => {
     expect(reply.headers.get('allow')).toBe('DELETE, GET, HEAD, OPTIONS');
   });
 
-  test.each(['/test/items/%', '/test/items/%zz', '/%c3%28/x', '/test/items/%00', '/test/items/a%2Fb', '/test/items/%0d%0a'])('%s is a bad request', async (path) => {
+  test.each(['/test/items/%', '/test/items/%zz', '/%c3%28/x', '/test/items/%00', '/test/items/a%2Fb', '/test/items/%0d%0a'])(
+      '%s is a bad request', async (path) => {
     expect(await app.ask('GET', path)).toMatchObject({ status: 400, body: { code: 'invalid_request' } });
   });
 
@@ -86,8 +96,10 @@ describe('paths and methods', () => {
     expect((await app.ask('GET', '/test/list?limit=5000&utm=x')).body).toEqual({ limit: 50, cursor: null });
     expect((await app.ask('GET', '/test/list?limit=7')).body).toEqual({ limit: 7, cursor: null });
     const next = writeCursor(new Date('2026-01-31T12:00:00.123Z'), 'gw_1', 456);
-    expect((await app.ask('GET', `/test/list?cursor=${next}`)).body.cursor).toEqual({ at: '2026-01-31T12:00:00.123Z', id: 'gw_1', micros: 456 });
-    for (const bad of ['x', 'MTIzfA', '%00', 'a'.repeat(500)]) expect(await app.ask('GET', `/test/list?cursor=${bad}`)).toMatchObject({ status: 400, body: { code: 'invalid_cursor' } });
+    expect((await app.ask('GET', `/test/list?cursor=${next}`)).body.cursor)
+      .toEqual({ at: '2026-01-31T12:00:00.123Z', id: 'gw_1', micros: 456 });
+    for (const bad of ['x', 'MTIzfA', '%00', 'a'.repeat(500)]) expect(await app.ask('GET', `/test/list?cursor=${bad}`))
+      .toMatchObject({ status: 400, body: { code: 'invalid_cursor' } });
     expect((await app.ask('GET', '/test/list?limit=1&limit=2')).status).toBe(400);
   });
 });
@@ -107,7 +119,8 @@ describe('failures', () => {
   });
 
   test('402 carries price and currency', async () => {
-    expect(await app.ask('POST', '/test/fail/poor')).toMatchObject({ status: 402, body: { code: 'insufficient_balance', price: '1.500000', currency: 'USDC' } });
+    expect(await app.ask('POST', '/test/fail/poor'))
+      .toMatchObject({ status: 402, body: { code: 'insufficient_balance', price: '1.500000', currency: 'USDC' } });
   });
 
   test('no_service never says "agent", which clients would read as an unknown agent', async () => {
@@ -127,8 +140,10 @@ describe('failures', () => {
 describe('headers', () => {
   test('every answer has a request id, a sane one of the client is kept', async () => {
     expect((await app.ask('GET', '/health/live')).headers.get('x-request-id')).toMatch(/^[0-9a-f]{32}$/);
-    expect((await app.ask('GET', '/nothing', { headers: { 'X-Request-ID': 'trace-1.2:3' } })).headers.get('x-request-id')).toBe('trace-1.2:3');
-    expect((await app.ask('GET', '/nothing', { headers: { 'X-Request-ID': 'a b<script>' } })).headers.get('x-request-id')).toMatch(/^[0-9a-f]{32}$/);
+    expect((await app.ask('GET', '/nothing', { headers: { 'X-Request-ID': 'trace-1.2:3' } })).headers.get('x-request-id'))
+      .toBe('trace-1.2:3');
+    expect((await app.ask('GET', '/nothing', { headers: { 'X-Request-ID': 'a b<script>' } })).headers.get('x-request-id'))
+      .toMatch(/^[0-9a-f]{32}$/);
   });
 
   test('answers and errors carry the security headers and nothing about the software', async () => {
@@ -147,13 +162,16 @@ describe('headers', () => {
   });
 
   test('CORS: local pages in development, headers of ours allowed, preflight 204', async () => {
-    const preflight = await app.ask('OPTIONS', '/test/echo', { headers: { origin: 'http://localhost:5173', 'access-control-request-method': 'PATCH' } });
+    const preflight = await app.ask('OPTIONS', '/test/echo',
+      { headers: { origin: 'http://localhost:5173', 'access-control-request-method': 'PATCH' } });
     expect(preflight.status).toBe(204);
     expect(preflight.headers.get('access-control-allow-origin')).toBe('http://localhost:5173');
     expect(preflight.headers.get('access-control-allow-methods')).toContain('PATCH');
     expect(preflight.headers.get('access-control-allow-headers')).toMatch(/X-Gateway-Token.*Idempotency-Key/);
-    expect((await app.ask('GET', '/health', { headers: { origin: 'https://evil.example' } })).headers.get('access-control-allow-origin')).toBeNull();
-    expect((await app.ask('GET', '/health', { headers: { origin: 'http://localhost:5173' } })).headers.get('access-control-allow-origin')).toBe('http://localhost:5173');
+    expect((await app.ask('GET', '/health', { headers: { origin: 'https://evil.example' } })).headers.get('access-control-allow-origin'))
+      .toBeNull();
+    expect((await app.ask('GET', '/health', { headers: { origin: 'http://localhost:5173' } })).headers.get('access-control-allow-origin'))
+      .toBe('http://localhost:5173');
   });
 
   test('OPTIONS without CORS lists the methods', async () => {
@@ -167,7 +185,8 @@ describe('headers', () => {
     const open = await startApp({ env: { ...production, CORS_ALLOWED_ORIGINS: 'https://shop.example' } });
     const from = (origin: string) => ({ headers: { origin } });
     expect((await closed.ask('GET', '/health', from('http://localhost:3000'))).headers.get('access-control-allow-origin')).toBeNull();
-    expect((await open.ask('GET', '/health', from('https://shop.example'))).headers.get('access-control-allow-origin')).toBe('https://shop.example');
+    expect((await open.ask('GET', '/health', from('https://shop.example'))).headers.get('access-control-allow-origin'))
+      .toBe('https://shop.example');
     expect((await open.ask('GET', '/health')).headers.get('strict-transport-security')).toContain('max-age=31536000');
     await Promise.all([closed.close(), open.close()]);
   });
@@ -201,10 +220,12 @@ describe('requests that are not quite HTTP', () => {
   });
 
   test('a whole address as request target works, as proxies send it', async () => {
-    expect(await raw('GET http://api.example/health/live HTTP/1.1\r\nHost: api.example\r\nConnection: close\r\n\r\n')).toMatch(/^HTTP\/1\.1 200 OK[\s\S]*"alive"/);
+    expect(await raw('GET http://api.example/health/live HTTP/1.1\r\nHost: api.example\r\nConnection: close\r\n\r\n'))
+      .toMatch(/^HTTP\/1\.1 200 OK[\s\S]*"alive"/);
   });
 
-  test.each([['before', 200], ['after', 2_000]])('a client that hangs up in the middle of its body, %s its time is up, leaves nothing behind', async (_, hangUpMs) => {
+  test.each([['before', 200], ['after', 2_000]])(
+      'a client that hangs up in the middle of its body, %s its time is up, leaves nothing behind', async (_, hangUpMs) => {
     await raw('POST /test/echo HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{"na', hangUpMs);
     for (let wait = 0; wait < 100 && app.api.lifecycle.inFlight() > 0; wait += 1) await sleep(50);
     expect(app.api.lifecycle.inFlight()).toBe(0);
@@ -241,7 +262,8 @@ describe('the log', () => {
     await logged.ask('GET', '/nothing?token=url-secret');
     await logged.close();
     expect(lines).toMatchObject([
-      { level: 50, requestId: 'trace-7', method: 'POST', path: '/test/fail/internal', status: 500, code: 'internal_error', agent: addressOf(1), err: { message: expect.stringContaining('secret detail') } },
+      { level: 50, requestId: 'trace-7', method: 'POST', path: '/test/fail/internal', status: 500, code: 'internal_error',
+        agent: addressOf(1), err: { message: expect.stringContaining('secret detail') } },
       { level: 30, path: '/nothing', status: 404, code: 'route_not_found' },
     ]);
     expect(JSON.stringify(lines)).not.toMatch(/sk_secret|admin-secret|url-secret/);

@@ -8,15 +8,20 @@ afterEach(() => app?.close());
 const start = async (options: AppOptions): Promise<TestApp> => (app = await startApp(options));
 
 const good: HealthProbe = { name: 'database', required: true, check: () => Promise.resolve({ detail: '3 connections' }) };
-const broken: HealthProbe = { name: 'database', required: true, check: () => Promise.reject(new Error('connect ECONNREFUSED 10.0.0.5:5432 user surety')) };
+const broken: HealthProbe = { name: 'database', required: true,
+  check: () => Promise.reject(new Error('connect ECONNREFUSED 10.0.0.5:5432 user surety')) };
 const optional: HealthProbe = { name: 'temporal', required: false, check: () => Promise.reject(new Error('gone')) };
 const silent: HealthProbe = { name: 'database', required: true, check: () => new Promise(() => undefined) };
 
 describe('health', () => {
   test('all is well', async () => {
     const { ask } = await start({ deps: { probes: [good] } });
-    expect(await ask('GET', '/health')).toMatchObject({ status: 200, body: { status: 'healthy', checks: { database: 'healthy' }, version: '0.0.0-test', timestamp: expect.any(String) } });
-    expect(await ask('GET', '/health/ready')).toMatchObject({ status: 200, body: { status: 'ready', subsystems: [{ name: 'database', healthy: true, detail: '3 connections' }] } });
+    expect(await ask('GET', '/health'))
+      .toMatchObject({ status: 200,
+      body: { status: 'healthy', checks: { database: 'healthy' }, version: '0.0.0-test', timestamp: expect.any(String) } });
+    expect(await ask('GET', '/health/ready'))
+      .toMatchObject({ status: 200,
+      body: { status: 'ready', subsystems: [{ name: 'database', healthy: true, detail: '3 connections' }] } });
   });
 
   test('a database that is away makes the process not ready, but never dead, and the answer names no host', async () => {
@@ -75,8 +80,10 @@ describe('metrics', () => {
     metrics.watchPool(() => ({ total: 5, idle: 2, waiting: 0 }));
     const { text } = await metrics.render();
     for (const line of [
-      'surety_gateway_calls_total{outcome="settled"} 1', 'surety_gateway_sessions_created_total 1', 'surety_gateway_sessions_closed_total{reason="closed"} 1',
-      'surety_commit_batch_size_sum{step="settle"} 7', 'surety_outbound_attempts_total{outcome="timeout"} 1', 'surety_background_errors_total{component="sweeper"} 1',
+      'surety_gateway_calls_total{outcome="settled"} 1', 'surety_gateway_sessions_created_total 1',
+      'surety_gateway_sessions_closed_total{reason="closed"} 1',
+      'surety_commit_batch_size_sum{step="settle"} 7', 'surety_outbound_attempts_total{outcome="timeout"} 1',
+      'surety_background_errors_total{component="sweeper"} 1',
       'surety_db_pool_connections{state="idle"} 2',
     ]) expect(text).toContain(line);
   });

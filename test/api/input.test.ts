@@ -10,7 +10,8 @@ let requestHash: string | undefined;
 const routes = [
   route({
     method: 'post', path: '/test/echo', aliases: ['/test/echoes'], access: 'public', tag: 'Test', summary: 'Echo.',
-    body: z.object({ name: line(20).optional(), story: paragraph(100).optional(), price: amount.optional(), seller: address.optional(), params: jsonObject.optional(), count: z.int().min(1).max(5).optional() }),
+    body: z.object({ name: line(20).optional(), story: paragraph(100).optional(), price: amount.optional(), seller: address.optional(),
+      params: jsonObject.optional(), count: z.int().min(1).max(5).optional() }),
     handler: ({ body }) => ({ body: { ...body, price: body.price?.toString() } }),
   }),
   route({
@@ -22,7 +23,8 @@ const routes = [
       return { body: { key: claim?.key ?? null, id: params['id'] } };
     },
   }),
-  route({ method: 'post', path: '/test/confirm', access: 'public', tag: 'Test', summary: 'Confirm.', handler: () => ({ body: { confirmed: true } }) }),
+  route({ method: 'post', path: '/test/confirm', access: 'public', tag: 'Test', summary: 'Confirm.',
+    handler: () => ({ body: { confirmed: true } }) }),
   route({ method: 'delete', path: '/test/items/:id', access: 'public', tag: 'Test', summary: 'Gone.', handler: () => ({ status: 204 }) }),
 ];
 
@@ -32,11 +34,13 @@ beforeAll(async () => {
 });
 afterAll(() => app.close());
 
-const errorKeys = { error: expect.any(String), code: expect.any(String), message: expect.any(String), funds_status: expect.any(String), recovery: expect.any(String) };
+const errorKeys = { error: expect.any(String), code: expect.any(String), message: expect.any(String), funds_status: expect.any(String),
+  recovery: expect.any(String) };
 
 describe('bodies', () => {
   test.each([
-    ['nothing', undefined, {}], ['nothing, called JSON', '', { 'content-type': 'application/json' }], ['an empty object', '{}', { 'content-type': 'application/json' }],
+    ['nothing', undefined, {}], ['nothing, called JSON', '', { 'content-type': 'application/json' }],
+    ['an empty object', '{}', { 'content-type': 'application/json' }],
     ['nothing, called a form', '', { 'content-type': 'application/x-www-form-urlencoded' }],
   ])('%s is an empty request', async (_, body, headers) => {
     expect(await app.ask('POST', '/test/confirm', { body, headers })).toMatchObject({ status: 200, body: { confirmed: true } });
@@ -48,11 +52,14 @@ describe('bodies', () => {
   });
 
   test.each([
-    ['broken JSON', '{"name":', 400, 'invalid_request'], ['an array', '[]', 400, 'invalid_request'], ['a number', '1', 400, 'invalid_request'], ['null', 'null', 400, 'invalid_request'],
-    ['not UTF-8', Buffer.from([0x7b, 0x22, 0xff, 0x22, 0x7d]), 400, 'invalid_request'], ['much too deep', `{"params":${'['.repeat(5_000)}${']'.repeat(5_000)}}`, 400, 'invalid_request'],
+    ['broken JSON', '{"name":', 400, 'invalid_request'], ['an array', '[]', 400, 'invalid_request'],
+    ['a number', '1', 400, 'invalid_request'], ['null', 'null', 400, 'invalid_request'],
+    ['not UTF-8', Buffer.from([0x7b, 0x22, 0xff, 0x22, 0x7d]), 400, 'invalid_request'],
+    ['much too deep', `{"params":${'['.repeat(5_000)}${']'.repeat(5_000)}}`, 400, 'invalid_request'],
     ['2 MB', `{"name":"${'x'.repeat(2_000_000)}"}`, 413, 'payload_too_large'],
   ])('%s is refused', async (_, body, status, code) => {
-    expect(await app.ask('POST', '/test/echo', { body })).toMatchObject({ status, body: { ...errorKeys, error: code, code, funds_status: 'no_change' } });
+    expect(await app.ask('POST', '/test/echo', { body }))
+      .toMatchObject({ status, body: { ...errorKeys, error: code, code, funds_status: 'no_change' } });
   });
 
   test('2 MB without an announced length are refused as well', async () => {
@@ -62,12 +69,15 @@ describe('bodies', () => {
         controller.close();
       },
     });
-    const response = await fetch(`${app.baseUrl}/test/echo`, { method: 'POST', body: stream, duplex: 'half', headers: { 'content-type': 'application/json' } } as RequestInit);
+    const response = await fetch(`${app.baseUrl}/test/echo`,
+      { method: 'POST', body: stream, duplex: 'half', headers: { 'content-type': 'application/json' } } as RequestInit);
     expect([response.status, ((await response.json()) as { code: string }).code]).toEqual([413, 'payload_too_large']);
   });
 
-  test.each(['text/plain', 'application/x-www-form-urlencoded', 'multipart/form-data; boundary=x', 'application/json; charset=utf-16'])('%s is not JSON', async (type) => {
-    expect(await app.ask('POST', '/test/echo', { body: '{}', headers: { 'content-type': type } })).toMatchObject({ status: 415, body: { code: 'unsupported_media_type' } });
+  test.each(['text/plain', 'application/x-www-form-urlencoded', 'multipart/form-data; boundary=x', 'application/json; charset=utf-16'])(
+      '%s is not JSON', async (type) => {
+    expect(await app.ask('POST', '/test/echo', { body: '{}', headers: { 'content-type': type } }))
+      .toMatchObject({ status: 415, body: { code: 'unsupported_media_type' } });
   });
 
   test.each(['application/json; charset=UTF-8', 'application/vnd.surety+json'])('%s is', async (type) => {
@@ -76,7 +86,9 @@ describe('bodies', () => {
 
   test('unknown fields are refused, each by name', async () => {
     const reply = await app.ask('POST', '/test/echo', { body: '{"nmae":"x","__proto__":{"a":1}}' });
-    expect(reply).toMatchObject({ status: 400, body: { code: 'validation_error', details: [{ field: 'nmae', message: 'is not a field of this request' }, { field: '__proto__' }] } });
+    expect(reply).toMatchObject({ status: 400,
+      body: { code: 'validation_error',
+      details: [{ field: 'nmae', message: 'is not a field of this request' }, { field: '__proto__' }] } });
   });
 
   test('a hundred thousand unknown fields do not make a large answer', async () => {
@@ -86,11 +98,14 @@ describe('bodies', () => {
     expect(reply.text.length).toBeLessThan(4_000);
   });
 
-  test.each(['1e9', '-1', '0', '0.0', '1.0000001', '', ' 1', '1 ', '.5', '5.', '1,5', '0x10', '١٢', '１', '9'.repeat(400), 1, 1.5, null, {}, ['1'], true])('the amount %j is refused with a code of its own', async (price) => {
-    expect(await app.ask('POST', '/test/echo', { body: { price } })).toMatchObject({ status: 400, body: { code: 'invalid_amount', details: [{ field: 'price' }] } });
+  test.each(['1e9', '-1', '0', '0.0', '1.0000001', '', ' 1', '1 ', '.5', '5.', '1,5', '0x10', '١٢', '１', '9'.repeat(400), 1, 1.5, null, {},
+      ['1'], true])('the amount %j is refused with a code of its own', async (price) => {
+    expect(await app.ask('POST', '/test/echo', { body: { price } }))
+      .toMatchObject({ status: 400, body: { code: 'invalid_amount', details: [{ field: 'price' }] } });
   });
 
-  test.each(['0x1', addressOf(1).slice(2), `${addressOf(1)}0`, `0x${'g'.repeat(40)}`, 5])('the address %j is refused with a code of its own', async (seller) => {
+  test.each(['0x1', addressOf(1).slice(2), `${addressOf(1)}0`, `0x${'g'.repeat(40)}`,
+      5])('the address %j is refused with a code of its own', async (seller) => {
     expect(await app.ask('POST', '/test/echo', { body: { seller } })).toMatchObject({ status: 400, body: { code: 'invalid_address' } });
   });
 
@@ -101,17 +116,20 @@ describe('bodies', () => {
   });
 
   test.each(['a\u0000b', 'a\nb', 'a\u001bb', '\ud800', 'x\udc00y', '', '   ', 'x'.repeat(21)])('the name %j is refused', async (name) => {
-    expect(await app.ask('POST', '/test/echo', { body: JSON.stringify({ name }) })).toMatchObject({ status: 400, body: { code: 'validation_error' } });
+    expect(await app.ask('POST', '/test/echo', { body: JSON.stringify({ name }) }))
+      .toMatchObject({ status: 400, body: { code: 'validation_error' } });
   });
 
   test('text keeps its letters and loses its margins', async () => {
-    const reply = await app.ask('POST', '/test/echo', { body: { name: ' Ünï 😀 ', story: 'two\nlines\t!', price: '1.5', seller: `0x${'A'.repeat(40)}` } });
+    const reply = await app.ask('POST', '/test/echo',
+      { body: { name: ' Ünï 😀 ', story: 'two\nlines\t!', price: '1.5', seller: `0x${'A'.repeat(40)}` } });
     expect(reply.body).toEqual({ name: 'Ünï 😀', story: 'two\nlines\t!', price: '1500000', seller: `0x${'a'.repeat(40)}` });
   });
 });
 
 describe('idempotency keys', () => {
-  const pay = (body: unknown, key?: string, path = '/test/pay/a') => app.ask('POST', path, { body, ...(key === undefined ? {} : { headers: { 'Idempotency-Key': key } }) });
+  const pay = (body: unknown, key?: string, path = '/test/pay/a') =>
+    app.ask('POST', path, { body, ...(key === undefined ? {} : { headers: { 'Idempotency-Key': key } }) });
 
   test('the key may come in the header or the body, and the hash is about the request alone', async () => {
     expect((await pay({ amount: '1', to: 'x' }, 'k1')).body.key).toBe('k1');

@@ -28,7 +28,9 @@ describe('what a seller may do', () => {
   test('a good answer comes back with its status and text, and our headers arrived', async () => {
     const result = await ask({ headers: { 'Idempotency-Key': 'call_1', 'X-Payment-Amount': '0.010000' } });
     expect(result).toMatchObject({ tag: 'answered', status: 200, bodyText: '{"output":{"text":"hello"},"seller":"word-counter"}' });
-    expect(seller.requestsFor('call_1')).toMatchObject([{ method: 'POST', path: '/work', headers: { 'x-payment-amount': '0.010000', 'content-type': 'application/json', 'accept-encoding': 'identity' } }]);
+    expect(seller.requestsFor('call_1'))
+      .toMatchObject([{ method: 'POST', path: '/work',
+      headers: { 'x-payment-amount': '0.010000', 'content-type': 'application/json', 'accept-encoding': 'identity' } }]);
   });
 
   test.each([400, 402, 404, 429, 500, 503])('status %i is an answer, not a failure of the connection', async (status) => {
@@ -71,7 +73,9 @@ describe('what a seller may do', () => {
   });
 
   test('bytes that are not UTF-8 are refused, a byte order mark is dropped', async () => {
-    const server = net.createServer((socket) => socket.once('data', () => socket.end(Buffer.concat([Buffer.from('HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n'), Buffer.from([0xc3, 0x28])]))));
+    const server = net.createServer((socket) =>
+      socket.once('data', () =>
+      socket.end(Buffer.concat([Buffer.from('HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n'), Buffer.from([0xc3, 0x28])]))));
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
     const { port } = server.address() as net.AddressInfo;
     expect(await ask({ url: `http://127.0.0.1:${port}/` })).toMatchObject({ tag: 'bad_encoding' });
@@ -118,20 +122,26 @@ describe('what a seller may do', () => {
 
   test('a header that would smuggle another is not sent', async () => {
     const before = seller.requests.length;
-    expect(await ask({ headers: { 'X-Payment-Ref': 'a\r\nX-Evil: 1' } })).toMatchObject({ tag: 'connect_error', maySellerHaveWorked: false });
+    expect(await ask({ headers: { 'X-Payment-Ref': 'a\r\nX-Evil: 1' } }))
+      .toMatchObject({ tag: 'connect_error', maySellerHaveWorked: false });
     expect(seller.requests).toHaveLength(before);
   });
 });
 
 const refusedEverywhere = [
-  'http://169.254.169.254/latest', 'http://[fe80::1]/', 'http://0.0.0.0/', 'http://[::]/', 'http://224.0.0.1/', 'http://[ff02::1]/', 'http://255.255.255.255/',
-  'http://100.64.0.1/', 'http://100.100.100.200/', 'http://[fd00:ec2::254]/', 'http://[64:ff9b::7f00:1]/', 'http://[2002:7f00:1::]/', 'http://[::7f00:1]/',
+  'http://169.254.169.254/latest', 'http://[fe80::1]/', 'http://0.0.0.0/', 'http://[::]/', 'http://224.0.0.1/', 'http://[ff02::1]/',
+  'http://255.255.255.255/',
+  'http://100.64.0.1/', 'http://100.100.100.200/', 'http://[fd00:ec2::254]/', 'http://[64:ff9b::7f00:1]/',
+  'http://[2002:7f00:1::]/', 'http://[::7f00:1]/',
   'http://[fec0::1]/', 'http://192.0.2.1/', 'http://240.0.0.1/', 'http://[::ffff:a9fe:a9fe]/',
-  'ftp://127.0.0.1/', 'file:///etc/passwd', 'javascript:alert(1)', 'http://user:secret@example.com/', 'http://', '/work', '', 'http://exa mple.com/', `http://example.com/${'x'.repeat(2_000)}`,
+  'ftp://127.0.0.1/', 'file:///etc/passwd', 'javascript:alert(1)', 'http://user:secret@example.com/', 'http://', '/work', '',
+  'http://exa mple.com/', `http://example.com/${'x'.repeat(2_000)}`,
 ];
 const refusedInProduction = [
-  'http://127.0.0.1/', 'http://127.1/', 'http://2130706433/', 'http://0x7f.0.0.1/', 'http://0177.0.0.1/', 'http://[::1]/', 'http://[::ffff:127.0.0.1]/',
-  'http://10.0.0.1/', 'http://172.16.0.1/', 'http://192.168.1.1/', 'http://[fd12::1]/', 'http://localhost/', 'http://localhost./', 'http://LOCALHOST:8080/',
+  'http://127.0.0.1/', 'http://127.1/', 'http://2130706433/', 'http://0x7f.0.0.1/', 'http://0177.0.0.1/', 'http://[::1]/',
+  'http://[::ffff:127.0.0.1]/',
+  'http://10.0.0.1/', 'http://172.16.0.1/', 'http://192.168.1.1/', 'http://[fd12::1]/', 'http://localhost/',
+  'http://localhost./', 'http://LOCALHOST:8080/',
   'http://api.localhost/', 'http://metadata.google.internal/', 'http://①②⑦.0.0.1/',
 ];
 
@@ -141,14 +151,16 @@ describe('where Surety does not call', () => {
 
   test.each([...refusedEverywhere, ...refusedInProduction])('%s is refused at registration and at the call', async (url) => {
     await expect(strict.checkUrl(url)).rejects.toMatchObject({ code: 'invalid_endpoint' });
-    expect(await strict.postJson({ url, body: '{}', timeoutMs: 500 })).toMatchObject({ tag: 'refused_address', maySellerHaveWorked: false });
+    expect(await strict.postJson({ url, body: '{}', timeoutMs: 500 }))
+      .toMatchObject({ tag: 'refused_address', maySellerHaveWorked: false });
   });
 
   test.each(refusedEverywhere)('%s is refused even where local sellers are allowed', async (url) => {
     await expect(outbound.checkUrl(url)).rejects.toMatchObject({ code: 'invalid_endpoint' });
   });
 
-  test.each(['http://127.0.0.1:8080/work', 'http://[::1]/', 'http://10.1.2.3/', 'http://localhost:3000/'])('%s is fine where local sellers are allowed', async (url) => {
+  test.each(['http://127.0.0.1:8080/work', 'http://[::1]/', 'http://10.1.2.3/', 'http://localhost:3000/'])(
+      '%s is fine where local sellers are allowed', async (url) => {
     await expect(outbound.checkUrl(url)).resolves.toBeDefined();
   });
 
@@ -158,24 +170,30 @@ describe('where Surety does not call', () => {
 
   test('a name that was good when registered and is local when called leads nowhere (DNS rebinding)', async () => {
     const answers = [[{ address: '93.184.215.14', family: 4 }], [{ address: '127.0.0.1', family: 4 }]];
-    const lookup = jest.spyOn(dns, 'lookup').mockImplementation(((_: string, __: unknown, callback: (error: null, found: unknown) => void) => callback(null, answers.shift())) as unknown as typeof dns.lookup);
+    const lookup = jest.spyOn(dns, 'lookup')
+      .mockImplementation(((_: string, __: unknown, callback: (error: null, found: unknown) => void) =>
+      callback(null, answers.shift())) as unknown as typeof dns.lookup);
     await expect(strict.checkUrl(`http://shop.example:${seller.port}/work`)).resolves.toBeDefined();
     const before = seller.requests.length;
-    expect(await strict.postJson({ url: `http://shop.example:${seller.port}/work`, body: '{}', timeoutMs: 500 })).toMatchObject({ tag: 'refused_address' });
+    expect(await strict.postJson({ url: `http://shop.example:${seller.port}/work`, body: '{}', timeoutMs: 500 }))
+      .toMatchObject({ tag: 'refused_address' });
     expect(seller.requests).toHaveLength(before);
     lookup.mockRestore();
   });
 
   test('one local address among public ones refuses the name', async () => {
     const found = [{ address: '93.184.215.14', family: 4 }, { address: '::1', family: 6 }];
-    const lookup = jest.spyOn(dns, 'lookup').mockImplementation(((_: string, __: unknown, callback: (error: null, all: unknown) => void) => callback(null, found)) as unknown as typeof dns.lookup);
+    const lookup = jest.spyOn(dns, 'lookup')
+      .mockImplementation(((_: string, __: unknown, callback: (error: null, all: unknown) => void) =>
+      callback(null, found)) as unknown as typeof dns.lookup);
     await expect(strict.checkUrl('http://mixed.example/')).rejects.toMatchObject({ code: 'invalid_endpoint' });
     lookup.mockRestore();
   });
 
   test('the guard sees through IPv4 inside IPv6', () => {
     const guard = createAddressGuard({ allowLocal: false });
-    expect(['::ffff:10.0.0.1', '::ffff:127.0.0.1', 'not an address', ''].map((ip) => guard.allows(ip))).toEqual([false, false, false, false]);
+    expect(['::ffff:10.0.0.1', '::ffff:127.0.0.1', 'not an address', ''].map((ip) => guard.allows(ip)))
+      .toEqual([false, false, false, false]);
     expect(guard.allows('::ffff:8.8.8.8')).toBe(true);
   });
 });

@@ -10,14 +10,17 @@ const now = new Date('2026-01-31T12:00:00Z');
 const body = '{"text":"Grüße"}';
 
 /** A signed request as the seller's server sees it, after `change`. */
-function received(change: (request: { method: string; path: string; body: string; headers: Record<string, string> }) => void = () => undefined, at = now): Received {
-  const signed = signer.headersFor({ method: 'POST', path: '/work?lang=de', amount: '0.010000', from: addressOf(1), to: seller, ref: 'call_1', idempotencyKey: 'call_1', body }, at);
+function received(change: (request: { method: string; path: string; body: string; headers: Record<string, string> }) => void = () =>
+    undefined, at = now): Received {
+  const signed = signer.headersFor({ method: 'POST', path: '/work?lang=de', amount: '0.010000', from: addressOf(1), to: seller,
+    ref: 'call_1', idempotencyKey: 'call_1', body }, at);
   const headers = Object.fromEntries(Object.entries(signed).map(([name, value]) => [name.toLowerCase(), value]));
   const request = { method: 'POST', path: '/work?lang=de', body, headers };
   change(request);
   return request;
 }
-const judge = (request: Received, options: Partial<Parameters<typeof verifySellerRequest>[1]> = {}) => verifySellerRequest(request, { keys: [signer.publicKey], seller, now, ...options });
+const judge = (request: Received, options: Partial<Parameters<typeof verifySellerRequest>[1]> = {}) =>
+  verifySellerRequest(request, { keys: [signer.publicKey], seller, now, ...options });
 
 describe('the signature on a paid request', () => {
   test('is good for what was signed', () => {
@@ -28,7 +31,8 @@ describe('the signature on a paid request', () => {
     ['another body', (request: { body: string }) => (request.body = '{"text":"Gruesse"}')],
     ['another path', (request: { path: string }) => (request.path = '/work')],
     ['another method', (request: { method: string }) => (request.method = 'PUT')],
-    ...['x-payment-amount', 'x-payment-from', 'x-payment-ref', 'idempotency-key'].map((name) => [`another ${name}`, (request: { headers: Record<string, string> }) => (request.headers[name] = '9.000000')] as const),
+    ...['x-payment-amount', 'x-payment-from', 'x-payment-ref', 'idempotency-key'].map((name) =>
+      [`another ${name}`, (request: { headers: Record<string, string> }) => (request.headers[name] = '9.000000')] as const),
     ['a broken signature', (request: { headers: Record<string, string> }) => (request.headers['x-payment-signature'] = 'AAAA')],
   ] as const)('is bad for %s', (_, change) => {
     expect(judge(received(change as never))).toBe('bad_signature');
@@ -41,7 +45,8 @@ describe('the signature on a paid request', () => {
 
   test('is good for five minutes', () => {
     const at = (secs: number) => new Date(now.getTime() + secs * 1_000);
-    expect([judge(received(), { now: at(300) }), judge(received(), { now: at(-300) }), judge(received(), { now: at(301) }), judge(received(), { now: at(-301) })]).toEqual(['ok', 'ok', 'stale', 'stale']);
+    expect([judge(received(), { now: at(300) }), judge(received(), { now: at(-300) }), judge(received(), { now: at(301) }),
+      judge(received(), { now: at(-301) })]).toEqual(['ok', 'ok', 'stale', 'stale']);
   });
 
   test('needs its headers and a known key', () => {
@@ -54,7 +59,8 @@ describe('the signature on a paid request', () => {
   });
 
   test('cannot be stretched over lines', () => {
-    expect(() => signer.headersFor({ method: 'POST', path: '/work', amount: '1\n2', from: '', to: '', ref: '', idempotencyKey: '', body })).toThrow(RangeError);
+    expect(() => signer.headersFor({ method: 'POST', path: '/work', amount: '1\n2', from: '', to: '', ref: '', idempotencyKey: '', body }))
+      .toThrow(RangeError);
   });
 
   test('the same private key always has the same key id, and other kinds of key are refused', () => {
@@ -94,6 +100,7 @@ print([is_from_surety(r["method"], r["path"], r["headers"], r["body"].encode(), 
 /** What a program prints. The app under test lives in this process, so waiting must not block it. */
 function run(command: string, args: string[]): Promise<string> {
   return new Promise((resolve, reject) => {
-    execFile(command, args, { env: { PATH: process.env['PATH'] } }, (error, stdout, stderr) => (error === null ? resolve(stdout.trim()) : reject(new Error(stderr))));
+    execFile(command, args, { env: { PATH: process.env['PATH'] } },
+      (error, stdout, stderr) => (error === null ? resolve(stdout.trim()) : reject(new Error(stderr))));
   });
 }

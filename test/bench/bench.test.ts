@@ -12,7 +12,8 @@ describe('the load generator\'s HTTP client', () => {
 
   test('reads an answer only when it is there as a whole', () => {
     for (let bytes = 0; bytes < whole.length; bytes += 1) expect(parseAnswer(Buffer.from(whole.slice(0, bytes)))).toBeNull();
-    expect(parseAnswer(Buffer.from(`${whole}HTTP/1.1`))).toEqual({ answer: { status: 200, body: 'hello' }, bytes: whole.length, close: false });
+    expect(parseAnswer(Buffer.from(`${whole}HTTP/1.1`)))
+      .toEqual({ answer: { status: 200, body: 'hello' }, bytes: whole.length, close: false });
   });
 
   test.each([
@@ -23,7 +24,8 @@ describe('the load generator\'s HTTP client', () => {
   });
 
   test('reads an answer without a body and the wish to close', () => {
-    expect(parseAnswer(Buffer.from('HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n'))).toMatchObject({ answer: { status: 204, body: '' }, close: true });
+    expect(parseAnswer(Buffer.from('HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n')))
+      .toMatchObject({ answer: { status: 204, body: '' }, close: true });
   });
 
   test('counts bytes and not letters', () => {
@@ -103,10 +105,12 @@ describe('the books of a level', () => {
 
   test('count ticks and steps in money: one posting may pay for a thousand', () => {
     const batched = { unitsPerTurn: 1_000, deliveriesPerUnit: 0, pricePerUnit: '0.000001' };
-    expect(compare(seen, 0, ledger, 10_000n, batched)).toMatchObject({ answeredPaid: 10_000, settled: 10_000, unpaid: 0, balancesAgree: true });
+    expect(compare(seen, 0, ledger, 10_000n, batched))
+      .toMatchObject({ answeredPaid: 10_000, settled: 10_000, unpaid: 0, balancesAgree: true });
     expect(compare({ ...seen, paid: 11 }, 0, ledger, 10_000n, batched)).toMatchObject({ unpaid: 1_000 });
     const threeSteps = { unitsPerTurn: 1, deliveriesPerUnit: 3, pricePerUnit: '0.003' };
-    expect(compare({ ...seen, paid: 3 }, 9, { ...ledger, paidMicros: 9_000n }, 9_000n, threeSteps)).toMatchObject({ settled: 3, unpaid: 0 });
+    expect(compare({ ...seen, paid: 3 }, 9, { ...ledger, paidMicros: 9_000n }, 9_000n, threeSteps))
+      .toMatchObject({ settled: 3, unpaid: 0 });
     expect(compare({ ...seen, paid: 3 }, 10, { ...ledger, paidMicros: 9_000n }, 9_000n, threeSteps)).toMatchObject({ unpaid: 1 });
   });
 
@@ -149,9 +153,11 @@ describe('the ways that steps went', () => {
 });
 
 describe('the guard', () => {
-  const books = { answeredPaid: 9, refused: 0, broken: 0, deliveries: 9, settled: 9, paid: '0.009000', unpaid: 0, balancesAgree: true, stuck: 0, lastError: null };
+  const books = { answeredPaid: 9, refused: 0, broken: 0, deliveries: 9, settled: 9, paid: '0.009000', unpaid: 0, balancesAgree: true,
+    stuck: 0, lastError: null };
   const level = {
-    clients: 32, seconds: 3, callsPerSecond: 900, p50Ms: 1, p95Ms: 1, p99Ms: 1, maxMs: 1, apiRssMb: 1, ratioToBareSql: RATIO_FLOOR, addedMsP50: null,
+    clients: 32, seconds: 3, callsPerSecond: 900, p50Ms: 1, p95Ms: 1, p99Ms: 1, maxMs: 1, apiRssMb: 1,
+    ratioToBareSql: RATIO_FLOOR, addedMsP50: null,
     stepsMsP50: {}, paths: { workflow: 0, direct: 0, started: 0, unstarted: 0 },
     cpuMsPerCall: { api: 1, postgres: 1, temporal: 1, sellers: 1, load: 1 }, books,
   };

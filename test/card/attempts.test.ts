@@ -32,7 +32,8 @@ test.each(['one after the other', 'at the same moment'])('one attempt twice, %s'
   const attempt = { attempt: `attempt-${id}`, messageSent: true };
   const take = () => payments.step(id, 'charge', merchant, tooMuch, attempt);
   const taken = how === 'at the same moment' ? await Promise.all([take(), take()]) : [await take(), await take()];
-  for (const one of taken) expect(one).toMatchObject({ kind: 'refused', refusal: { code: 'above_card_limit', message: expect.stringContaining('Wrong try 1 of 5') } });
+  for (const one of taken) expect(one)
+    .toMatchObject({ kind: 'refused', refusal: { code: 'above_card_limit', message: expect.stringContaining('Wrong try 1 of 5') } });
   expect(await cardNow(id)).toMatchObject({ state: 'active', version: 2, details: { wrongTries: 1 } });
 });
 
@@ -40,5 +41,6 @@ test('a wrong try keeps no idempotency key: with the same one the right charge i
   const id = await aCard();
   const claim = { owner: merchant, key: 'k', requestHash: 'h' };
   expect(await payments.step(id, 'charge', merchant, tooMuch, { claim })).toMatchObject({ kind: 'refused' });
-  expect(await payments.step(id, 'charge', merchant, { ...tooMuch, amount: '0.4' }, { claim })).toMatchObject({ kind: 'done', payment: { state: 'used', paidMicros: 400_000n, returnedMicros: 600_000n } });
+  expect(await payments.step(id, 'charge', merchant, { ...tooMuch, amount: '0.4' }, { claim }))
+    .toMatchObject({ kind: 'done', payment: { state: 'used', paidMicros: 400_000n, returnedMicros: 600_000n } });
 });

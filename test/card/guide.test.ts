@@ -14,7 +14,8 @@ function scriptOf(page: string): string {
 }
 
 async function run(script: string, env: Readonly<Record<string, string>> = {}): Promise<string[]> {
-  const child = spawn('bash', ['-c', `set -eo pipefail\n${script}`], { cwd: root, env: { ...process.env, ...env }, stdio: ['ignore', 'pipe', 'inherit'] });
+  const child = spawn('bash', ['-c', `set -eo pipefail\n${script}`],
+    { cwd: root, env: { ...process.env, ...env }, stdio: ['ignore', 'pipe', 'inherit'] });
   let printed = '';
   child.stdout.setEncoding('utf8').on('data', (text: string) => { printed += text; });
   const code = await new Promise((resolve) => child.once('close', resolve));
@@ -28,7 +29,8 @@ test('a card is issued, tried for too much, charged in part and read by the line
   const lines = await run(`curl() { command curl -w '\\n' "$@"; }\n${scriptOf('docs/card.md')}`, {
     API: platform().baseUrl, BUYER_KEY: buyer.key, SELLER: seller.address, SELLER_KEY: seller.key,
   });
-  const answers = lines.map((line) => JSON.parse(line) as { error?: string; card?: { status: string } }).map(({ error, card }) => error ?? card?.status);
+  const answers = lines.map((line) => JSON.parse(line) as { error?: string; card?: { status: string } })
+    .map(({ error, card }) => error ?? card?.status);
   expect(answers).toEqual(['above_card_limit', 'used', 'used', 'invalid_state']);
   expect((await platform().moneyOf(seller)).available).toBe(usdc('19.90'));
   expect(await platform().moneyOf(buyer)).toEqual({ available: usdc('80.10'), pending: 0n });

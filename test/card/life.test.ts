@@ -20,7 +20,8 @@ test('issued, charged whole: the money is set aside, and reaches the merchant', 
   expect(issued.status).toBe(201);
   const { card } = issued.body;
   expect(card).toMatchObject({
-    buyer: stage.buyer.address, status: 'active', amount: '10.000000', chargedAmount: '0.000000', returnedAmount: '0.000000', merchant: stage.merchant.address,
+    buyer: stage.buyer.address, status: 'active', amount: '10.000000', chargedAmount: '0.000000', returnedAmount: '0.000000',
+    merchant: stage.merchant.address,
     description: 'A month of statistics', last4: card.number.slice(-4), wrongTries: 0, workflowId: `virtual-card-${card.id}`,
   });
   expect(card.id).toMatch(/^card_[0-9a-f]{24}$/);
@@ -34,7 +35,8 @@ test('issued, charged whole: the money is set aside, and reaches the merchant', 
   const charged = await stage.charge(card, { cvv: card.cvv, expiry: card.expiry, description: 'February' });
   expect(charged.status).toBe(200);
   expect(charged.body.card).toMatchObject({
-    status: 'used', chargedAmount: '10.000000', returnedAmount: '0.000000', chargedBy: stage.merchant.address, chargedFor: 'February', resolution: 'charged',
+    status: 'used', chargedAmount: '10.000000', returnedAmount: '0.000000', chargedBy: stage.merchant.address,
+    chargedFor: 'February', resolution: 'charged',
   });
   expect(await money()).toEqual([usdc('90'), 0n, usdc('10')]);
   expect((await stage.get(card)).body.card).toEqual(charged.body.card);
@@ -47,17 +49,21 @@ test('a partial charge pays that much and gives the rest back; there is no secon
   expect(charged.body.card).toMatchObject({ status: 'used', amount: '10.000000', chargedAmount: '3.500000', returnedAmount: '6.500000' });
   expect(await money()).toEqual([usdc('96.5'), 0n, usdc('3.5')]);
   const again = await stage.charge(card, { amount: '1' });
-  expect(again).toMatchObject({ status: 409, body: { error: 'invalid_state', status: 'used', funds_status: 'settled_safe', message: 'The card is used, and then it is not possible to charge it.' } });
+  expect(again).toMatchObject({ status: 409,
+    body: { error: 'invalid_state', status: 'used', funds_status: 'settled_safe',
+    message: 'The card is used, and then it is not possible to charge it.' } });
   expect(await money()).toEqual([usdc('96.5'), 0n, usdc('3.5')]);
 });
 
 test('cancelled by its buyer, and by nobody else, everything comes back', async () => {
   const card = await stage.aCard();
-  for (const who of [stage.merchant, stage.stranger]) expect(await stage.cancel(card, who)).toMatchObject({ status: 403, body: { error: 'unauthorized' } });
+  for (const who of [stage.merchant, stage.stranger]) expect(await stage.cancel(card, who))
+    .toMatchObject({ status: 403, body: { error: 'unauthorized' } });
   const cancelled = await stage.cancel(card);
   expect(cancelled.body.card).toMatchObject({ status: 'cancelled', resolution: 'cancelled', returnedAmount: '10.000000' });
   expect(await money()).toEqual([usdc('100'), 0n, 0n]);
-  for (const status of ['used', 'cancelled', 'blocked']) expect(await stage.cancel(await stage.aCardIn(status))).toMatchObject({ status: 409, body: { error: 'invalid_state', status } });
+  for (const status of ['used', 'cancelled', 'blocked']) expect(await stage.cancel(await stage.aCardIn(status)))
+    .toMatchObject({ status: 409, body: { error: 'invalid_state', status } });
 });
 
 test('a card whose time is up is expired by its workflow, and a charge at that moment is refused by the same clock', async () => {
@@ -65,7 +71,8 @@ test('a card whose time is up is expired by its workflow, and a charge at that m
   const late = await stage.aCard();
   await deadlineIn(pool, late.id, -1);
   const refused = await stage.charge(late);
-  expect(refused).toMatchObject({ status: 409, body: { error: 'invalid_state', status: 'expired', funds_status: 'returned', message: expect.stringContaining('(expired)') } });
+  expect(refused).toMatchObject({ status: 409,
+    body: { error: 'invalid_state', status: 'expired', funds_status: 'returned', message: expect.stringContaining('(expired)') } });
   expect((await stage.get(late)).body.card).toMatchObject({ status: 'expired', returnedAmount: '10.000000', wrongTries: 0 });
   expect(await money()).toEqual([usdc('100'), 0n, 0n]);
 });
@@ -73,8 +80,10 @@ test('a card whose time is up is expired by its workflow, and a charge at that m
 test('a card for a type of service is charged by whoever offers it now', async () => {
   const shop = await platform().offers(await seller('Shop'), { serviceType: 'card-translation' });
   const card = await stage.aCard({ category: 'card-translation' });
-  expect(await stage.charge(card)).toMatchObject({ status: 403, body: { error: 'wrong_merchant', message: expect.stringContaining('card-translation') } });
-  expect((await stage.charge(card, {}, shop)).body.card).toMatchObject({ status: 'used', category: 'card-translation', chargedBy: shop.address, wrongTries: 1 });
+  expect(await stage.charge(card))
+    .toMatchObject({ status: 403, body: { error: 'wrong_merchant', message: expect.stringContaining('card-translation') } });
+  expect((await stage.charge(card, {}, shop)).body.card)
+    .toMatchObject({ status: 'used', category: 'card-translation', chargedBy: shop.address, wrongTries: 1 });
   const nobodys = await stage.aCard({ category: 'no-such-service' });
   expect(await stage.charge(nobodys, {}, shop)).toMatchObject({ status: 403, body: { error: 'wrong_merchant' } });
   await stage.cancel(nobodys);
@@ -111,7 +120,8 @@ test('twenty charges at the same moment: exactly one is paid', async () => {
   const card = await stage.aCard();
   const replies = await Promise.all(Array.from({ length: 20 }, (_, n) => stage.charge(card, { amount: '2', description: `try ${n}` })));
   expect(replies.filter(({ status }) => status === 200)).toHaveLength(1);
-  expect(new Set(replies.filter(({ status }) => status !== 200).map(({ status, body }) => `${status} ${body.error}`))).toEqual(new Set(['409 invalid_state']));
+  expect(new Set(replies.filter(({ status }) => status !== 200).map(({ status, body }) => `${status} ${body.error}`)))
+    .toEqual(new Set(['409 invalid_state']));
   expect(await money()).toEqual([usdc('98'), 0n, usdc('2')]);
 });
 
@@ -125,12 +135,14 @@ test('the list has the cards one issued and those one charged, newest first, pag
   expect(rest.body).toMatchObject({ count: 1, has_more: false, cards: [{ id: cards[0]?.id, status: 'used' }] });
   expect((await list('', stage.merchant)).body).toMatchObject({ count: 1, cards: [{ id: cards[0]?.id }] });
   for (const { number } of cards) expect(first.text + rest.text).not.toContain(number);
-  expect(await platform().ask('GET', `/v1/agents/${stage.buyer.address}/cards`, { key: stage.stranger.key })).toMatchObject({ status: 403 });
+  expect(await platform().ask('GET', `/v1/agents/${stage.buyer.address}/cards`, { key: stage.stranger.key }))
+    .toMatchObject({ status: 403 });
 });
 
 test('who may look: the buyer, the admin, and the merchant once it has charged', async () => {
   const card = await stage.aCard({ merchant: stage.merchant.address });
-  for (const who of [stage.merchant, stage.stranger]) expect(await stage.get(card, who)).toMatchObject({ status: 403, body: { error: 'unauthorized' } });
+  for (const who of [stage.merchant, stage.stranger]) expect(await stage.get(card, who))
+    .toMatchObject({ status: 403, body: { error: 'unauthorized' } });
   expect((await platform().ask('GET', `/v1/cards/${card.id}`, { adminSecret: 'a-secret-for-tests' })).status).toBe(200);
   await stage.charge(card);
   expect((await stage.get(card, stage.merchant)).status).toBe(200);
@@ -151,7 +163,8 @@ test('the timeline tells of the issue, of each wrong try, and of the charge', as
   await stage.charge(card, {}, stage.stranger);
   await stage.charge(card, { amount: '4' });
   const { body: { payment } } = await platform().ask('GET', `/v1/payments/${card.id}`, { key: stage.buyer.key });
-  expect(payment).toMatchObject({ kind: 'card', state: 'used', ended: true, amounts: { amount: '10.000000', charged: '4.000000', returned: '6.000000' }, workflowId: card.workflowId });
+  expect(payment).toMatchObject({ kind: 'card', state: 'used', ended: true,
+    amounts: { amount: '10.000000', charged: '4.000000', returned: '6.000000' }, workflowId: card.workflowId });
   expect((payment.timeline as { kind: string; what: string }[]).filter(({ kind }) => kind === 'state').map(({ what }) => what)).toEqual([
     'The buyer issued a card for up to 10.000000 USDC.', 'A try to charge the card was refused: This card is for another merchant.',
     'The card ended (charged): 4.000000 USDC for the seller, 6.000000 USDC back to the buyer.',

@@ -4,7 +4,8 @@ import { createCardSecrets } from '../../platform/card-secrets.ts';
 
 const secrets = createCardSecrets('one key');
 
-test.each(['4242424242424242', '4111111111111111', '5555555555554444', '4242420000000000'])('%s: its check digit is right, and no other would be', (number) => {
+test.each(['4242424242424242', '4111111111111111', '5555555555554444', '4242420000000000'])(
+    '%s: its check digit is right, and no other would be', (number) => {
   const right = withCheckDigit(number.slice(0, 15));
   expect(isCardNumber(right)).toBe(true);
   if (number !== '4242420000000000') expect(right).toBe(number);
@@ -19,7 +20,8 @@ test('every digit that is misread is found', () => {
   }
 });
 
-test.each(['', '424242', '4242 4242 4242 4242', '42424242424242424', 'abcdabcdabcdabcd'])('%j is no number of a card', (text) => expect(isCardNumber(text)).toBe(false));
+test.each(['', '424242', '4242 4242 4242 4242', '42424242424242424', 'abcdabcdabcdabcd'])('%j is no number of a card',
+  (text) => expect(isCardNumber(text)).toBe(false));
 
 test('a card has 16 digits that begin with 424242, three digits of cvv, and no number comes twice', () => {
   const made = Array.from({ length: 2_000 }, () => secrets.make());

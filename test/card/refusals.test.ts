@@ -19,10 +19,14 @@ const unknown = withCheckDigit('424242000000001');
 test.each<[what: string, body: (card: Card) => Wish, status: number, code: string, sentence: RegExp]>([
   ['a number that was misread', (card) => ({ number: spoilt(card) }), 400, 'validation_error', /^number: is not the number of a card/],
   ['a number nobody has', () => ({ number: unknown }), 404, 'not_found', /no card with this number/],
-  ['no amount', () => ({ amount: undefined }), 400, 'invalid_amount', /^amount/], ['nothing', () => ({ amount: '0' }), 400, 'invalid_amount', /^amount/],
-  ['less than nothing', () => ({ amount: '-5' }), 400, 'invalid_amount', /^amount/], ['a number as amount', () => ({ amount: 5 }), 400, 'invalid_amount', /^amount/],
-  ['a cvv of four digits', () => ({ cvv: '1234' }), 400, 'validation_error', /^cvv/], ['an expiry without a month', () => ({ expiry: '13/30' }), 400, 'validation_error', /^expiry/],
-  ['a long description', () => ({ description: 'x'.repeat(501) }), 400, 'validation_error', /^description/], ['another payee', () => ({ merchant: '0x' }), 400, 'validation_error', /^merchant: is not a field/],
+  ['no amount', () => ({ amount: undefined }), 400, 'invalid_amount', /^amount/],
+  ['nothing', () => ({ amount: '0' }), 400, 'invalid_amount', /^amount/],
+  ['less than nothing', () => ({ amount: '-5' }), 400, 'invalid_amount', /^amount/],
+  ['a number as amount', () => ({ amount: 5 }), 400, 'invalid_amount', /^amount/],
+  ['a cvv of four digits', () => ({ cvv: '1234' }), 400, 'validation_error', /^cvv/],
+  ['an expiry without a month', () => ({ expiry: '13/30' }), 400, 'validation_error', /^expiry/],
+  ['a long description', () => ({ description: 'x'.repeat(501) }), 400, 'validation_error', /^description/],
+  ['another payee', () => ({ merchant: '0x' }), 400, 'validation_error', /^merchant: is not a field/],
   ['an operator\'s word', () => ({ credentials: 'right' }), 400, 'validation_error', /^credentials: is not a field/],
 ])('%s is refused and leaves no trace on the card', async (_what, body, status, code, sentence) => {
   const card = await stage.aCard();
@@ -41,15 +45,19 @@ test('a buyer charges no card of its own and issues none for itself; neither is 
 });
 
 test.each<[string, Wish, string]>([
-  ['amount', { amount: '0' }, 'invalid_amount'], ['merchant', { merchant: 'me' }, 'invalid_address'], ['category', { category: 'two words' }, 'validation_error'],
-  ['category', { category: 'x', merchant: `0x${'1'.repeat(40)}` }, 'validation_error'], ['expiresIn', { expiresIn: '4m' }, 'validation_error'],
-  ['expiresIn', { expiresIn: '366d' }, 'validation_error'], ['expiresIn', { expiresIn: 'soon' }, 'validation_error'], ['description', { description: 'x'.repeat(501) }, 'validation_error'],
+  ['amount', { amount: '0' }, 'invalid_amount'], ['merchant', { merchant: 'me' }, 'invalid_address'],
+  ['category', { category: 'two words' }, 'validation_error'],
+  ['category', { category: 'x', merchant: `0x${'1'.repeat(40)}` }, 'validation_error'],
+  ['expiresIn', { expiresIn: '4m' }, 'validation_error'],
+  ['expiresIn', { expiresIn: '366d' }, 'validation_error'], ['expiresIn', { expiresIn: 'soon' }, 'validation_error'],
+  ['description', { description: 'x'.repeat(501) }, 'validation_error'],
 ])('an order for a card with a wrong %s is refused: %j', async (field, wish, code) => {
   expect(await stage.issue(wish)).toMatchObject({ status: 400, body: { error: code, details: [{ field }] } });
 });
 
 test('more than there is cannot be set aside, and the answer tells the price', async () => {
-  expect(await stage.issue({ amount: '100.01' })).toMatchObject({ status: 402, body: { error: 'insufficient_balance', price: '100.010000', funds_status: 'no_change' } });
+  expect(await stage.issue({ amount: '100.01' }))
+    .toMatchObject({ status: 402, body: { error: 'insufficient_balance', price: '100.010000', funds_status: 'no_change' } });
   expect(await platform().moneyOf(stage.buyer)).toEqual({ available: usdc('100'), pending: 0n });
 });
 
@@ -64,14 +72,18 @@ test.each<[what: string, wish: (stage: CardStage) => Wish, body: (card: Card) =>
   for (let tries = 1; tries <= 5; tries += 1) {
     const status = tries < 5 ? 'active' : 'blocked';
     const reply = await stage.charge(card, body(card));
-    expect(reply).toMatchObject({ status: 403, body: { error: code, status, message: expect.stringMatching(sentence), funds_status: tries < 5 ? 'held_pending' : 'returned' } });
+    expect(reply).toMatchObject({ status: 403,
+      body: { error: code, status, message: expect.stringMatching(sentence), funds_status: tries < 5 ? 'held_pending' : 'returned' } });
     expect((await stage.get(card)).body.card).toMatchObject({ status, wrongTries: tries });
   }
   expect(await platform().moneyOf(stage.buyer)).toEqual({ available: usdc('100'), pending: 0n });
   // From now on the right charge is refused as well.
   expect(await stage.charge(card, { cvv: card.cvv })).toMatchObject({ status: 409, body: { error: 'invalid_state', status: 'blocked' } });
-  const { rows } = await platform().db.pool.query<{ version: number; step: string; state: string }>('SELECT version, step, state FROM payment_event WHERE payment_id = $1 ORDER BY version', [card.id]);
-  expect(rows.map(({ version, step, state }) => `${version} ${step} ${state}`)).toEqual(['1 open active', ...[2, 3, 4, 5].map((n) => `${n} charge active`), '6 charge blocked']);
+  const { rows } = await platform()
+    .db.pool.query<{ version: number; step: string; state: string }>(
+    'SELECT version, step, state FROM payment_event WHERE payment_id = $1 ORDER BY version', [card.id]);
+  expect(rows.map(({ version, step, state }) => `${version} ${step} ${state}`))
+    .toEqual(['1 open active', ...[2, 3, 4, 5].map((n) => `${n} charge active`), '6 charge blocked']);
 });
 
 test('after four wrong tries the right one is paid', async () => {

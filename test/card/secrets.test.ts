@@ -16,9 +16,12 @@ async function lived(): Promise<{ card: Card; answers: string }> {
   const options = { headers: { 'idempotency-key': 'secret-1' } };
   const card = (await stage.issue({ description: 'x' }, options)).body.card as Card;
   const replies = [
-    await stage.issue({ description: 'x' }, options), await stage.charge(card, { cvv: card.cvv === '999' ? '998' : '999' }), await stage.charge(card, { amount: '11', cvv: card.cvv, expiry: card.expiry }),
-    await stage.charge(card, { cvv: card.cvv, expiry: card.expiry }, stage.merchant, options), await stage.charge(card, { cvv: card.cvv, expiry: card.expiry }, stage.merchant, options),
-    await stage.charge(card, { cvv: card.cvv }), await stage.get(card), await platform().ask('GET', `/v1/agents/${stage.buyer.address}/cards`, { key: stage.buyer.key }),
+    await stage.issue({ description: 'x' }, options), await stage.charge(card, { cvv: card.cvv === '999' ? '998' : '999' }),
+    await stage.charge(card, { amount: '11', cvv: card.cvv, expiry: card.expiry }),
+    await stage.charge(card, { cvv: card.cvv, expiry: card.expiry }, stage.merchant, options),
+    await stage.charge(card, { cvv: card.cvv, expiry: card.expiry }, stage.merchant, options),
+    await stage.charge(card, { cvv: card.cvv }), await stage.get(card),
+    await platform().ask('GET', `/v1/agents/${stage.buyer.address}/cards`, { key: stage.buyer.key }),
     await platform().ask('GET', `/v1/payments/${card.id}`, { key: stage.buyer.key }),
   ];
   expect(replies.map(({ status }) => status)).toEqual([201, 403, 403, 200, 200, 409, 200, 200, 200]);
@@ -37,13 +40,16 @@ test('no later answer has them', async () => {
 test('no row of any table has them', async () => {
   const { card } = await lived();
   const { pool } = platform().db;
-  const { rows } = await pool.query<{ name: string }>(`SELECT format('%I.%I', schemaname, tablename) AS name FROM pg_tables WHERE schemaname NOT IN ('pg_catalog', 'information_schema')`);
+  const { rows } = await pool.query<{ name: string }>(
+    `SELECT format('%I.%I', schemaname, tablename) AS name FROM pg_tables WHERE schemaname NOT IN ('pg_catalog', 'information_schema')`);
   expect(rows.length).toBeGreaterThan(15);
   for (const { name } of rows) {
-    const { rows: [found] } = await pool.query<{ count: string }>(`SELECT count(*) FROM ${name} t WHERE t::text LIKE $1 OR t::text LIKE $2`, [`%${card.number}%`, `%${card.number.slice(6)}%`]);
+    const { rows: [found] } = await pool.query<{ count: string }>(`SELECT count(*) FROM ${name} t WHERE t::text LIKE $1 OR t::text LIKE $2`,
+      [`%${card.number}%`, `%${card.number.slice(6)}%`]);
     expect([name, found?.count]).toEqual([name, '0']);
   }
-  const { rows: [row] } = await pool.query<{ terms: Record<string, unknown>; lookup: string }>('SELECT terms, lookup FROM payment WHERE id = $1', [card.id]);
+  const { rows: [row] } =
+    await pool.query<{ terms: Record<string, unknown>; lookup: string }>('SELECT terms, lookup FROM payment WHERE id = $1', [card.id]);
   expect(row?.lookup).toBe(createCardSecrets('a key for tests').lookupOf(card.number));
   expect(Object.keys(row?.terms ?? {}).sort()).toEqual(['category', 'check', 'description', 'last4', 'lifeMs', 'merchant']);
 });
@@ -52,7 +58,8 @@ test('no event of the workflow has them, encoded or not', async () => {
   const { card } = await lived();
   const handle = platform().temporal.client.workflow.getHandle(card.workflowId);
   await handle.result();
-  const history = JSON.stringify(await handle.fetchHistory()).replace(/"data":"([A-Za-z0-9+/=]+)"/g, (_, payload: string) => Buffer.from(payload, 'base64').toString());
+  const history = JSON.stringify(await handle.fetchHistory())
+    .replace(/"data":"([A-Za-z0-9+/=]+)"/g, (_, payload: string) => Buffer.from(payload, 'base64').toString());
   // Of the terms, which are in an encoded payload: so those are looked into.
   expect(history).toContain('last4');
   expect(history).toContain('above_card_limit');
@@ -66,9 +73,12 @@ test('no line of the log has them, whatever goes wrong', async () => {
   const { keys, catalogue } = registry;
   const broken = { ...runtime.ports.payments, step: () => Promise.reject(new Error('It broke.')) };
   const card = await stage.aCard();
-  const app = await startApp({ deps: { pool: db.pool, keys, catalogue, payments: broken, cards: createCardSecrets('a key for tests'), log } });
+  const app = await startApp(
+    { deps: { pool: db.pool, keys, catalogue, payments: broken, cards: createCardSecrets('a key for tests'), log } });
   try {
-    const charge = (body: object) => app.ask('POST', '/v1/cards/charge', { key: stage.merchant.key, body: { number: card.number, amount: '1', description: 'x', cvv: card.cvv, ...body } });
+    const charge = (body: object) =>
+      app.ask('POST', '/v1/cards/charge',
+      { key: stage.merchant.key, body: { number: card.number, amount: '1', description: 'x', cvv: card.cvv, ...body } });
     expect((await charge({})).status).toBe(500);
     expect((await charge({ amount: '0' })).status).toBe(400);
     expect((await charge({ number: `${card.number}0` })).status).toBe(400);
@@ -88,7 +98,8 @@ test('a number that another card has is never given out, and a payment is not op
   const taken = real.make();
   const cards = { ...real, make: () => (given++ === 1 ? real.make() : taken) };
   let given = 0;
-  const app = await startApp({ deps: { pool: db.pool, keys: registry.keys, catalogue: registry.catalogue, payments: runtime.ports.payments, cards } });
+  const app = await startApp(
+    { deps: { pool: db.pool, keys: registry.keys, catalogue: registry.catalogue, payments: runtime.ports.payments, cards } });
   try {
     const issue = () => app.ask('POST', '/v1/cards', { key: stage.buyer.key, body: { amount: '1' } });
     given = 2;
@@ -98,8 +109,11 @@ test('a number that another card has is never given out, and a payment is not op
     given = 2;
     expect(await issue()).toMatchObject({ status: 503, body: { error: 'busy', funds_status: 'no_change' } });
     // Two processes that chose the same one at the same moment: the look found nothing, the index judges.
-    const blind = await startApp({ deps: { pool: db.pool, keys: registry.keys, payments: { ...runtime.ports.payments, idByLookup: () => Promise.resolve(null) }, cards } });
-    expect(await blind.ask('POST', '/v1/cards', { key: stage.buyer.key, body: { amount: '1' } })).toMatchObject({ status: 409, body: { error: 'invalid_state', message: expect.stringContaining('nothing was held') } });
+    const blind = await startApp(
+      { deps: { pool: db.pool, keys: registry.keys, payments: { ...runtime.ports.payments, idByLookup: () => Promise.resolve(null) },
+      cards } });
+    expect(await blind.ask('POST', '/v1/cards', { key: stage.buyer.key, body: { amount: '1' } }))
+      .toMatchObject({ status: 409, body: { error: 'invalid_state', message: expect.stringContaining('nothing was held') } });
     await blind.close();
   } finally {
     await app.close();

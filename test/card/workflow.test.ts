@@ -32,7 +32,8 @@ story('what nobody charges is expired by the timer of its workflow', async () =>
     buyer: buyer.address, seller: null, arbiter: null, tenantId: null, asset: 'USDC', amountMicros: parseAmount('3'), lookup,
     terms: { merchant: null, category: null, description: null, lifeMs: 1_000, last4, check },
   }, null);
-  expect(await handleOf(payment.id).result()).toMatchObject({ state: 'expired', resolution: 'expired', role: 'clock', paid: [], returned: '3.000000' });
+  expect(await handleOf(payment.id).result())
+    .toMatchObject({ state: 'expired', resolution: 'expired', role: 'clock', paid: [], returned: '3.000000' });
   const { body: { card } } = await platform().ask('GET', `/v1/cards/${payment.id}`, { key: buyer.key });
   expect(card).toMatchObject({ status: 'expired', returnedAmount: '3.000000' });
   expect(Date.parse(card.endedAt) - Date.parse(card.expiresAt)).toBeLessThan(8_000);
@@ -51,19 +52,22 @@ story('without its workflow a card is expired by the sweeper, ten seconds after 
 
 test('steps over HTTP go through the workflow: it shows a wrong try, whom it paid, and how it ended', async () => {
   const card = await stage.aCard({ merchant: stage.merchant.address });
-  expect((await handleOf(card.id).describe()).searchAttributes).toMatchObject({ Buyer: [stage.buyer.address], PaymentState: ['active'], AmountUsd: [10] });
+  expect((await handleOf(card.id).describe()).searchAttributes)
+    .toMatchObject({ Buyer: [stage.buyer.address], PaymentState: ['active'], AmountUsd: [10] });
   await stage.charge(card, {}, stage.stranger);
   await eventually(async () => expect(await viewOf(card.id)).toMatchObject({ state: 'active', version: 2 }));
   await stage.charge(card, { amount: '4' });
   expect(await handleOf(card.id).result()).toEqual({
-    id: card.id, state: 'used', resolution: 'charged', by: stage.merchant.address, role: 'seller', reason: 'A thing', paid: [{ to: stage.merchant.address, amount: '4.000000' }], returned: '6.000000', version: 3,
+    id: card.id, state: 'used', resolution: 'charged', by: stage.merchant.address, role: 'seller', reason: 'A thing',
+    paid: [{ to: stage.merchant.address, amount: '4.000000' }], returned: '6.000000', version: 3,
   });
   const { searchAttributes, status } = await handleOf(card.id).describe();
   expect(status.name).toBe('COMPLETED');
   expect(searchAttributes).toMatchObject({ PaymentState: ['used'], PaymentOutcome: ['split'], Seller: [stage.merchant.address] });
 });
 
-test('operators charge and cancel by update, for the merchant they name; what is refused answers with our code and counts where it should', async () => {
+test('operators charge and cancel by update, for the merchant they name; what is refused answers with our code and counts where it should',
+    async () => {
   const [charged, cancelled] = [await stage.aCard(), await stage.aCard()];
   const charge = (input: object) => handleOf(charged.id).executeUpdate('surety-charge', { args: [input] as unknown as [] });
   const merchant = stage.merchant.address;
@@ -73,7 +77,8 @@ test('operators charge and cancel by update, for the merchant they name; what is
   expect(await codeOf(charge({ amount: '11', description: 'By hand', merchant }))).toBe('above_card_limit');
   expect((await stage.get(charged)).body.card).toMatchObject({ status: 'active', wrongTries: 1 });
   expect(await charge({ amount: '4', description: 'By hand', merchant })).toMatchObject({ state: 'used', version: 3 });
-  expect((await stage.get(charged, stage.merchant)).body.card).toMatchObject({ status: 'used', chargedAmount: '4.000000', chargedBy: merchant, chargedFor: 'By hand' });
+  expect((await stage.get(charged, stage.merchant)).body.card)
+    .toMatchObject({ status: 'used', chargedAmount: '4.000000', chargedBy: merchant, chargedFor: 'By hand' });
   expect(await handleOf(cancelled.id).executeUpdate('surety-cancel')).toMatchObject({ state: 'cancelled', ended: true });
   for (const { id } of [charged, cancelled]) await handleOf(id).result();
 });
@@ -86,7 +91,8 @@ test('and by signal, whose refusal is kept for whoever looks', async () => {
   await handleOf(charged.id).signal('surety-charge', input);
   await handleOf(cancelled.id).signal('surety-cancel');
   for (let n = 0; n < 5; n += 1) await handleOf(blocked.id).signal('surety-charge', { ...input, amount: '11' });
-  expect(await Promise.all([charged, cancelled, blocked].map(({ id }) => handleOf(id).result()))).toMatchObject([{ state: 'used' }, { state: 'cancelled' }, { state: 'blocked', paid: [], returned: '10.000000' }]);
+  expect(await Promise.all([charged, cancelled, blocked].map(({ id }) => handleOf(id).result())))
+    .toMatchObject([{ state: 'used' }, { state: 'cancelled' }, { state: 'blocked', paid: [], returned: '10.000000' }]);
   expect((await stage.get(blocked)).body.card).toMatchObject({ status: 'blocked', wrongTries: 5 });
 });
 

@@ -16,7 +16,8 @@ const { story } = createLanes({ WORKER_QUEUES: 'multistep' });
 let connection: Connection;
 
 /** Points of the worker; of each two neighbours the second cannot be reached by what the first has left behind. */
-const workerPoints = ['multistep-message', 'multistep-due', 'multistep-message-taken', 'multistep-looked'] as const satisfies readonly MultistepCrashPoint[];
+const workerPoints = ['multistep-message', 'multistep-due', 'multistep-message-taken',
+  'multistep-looked'] as const satisfies readonly MultistepCrashPoint[];
 const requestPoints = multistepCrashPoints.filter((point) => !(workerPoints as readonly string[]).includes(point));
 
 beforeAll(async () => {
@@ -30,11 +31,14 @@ interface Place {
   readonly front: PlatformNode;
 }
 
-const workflowOf = ({ nodes }: Place, { workflowId }: { readonly workflowId: string }): WorkflowHandle => new Client({ connection, namespace: nodes.servers.namespace }).workflow.getHandle(workflowId);
+const workflowOf = ({ nodes }: Place, { workflowId }: { readonly workflowId: string }): WorkflowHandle =>
+  new Client({ connection, namespace: nodes.servers.namespace }).workflow.getHandle(workflowId);
 
-async function ends(place: Place, escrow: OpenMultistep, expected: { readonly refundedAmount: string } & Record<string, unknown>): Promise<void> {
+async function ends(place: Place, escrow: OpenMultistep,
+    expected: { readonly refundedAmount: string } & Record<string, unknown>): Promise<void> {
   const { nodes, front } = place;
-  await eventually(async () => expect((await read(front, escrow)).body.escrow).toMatchObject({ status: 'aborted', ...expected }), { withinMs: 40_000, everyMs: 200 });
+  await eventually(async () => expect((await read(front, escrow)).body.escrow).toMatchObject({ status: 'aborted', ...expected }),
+    { withinMs: 40_000, everyMs: 200 });
   // The workflow has heard of it as well, and nothing is left to tell.
   await eventually(async () => {
     expect((await nodes.pool.query('SELECT 1 FROM workflow_notice WHERE payment_id = $1', [escrow.id])).rowCount).toBe(0);
@@ -63,11 +67,13 @@ story('a worker that dies at any of its points leaves nothing undone and nothing
     for (const point of ['multistep-message', 'multistep-message-taken'] as const) {
       // The step ran again elsewhere: it was paid once, and not refused as paid before.
       const escrow = left[point];
-      await eventually(async () => expect(await workflowOf(place, escrow).query('surety-view')).toMatchObject({ version: 2, lastRefusal: null }), { withinMs: 40_000, everyMs: 500 });
+      await eventually(async () => expect(await workflowOf(place, escrow).query('surety-view'))
+        .toMatchObject({ version: 2, lastRefusal: null }), { withinMs: 40_000, everyMs: 500 });
       await workflowOf(place, escrow).signal('surety-refund');
       await ends(place, escrow, { resolution: 'buyer_refund', spentAmount: '0.300000', refundedAmount: '0.300000' });
     }
-    for (const point of ['multistep-due', 'multistep-looked'] as const) await ends(place, left[point], { resolution: 'expired', refundedAmount: '0.600000' });
+    for (const point of ['multistep-due', 'multistep-looked'] as const) await ends(place, left[point],
+      { resolution: 'expired', refundedAmount: '0.600000' });
   } finally {
     await nodes.close();
   }
@@ -96,7 +102,8 @@ async function cuttableWay(): Promise<{ address: string; cut(): void; mend(): vo
     for (const socket of open) socket.destroy();
     open.clear();
   };
-  return { address: `127.0.0.1:${(server.address() as AddressInfo).port}`, cut, mend: () => { isCut = false; }, close: () => { cut(); server.close(); } };
+  return { address: `127.0.0.1:${(server.address() as AddressInfo).port}`, cut, mend: () => { isCut = false; },
+    close: () => { cut(); server.close(); } };
 }
 
 story('without Temporal every step works, deadlines are kept, and the workflows hear of it when it is back', async () => {
@@ -111,12 +118,15 @@ story('without Temporal every step works, deadlines are kept, and the workflows 
     const kept = await anOpenMultistep(node);
     expect((await confirm(node, kept, 0)).status).toBe(200);
     // Its workflow was never started: the sweeper ends it ten seconds after its deadline.
-    await eventually(async () => expect((await read(node, during)).body.escrow).toMatchObject({ status: 'aborted', resolution: 'expired' }), { withinMs: 30_000, everyMs: 500 });
+    await eventually(async () => expect((await read(node, during)).body.escrow).toMatchObject({ status: 'aborted', resolution: 'expired' }),
+      { withinMs: 30_000, everyMs: 500 });
     expect(await moneyIn(nodes.pool, during.buyer)).toEqual({ available: 600_000, escrowed: 0 });
     way.mend();
-    await eventually(async () => expect((await nodes.pool.query('SELECT 1 FROM workflow_notice')).rowCount).toBe(0), { withinMs: 60_000, everyMs: 500 });
+    await eventually(async () => expect((await nodes.pool.query('SELECT 1 FROM workflow_notice')).rowCount).toBe(0),
+      { withinMs: 60_000, everyMs: 500 });
     for (const escrow of [before, kept]) {
-      await eventually(async () => expect(await workflowOf(place, escrow).query('surety-view')).toMatchObject({ version: 2, state: 'open' }), { withinMs: 30_000, everyMs: 500 });
+      await eventually(async () => expect(await workflowOf(place, escrow).query('surety-view'))
+        .toMatchObject({ version: 2, state: 'open' }), { withinMs: 30_000, everyMs: 500 });
       await refund(node, escrow);
       await ends(place, escrow, { spentAmount: '0.100000', refundedAmount: '0.500000' });
     }
@@ -133,7 +143,8 @@ for (const point of requestPoints) {
     if (point === 'multistep-held' || point === 'multistep-begun') return diesCreating(place, victim);
     const escrow = await anOpenMultistep(front);
     const step = (at: PlatformNode): Promise<Reply> =>
-      (point.endsWith('refund') || point.endsWith('refunded') ? refund(at, escrow, escrow.buyer, 'key') : confirm(at, escrow, 1, { key: 'key' }));
+      (point.endsWith('refund') || point.endsWith('refunded') ? refund(at, escrow, escrow.buyer, 'key')
+        : confirm(at, escrow, 1, { key: 'key' }));
     expect(await orGone(step(victim))).toBe('gone');
     const { status, body } = await step(front);
     expect(status).toBe(200);
@@ -155,7 +166,8 @@ async function diesCreating(place: Place, victim: PlatformNode): Promise<void> {
   expect(await moneyIn(nodes.pool, plan.buyer)).toEqual({ available: 0, escrowed: 600_000 });
   const { id, workflowId } = again.body.escrow;
   const escrow = { ...plan, id, workflowId };
-  await eventually(async () => expect(await workflowOf(place, escrow).query('surety-view')).toMatchObject({ state: 'open' }), { withinMs: 30_000, everyMs: 200 });
+  await eventually(async () => expect(await workflowOf(place, escrow).query('surety-view')).toMatchObject({ state: 'open' }),
+    { withinMs: 30_000, everyMs: 200 });
   await refund(front, escrow);
   await ends(place, escrow, { refundedAmount: '0.600000' });
 }

@@ -29,7 +29,8 @@ const endsAs = (session: OpenSession, id: string, expected: object): Promise<voi
   eventually(async () => expect(await pipelineNow(node, session, id)).toMatchObject(expected), { withinMs: 60_000, everyMs: 300 });
 
 test('without Temporal a pipeline is bought like any other, and another one that fails is undone', async () => {
-  const [first, second, broken, undo] = [await aSeller('First'), await aSeller('Second'), await aSeller('Broken', { kind: 'status', status: 500 }), await aSeller('Undo')];
+  const [first, second, broken, undo] = [await aSeller('First'), await aSeller('Second'),
+    await aSeller('Broken', { kind: 'status', status: 500 }), await aSeller('Undo')];
   const { types } = await aLine(node, [first, second, broken], { prefix: 'away' });
   const session = await node.aSession({ maxTotal: '2.00' });
   const steps = types.map((serviceType) => ({ serviceType, compensation: { endpoint: undo.endpoint } }));
@@ -37,7 +38,8 @@ test('without Temporal a pipeline is bought like any other, and another one that
   const [good, bad] = await Promise.all([runPipeline(node, session, { steps: steps.slice(0, 2) }), runPipeline(node, session, { steps })]);
   expect([good.status, good.body.status, good.body.totalPaid]).toEqual([200, 'completed', '0.200000']);
   expect([bad.status, bad.body.code, bad.body.partialResult.totalPaid]).toEqual([502, 'pipeline_failed', '0.200000']);
-  await endsAs(session, bad.body.pipelineId, { status: 'failed', compensations: [{ status: 'done' }, { status: 'done' }, { status: 'not_needed' }] });
+  await endsAs(session, bad.body.pipelineId,
+    { status: 'failed', compensations: [{ status: 'done' }, { status: 'done' }, { status: 'not_needed' }] });
   expect(undo.requests.map(({ body }) => (JSON.parse(body) as { step: number }).step)).toEqual([1, 0]);
   await node.booksAreRight({ overdueMs: 60_000 });
 }, 120_000);
@@ -54,10 +56,12 @@ test('a pipeline whose workflow is lost in the middle of a step completes', asyn
 }, 120_000);
 
 test('compensations under way when Temporal loses its memory are called to their end', async () => {
-  const [first, broken, undo] = [await aSeller('First'), await aSeller('Broken', { kind: 'status', status: 500 }), await aSeller('Undo', { kind: 'status', status: 503 })];
+  const [first, broken, undo] = [await aSeller('First'), await aSeller('Broken', { kind: 'status', status: 500 }),
+    await aSeller('Undo', { kind: 'status', status: 503 })];
   const { types } = await aLine(node, [first, broken], { prefix: 'undo' });
   const session = await node.aSession();
-  const { body } = await runPipeline(node, session, { steps: types.map((serviceType) => ({ serviceType, compensation: { endpoint: undo.endpoint } })) });
+  const { body } = await runPipeline(node, session,
+    { steps: types.map((serviceType) => ({ serviceType, compensation: { endpoint: undo.endpoint } })) });
   expect(body).toMatchObject({ code: 'pipeline_failed', status: 'undoing' });
   await servers.killTemporal({ andForget: true });
   undo.behave({ kind: 'ok' });

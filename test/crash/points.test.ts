@@ -36,7 +36,9 @@ async function openStall(survivor: PlatformNode, point: CrashPoint, serviceType:
   const firstDoes: Behaviour = firstFails ? { kind: 'status', status: 500 } : { kind: 'slow', ms: point === 'call-promised' ? 1_500 : 400 };
   const secondDoes: Behaviour = givesUp(point) ? { kind: 'status', status: 500 } : { kind: 'slow', ms: 100 };
   const [first, second] = [await aSeller('First', firstDoes), await aSeller('Second', secondDoes)];
-  return { first, second, owners: [await survivor.offers(first, { serviceType, price: '0.10', idempotent }), await survivor.offers(second, { serviceType, price: '0.20', idempotent })] };
+  return { first, second,
+    owners: [await survivor.offers(first, { serviceType, price: '0.10', idempotent }),
+    await survivor.offers(second, { serviceType, price: '0.20', idempotent })] };
 }
 
 /** The buyer was charged for the answers it has, the sellers have exactly that, and no hold is left. */
@@ -56,21 +58,25 @@ const RECOVERY_MS_MAX = 12_000;
 const givesUp = (point: CrashPoint): boolean => point === 'before-release' || point === 'call-released';
 
 for (const point of callPoints) {
-  story(`a process that dies at ${point} has all its calls ended once by another one, and its clients get the result or the reason`, async ({ nodes, survivor }) => {
+  story(`a process that dies at ${point} has all its calls ended once by another one, and its clients get the result or the reason`,
+      async ({ nodes, survivor }) => {
     const node = await nodes.start({ CRASH_AT: point });
-    const [safe, risky] = [await openStall(survivor, point, `${point}-safe`, true), await openStall(survivor, point, `${point}-risky`, false)];
+    const [safe, risky] = [await openStall(survivor, point, `${point}-safe`, true),
+      await openStall(survivor, point, `${point}-risky`, false)];
     const [safeSession, riskySession] = [await survivor.aSession({ maxTotal: '5.00' }), await survivor.aSession({ maxTotal: '5.00' })];
     await knows(node, safeSession, `${point}-safe`);
     await knows(node, riskySession, `${point}-risky`);
     const safeWishes = wishes(`${point}-safe`);
     const riskyWishes = wishes(`${point}-risky`);
-    const replies = await Promise.all([...safeWishes.map((wish) => orGone(node.buy(safeSession, wish))), ...riskyWishes.map((wish) => orGone(node.buy(riskySession, wish)))]);
+    const replies = await Promise.all([...safeWishes.map((wish) => orGone(node.buy(safeSession, wish))),
+      ...riskyWishes.map((wish) => orGone(node.buy(riskySession, wish)))]);
     expect(replies).toContain('gone');
     await node.ended;
 
     const diedAt = Date.now();
     const [safeEnds, riskyEnds] = await Promise.all([
-      Promise.all(safeWishes.map((wish) => askAgain(survivor, safeSession, wish))), Promise.all(riskyWishes.map((wish) => askAgain(survivor, riskySession, wish))),
+      Promise.all(safeWishes.map((wish) => askAgain(survivor, safeSession, wish))),
+      Promise.all(riskyWishes.map((wish) => askAgain(survivor, riskySession, wish))),
     ]);
     expect(Date.now() - diedAt).toBeLessThan(RECOVERY_MS_MAX);
     for (const [index, { status, body }] of safeEnds.entries()) {
@@ -79,7 +85,8 @@ for (const point of callPoints) {
     }
     // Whether such a seller has worked before the crash nobody can know: it is not asked again, and the buyer does not pay.
     for (const { status, body } of riskyEnds) {
-      if (status !== 200) expect([status, body.error, body.funds_status]).toEqual([502, expect.stringMatching(/^(execution_unknown|proxy_failed)$/), 'no_change']);
+      if (status !== 200) expect([status, body.error, body.funds_status])
+        .toEqual([502, expect.stringMatching(/^(execution_unknown|proxy_failed)$/), 'no_change']);
     }
     expectAskedOnce(risky);
     await settleUp(survivor, safeSession, safe, safeEnds);
@@ -95,7 +102,8 @@ function wishes(serviceType: string): (Purchase & { readonly params: { readonly 
 /** The process has heard of the sellers; a dry run passes no crash point. */
 function knows(node: PlatformNode, session: OpenSession, serviceType: string): Promise<void> {
   return eventually(async () => {
-    const { body } = await node.ask('POST', `/v1/gateway/sessions/${session.token}/dry-run`, { key: session.buyer.key, body: { serviceType } });
+    const { body } = await node.ask('POST', `/v1/gateway/sessions/${session.token}/dry-run`,
+      { key: session.buyer.key, body: { serviceType } });
     expect(body.result.estimatedCallsRemaining).toBe(50);
   });
 }
@@ -109,10 +117,12 @@ function expectAskedOnce({ first, second }: Stall): void {
 }
 
 for (const point of sessionPoints) {
-  story(`a process that dies at ${point} leaves one budget held at most, and it comes back when the session ends`, async ({ nodes, survivor }) => {
+  story(`a process that dies at ${point} leaves one budget held at most, and it comes back when the session ends`,
+      async ({ nodes, survivor }) => {
     const node = await nodes.start({ CRASH_AT: point });
     const buyer = await survivor.aTrader('3.00');
-    const open = (at: PlatformNode): Promise<Reply> => at.ask('POST', '/v1/gateway/sessions', { key: buyer.key, headers: { 'idempotency-key': 'open' }, body: { maxTotal: '1.00' } });
+    const open = (at: PlatformNode): Promise<Reply> =>
+      at.ask('POST', '/v1/gateway/sessions', { key: buyer.key, headers: { 'idempotency-key': 'open' }, body: { maxTotal: '1.00' } });
     const opened = await orGone(open(node));
     const dying = point === 'session-held' || point === 'session-started';
     expect(opened === 'gone').toBe(dying);

@@ -43,11 +43,13 @@ async function paidMore(): Promise<void> {
   const before = running.map((load) => load.paid());
   await sleep(PHASE_MS);
   await eventually(async () => {
-    for (const [index, load] of running.entries()) if (load.paid() <= (before[index] ?? 0)) throw new Error(`Nobody was served any more: ${load.name}.`);
+    for (const [index, load] of running.entries()) if (load.paid() <= (before[index] ?? 0)) throw new Error(
+      `Nobody was served any more: ${load.name}.`);
   }, { withinMs: 40_000 });
 }
 
-test('three workers, one killed, one drained, one added, and an API process killed: every payment ends well and the books are right', async () => {
+test('three workers, one killed, one drained, one added, and an API process killed: every payment ends well and the books are right',
+    async () => {
   const [killed, drained, third] = workers;
   if (killed === undefined || drained === undefined || third === undefined) throw new Error('Three workers were to be started.');
   running.push(...(await Promise.all([...callLoads, ...longLoads].map((load) => load({ favourite: doomed, safe, pool: nodes.pool })))));
@@ -72,9 +74,11 @@ test('three workers, one killed, one drained, one added, and an API process kill
   await Promise.all(running.map((load) => load.stop()));
   await Promise.all(running.map((load) => load.check()));
   await servesAlone(added);
-  await eventually(async () => expect((await nodes.pool.query(`SELECT id, state FROM gateway_call WHERE state = 'accepted'`)).rows).toEqual([]), { withinMs: 20_000 });
+  await eventually(async () => expect((await nodes.pool.query(`SELECT id, state FROM gateway_call WHERE state = 'accepted'`)).rows)
+    .toEqual([]), { withinMs: 20_000 });
   expect((await nodes.pool.query(`SELECT id FROM gateway_call WHERE state NOT IN ('settled', 'released')`)).rows).toEqual([]);
-  await eventually(async () => expect((await nodes.pool.query('SELECT kind, payment_id FROM workflow_notice')).rows).toEqual([]), { withinMs: 20_000 });
+  await eventually(async () => expect((await nodes.pool.query('SELECT kind, payment_id FROM workflow_notice')).rows).toEqual([]),
+    { withinMs: 20_000 });
   await safe.booksAreRight({ overdueMs: 60_000 });
   await noWorkflowIsLeft();
   added.send('SIGTERM');
@@ -90,7 +94,9 @@ async function servesAlone({ pid }: WorkerNode): Promise<void> {
     const handle = client.workflow.getHandle(`gateway-session-${session.token}`);
     expect(await handle.result()).toEqual({ sessionId: session.token, state: 'closed' });
     const { events } = await handle.fetchHistory();
-    const by = (events ?? []).flatMap(({ workflowTaskCompletedEventAttributes: done }) => (done?.identity === undefined || done.identity === null ? [] : [done.identity.split('@')[0]]));
+    const by = (events ?? [])
+      .flatMap(({ workflowTaskCompletedEventAttributes: done }) =>
+      (done?.identity === undefined || done.identity === null ? [] : [done.identity.split('@')[0]]));
     expect(new Set(by)).toEqual(new Set([String(pid)]));
   } finally {
     await close();
@@ -107,7 +113,8 @@ async function noWorkflowIsLeft(): Promise<void> {
       const left: string[] = [];
       for await (const { workflowId } of client.workflow.list({ query: "ExecutionStatus = 'Running'" })) left.push(workflowId);
       // A probe or a session whose closing went on without Temporal keeps its workflow until it expires; it has nothing more to pay.
-      const { rows } = await nodes.pool.query(`SELECT id FROM gateway_session WHERE status = 'active' AND 'gateway-session-' || id = ANY ($1)`, [left]);
+      const { rows } = await nodes.pool.query(
+        `SELECT id FROM gateway_session WHERE status = 'active' AND 'gateway-session-' || id = ANY ($1)`, [left]);
       expect([rows, left.filter((id) => !id.startsWith('gateway-session-'))]).toEqual([[], []]);
     }, { withinMs: 60_000, everyMs: 500 });
   } finally {
@@ -154,7 +161,8 @@ afterAll(() => scratch.remove());
 
 function settingsOf(more: Record<string, string>): Record<string, string> {
   const { address, namespace } = nodes.temporal;
-  return { DATA_DIR: scratch.dir, DATABASE_URL: databaseUrl(), TEMPORAL_ADDRESS: address, TEMPORAL_NAMESPACE: namespace, LOG_LEVEL: 'warn', ...more };
+  return { DATA_DIR: scratch.dir, DATABASE_URL: databaseUrl(), TEMPORAL_ADDRESS: address, TEMPORAL_NAMESPACE: namespace,
+    LOG_LEVEL: 'warn', ...more };
 }
 
 function databaseUrl(): string {

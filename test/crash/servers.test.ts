@@ -66,9 +66,11 @@ test('Postgres killed twice under load: every client that insists is served once
   expect(replies.map(({ status, text }) => (status === 200 ? 200 : text))).toEqual(Array(240).fill(200));
   expect(new Set(replies.map(({ body }) => body.callId)).size).toBe(240);
   // A call that was accepted while its answer was lost is given back; it may cost a moment, never money.
-  await eventually(async () => expect((await servers.pool.query(`SELECT id FROM gateway_call WHERE state = 'accepted'`)).rows).toEqual([]), { withinMs: 20_000 });
+  await eventually(async () => expect((await servers.pool.query(`SELECT id FROM gateway_call WHERE state = 'accepted'`)).rows).toEqual([]),
+    { withinMs: 20_000 });
   expect((await node.moneyOf(owner)).available).toBe(usdc('2.40'));
-  for (const session of sessions) expect((await node.closeSession(session)).body).toMatchObject({ totalSpent: '0.600000', totalRefunded: '4.400000', stillReserved: '0.000000' });
+  for (const session of sessions) expect((await node.closeSession(session)).body)
+    .toMatchObject({ totalSpent: '0.600000', totalRefunded: '4.400000', stillReserved: '0.000000' });
   await node.booksAreRight({ overdueMs: 60_000 });
 }, 90_000);
 
@@ -91,7 +93,8 @@ test('connections that Postgres ends while it goes on living cost no call', asyn
   const session = await node.aSession();
   const reply = node.buy(session, { serviceType: 'cut-off' });
   await eventually(async () => expect(slow.requests).toHaveLength(1), { everyMs: 10 });
-  await servers.pool.query('SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND datname = current_database()');
+  await servers.pool.query(
+    'SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND datname = current_database()');
   expect(await reply).toMatchObject({ status: 200, body: { amountPaid: '0.100000' } });
   expect((await node.moneyOf(owner)).available).toBe(usdc('0.10'));
   await node.booksAreRight({ overdueMs: 60_000 });
@@ -104,7 +107,10 @@ test('while Postgres is away a request is told so, with where the money is', asy
   await servers.killPostgres();
   const reply = await node.buy(session, { serviceType: 'away', key: 'away' });
   // Held: the connection broke while the call was being written, and nobody knows yet whether it was. Never that it was paid.
-  if (reply.status !== 200) expect(reply).toMatchObject({ status: 503, body: { error: 'unavailable', funds_status: expect.stringMatching(/^(no_change|held_pending|unknown)$/), recovery: expect.any(String) } });
+  if (reply.status !== 200) expect(reply)
+    .toMatchObject({ status: 503,
+    body: { error: 'unavailable', funds_status: expect.stringMatching(/^(no_change|held_pending|unknown)$/),
+    recovery: expect.any(String) } });
   expect((await insist(session, { serviceType: 'away', key: 'away' })).status).toBe(200);
   expect((await node.sessionNow(session))['totalSpent']).toBe('0.100000');
   await eventually(() => node.booksAreRight({ overdueMs: 60_000 }), { withinMs: 20_000 });
@@ -112,7 +118,8 @@ test('while Postgres is away a request is told so, with where the money is', asy
 
 test('Temporal killed and its file deleted: calls under way are paid, lost sessions can be closed or expire, new ones work', async () => {
   const [slow, crawling] = [await aSeller({ kind: 'slow', ms: 1_500 }), await aSeller({ kind: 'slow', ms: 5_000 })];
-  const owners = [await node.offers(slow, { serviceType: 'forgotten', price: '0.10' }), await node.offers(crawling, { serviceType: 'crawling', price: '0.10', idempotent: false })];
+  const owners = [await node.offers(slow, { serviceType: 'forgotten', price: '0.10' }),
+    await node.offers(crawling, { serviceType: 'crawling', price: '0.10', idempotent: false })];
   const [closing, expiring, duringOutage] = await Promise.all([1, 2, 3].map(() => node.aSession({ maxTotal: '1.00' })));
   if (closing === undefined || expiring === undefined || duringOutage === undefined) throw new Error('Three sessions were opened.');
   const underWay = Promise.all([node.buy(closing, { serviceType: 'forgotten' }), node.buy(closing, { serviceType: 'crawling' })]);
@@ -132,7 +139,8 @@ test('Temporal killed and its file deleted: calls under way are paid, lost sessi
     await eventually(async () => {
       await expect(temporal.client.workflow.getHandle(`gateway-session-${closing.token}`).describe()).rejects.toThrow(/not found/i);
     }, { withinMs: 20_000 });
-    expect((await node.closeSession(closing)).body).toMatchObject({ totalSpent: '0.300000', totalRefunded: '0.700000', session: { status: 'closed' } });
+    expect((await node.closeSession(closing)).body)
+      .toMatchObject({ totalSpent: '0.300000', totalRefunded: '0.700000', session: { status: 'closed' } });
     await servers.pool.query(`UPDATE gateway_session SET expires_at = now() - interval '11 seconds' WHERE id = $1`, [expiring.token]);
     await eventually(async () => expect((await node.sessionNow(expiring))['status']).toBe('expired'), { withinMs: 10_000 });
     expect(await node.moneyOf(expiring.buyer)).toEqual({ available: usdc('1.00'), pending: 0n });

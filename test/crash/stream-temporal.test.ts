@@ -12,7 +12,8 @@ beforeAll(async () => {
 }, 120_000);
 afterAll(() => servers.close(), 60_000);
 
-test('while Temporal stands still streams are opened, ticked, topped up, closed and ended by the clock; afterwards their workflows know', async () => {
+test('while Temporal stands still streams are opened, ticked, topped up, closed and ended by the clock; afterwards their workflows know',
+    async () => {
   const { node, pool, temporalAddress } = servers;
   const [running, paused] = [await aStream(node), await aStream(node, { buyer: await node.aTrader('2.00') })];
   servers.freezeTemporal();

@@ -27,7 +27,8 @@ afterAll(async () => {
 async function meter(stream: OpenedStream, ticks: number, at: () => PlatformNode): Promise<Map<number, string>> {
   const counted = new Map<number, string>();
   for (let seq = 1; seq <= ticks; ) {
-    const reply = await orGone(step(at(), stream, 'tick', { seq, metadata: `unit ${seq}` }, { by: seq % 2 === 0 ? stream.buyer : stream.seller }));
+    const reply = await orGone(step(at(), stream, 'tick', { seq, metadata: `unit ${seq}` },
+      { by: seq % 2 === 0 ? stream.buyer : stream.seller }));
     if (reply === 'gone' || reply.status === 503) {
       await sleep(20);
       continue;
@@ -70,7 +71,8 @@ test.each(streamCrashPoints)('a process that dies at %s leaves a stream that goe
   const doomed = await nodes.start({ CRASH_AT: point });
   const [buyer, seller] = [await survivor.aTrader('1.00'), await survivor.aTrader()];
   const open = (at: PlatformNode): Promise<Reply> => at.ask('POST', '/v1/streams', {
-    key: buyer.key, headers: { 'idempotency-key': 'open' }, body: { buyerAddr: buyer.address, sellerAddr: seller.address, holdAmount: '1.00', pricePerTick: '0.10' },
+    key: buyer.key, headers: { 'idempotency-key': 'open' },
+    body: { buyerAddr: buyer.address, sellerAddr: seller.address, holdAmount: '1.00', pricePerTick: '0.10' },
   });
   const opened = await orGone(open(point === 'stream-opened' ? doomed : survivor));
   expect(opened === 'gone').toBe(point === 'stream-opened');
@@ -82,7 +84,8 @@ test.each(streamCrashPoints)('a process that dies at %s leaves a stream that goe
 
   const ticked = await orGone(step(point === 'stream-ticked' ? doomed : survivor, stream, 'tick', { seq: 1 }));
   expect(ticked === 'gone').toBe(point === 'stream-ticked');
-  expect((await step(survivor, stream, 'tick', { seq: 1 })).body).toMatchObject({ error: 'sequence_mismatch', expectedSeq: 2, recordedTick: { seq: 1 } });
+  expect((await step(survivor, stream, 'tick', { seq: 1 })).body)
+    .toMatchObject({ error: 'sequence_mismatch', expectedSeq: 2, recordedTick: { seq: 1 } });
 
   const closed = await orGone(step(point === 'stream-closed' ? doomed : survivor, stream, 'close', {}, { key: 'close' }));
   expect(closed === 'gone').toBe(point === 'stream-closed');

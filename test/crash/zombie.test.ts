@@ -31,7 +31,8 @@ test('a process that sleeps for ten seconds in the middle of its calls changes n
   const safeOwner = await sleeper.offers(safe, { serviceType: 'safe', price: '0.10' });
   const riskyOwner = await sleeper.offers(risky, { serviceType: 'risky', price: '0.10', idempotent: false });
   const session = await sleeper.aSession({ maxTotal: '1.00' });
-  const [safeReply, riskyReply] = [sleeper.buy(session, { serviceType: 'safe', key: 'safe' }), sleeper.buy(session, { serviceType: 'risky', key: 'risky' })];
+  const [safeReply, riskyReply] = [sleeper.buy(session, { serviceType: 'safe', key: 'safe' }),
+    sleeper.buy(session, { serviceType: 'risky', key: 'risky' })];
   await eventually(async () => expect([safe.requests.length, risky.requests.length]).toEqual([1, 1]), { everyMs: 10 });
 
   sleeper.send('SIGSTOP');
@@ -47,13 +48,15 @@ test('a process that sleeps for ten seconds in the middle of its calls changes n
   expect(await safeReply).toMatchObject({ status: 200, body: { serviceName: 'Safe', response: { output: { text: 'hello' } } } });
   expect(await riskyReply).toMatchObject({ status: 502, body: { error: 'execution_unknown', funds_status: 'no_change' } });
   await sleep(500);
-  expect((await nodes.pool.query('SELECT id, state, driver, drives, price, error_code FROM gateway_call ORDER BY id')).rows).toEqual(before.rows);
+  expect((await nodes.pool.query('SELECT id, state, driver, drives, price, error_code FROM gateway_call ORDER BY id')).rows)
+    .toEqual(before.rows);
   expect(before.rows.map(({ state }) => state).sort()).toEqual(['released', 'settled']);
   // Asked again with the same key by whoever took over; the one that makes no such promise was left alone.
   expect([safe.requests.length, risky.requests.length]).toEqual([2, 1]);
   expect(new Set(safe.requests.map(({ idempotencyKey }) => idempotencyKey)).size).toBe(1);
   expect([(await other.moneyOf(safeOwner)).available, (await other.moneyOf(riskyOwner)).available]).toEqual([usdc('0.10'), 0n]);
-  expect((await other.closeSession(session)).body).toMatchObject({ totalSpent: '0.100000', totalRefunded: '0.900000', stillReserved: '0.000000' });
+  expect((await other.closeSession(session)).body)
+    .toMatchObject({ totalSpent: '0.100000', totalRefunded: '0.900000', stillReserved: '0.000000' });
   await other.booksAreRight({ overdueMs: 60_000 });
 }, 60_000);
 

@@ -5,7 +5,8 @@ import { createSellerSigner, generateSellerKey } from '../../platform/seller-sig
 import { createShop, type Shop, type SignatureCheck } from '../../demo/sellers/shop.ts';
 import { desks } from '../../demo/sellers/desks.ts';
 
-const paid = { 'x-payment-amount': '0.02', 'x-payment-from': '0x00000000000000000000000000000000000000aa', 'content-type': 'application/json' };
+const paid = { 'x-payment-amount': '0.02', 'x-payment-from': '0x00000000000000000000000000000000000000aa',
+  'content-type': 'application/json' };
 
 describe('a seller of the demo', () => {
   let shop: Shop;
@@ -41,18 +42,21 @@ describe('a seller of the demo', () => {
     const second = await order('/count', { 'idempotency-key': 'call_1' });
     expect(first.status).toBe(200);
     expect(second).toEqual(first);
-    expect(shop.jobs.find((job) => job.idempotencyKey === 'call_1')).toMatchObject({ requests: 2, worked: 1, amount: '0.02', paidBy: paid['x-payment-from'] });
+    expect(shop.jobs.find((job) => job.idempotencyKey === 'call_1'))
+      .toMatchObject({ requests: 2, worked: 1, amount: '0.02', paidBy: paid['x-payment-from'] });
   });
 
   test('lets a second request with the key wait for work that is under way', async () => {
-    const [first, second] = await Promise.all([order('/slow', { 'idempotency-key': 'call_2' }), order('/slow', { 'idempotency-key': 'call_2' })]);
+    const [first, second] =
+      await Promise.all([order('/slow', { 'idempotency-key': 'call_2' }), order('/slow', { 'idempotency-key': 'call_2' })]);
     expect(second).toEqual(first);
     expect(shop.jobs.find((job) => job.idempotencyKey === 'call_2')).toMatchObject({ requests: 2, worked: 1 });
   });
 
   test('finishes work although the caller has gone', async () => {
     const impatient = new AbortController();
-    const gone = fetch(`${url}/slow`, { method: 'POST', headers: { ...paid, 'idempotency-key': 'call_3' }, body: '{}', signal: impatient.signal });
+    const gone = fetch(`${url}/slow`,
+      { method: 'POST', headers: { ...paid, 'idempotency-key': 'call_3' }, body: '{}', signal: impatient.signal });
     setTimeout(() => impatient.abort(), 20);
     await expect(gone).rejects.toThrow();
     expect((await order('/slow', { 'idempotency-key': 'call_3' })).status).toBe(200);
@@ -111,8 +115,10 @@ describe('the trust of a seller', () => {
   });
 
   function aRequest(to = seller, by = signer) {
-    const signed = by.headersFor({ method: 'POST', path: '/count', amount: '0.020000', from: other, to, ref: 'call_1', idempotencyKey: 'call_1', body: '{}' });
-    return { method: 'POST', path: '/count', body: '{}', headers: Object.fromEntries(Object.entries(signed).map(([name, value]) => [name.toLowerCase(), value])) };
+    const signed = by.headersFor({ method: 'POST', path: '/count', amount: '0.020000', from: other, to, ref: 'call_1',
+      idempotencyKey: 'call_1', body: '{}' });
+    return { method: 'POST', path: '/count', body: '{}',
+      headers: Object.fromEntries(Object.entries(signed).map(([name, value]) => [name.toLowerCase(), value])) };
   }
 
   test('believes the platform, and asks for its keys once', async () => {

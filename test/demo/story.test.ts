@@ -10,7 +10,8 @@ function aStory() {
 describe('the story of the demo', () => {
   test('numbers its steps and is right when every check was', async () => {
     const { story, printed } = aStory();
-    await story.tell('Buy', async (step) => { step.money('0.02 goes to Word House.'); step.check('paid once', true); step.figure('paid', '0.02'); });
+    await story.tell('Buy',
+      async (step) => { step.money('0.02 goes to Word House.'); step.check('paid once', true); step.figure('paid', '0.02'); });
     await story.tell('Look', async (step) => { step.check('books balance', true); });
     expect(story.ok).toBe(true);
     expect(story.steps.map((step) => [step.number, step.title, step.ok])).toEqual([[1, 'Buy', true], [2, 'Look', true]]);

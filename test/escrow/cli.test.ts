@@ -18,13 +18,15 @@ beforeAll(async () => {
 const page = readFileSync(path.join(import.meta.dirname, '../../docs/operations.md'), 'utf8');
 const section = /## An escrow by hand\n([\s\S]*?)(?=\n## |$)/.exec(page)?.[1] ?? '';
 /** Commands of the section; a backslash at the end of a line goes on with the next. */
-const lines = [...section.matchAll(/^```sh\n([\s\S]*?)^```/gm)].flatMap((match) => (match[1] ?? '').replace(/\\\n\s*/g, '').split('\n')).filter((line) => line.startsWith('temporal '));
+const lines = [...section.matchAll(/^```sh\n([\s\S]*?)^```/gm)].flatMap((match) => (match[1] ?? '').replace(/\\\n\s*/g, '').split('\n'))
+  .filter((line) => line.startsWith('temporal '));
 
 /** Runs a line of the page for one escrow. */
 function run(line: string, id: string): Promise<{ code: number | null; printed: string }> {
   const script = line.replace(/^temporal /, `"${program}" `).replaceAll('esc_…', id);
   return new Promise((resolve) => {
-    const child = spawn('bash', ['-c', script], { stdio: ['ignore', 'pipe', 'pipe'], env: { ...process.env, TEMPORAL_ADDRESS: platform().temporal.address } });
+    const child = spawn('bash', ['-c', script],
+      { stdio: ['ignore', 'pipe', 'pipe'], env: { ...process.env, TEMPORAL_ADDRESS: platform().temporal.address } });
     let printed = '';
     for (const stream of [child.stdout, child.stderr]) stream.setEncoding('utf8').on('data', (text: string) => { printed += text; });
     child.once('close', (code) => resolve({ code, printed }));
@@ -39,8 +41,10 @@ const step = (how: 'signal' | 'update execute', name: string): string => {
 
 /** From which state each step is tried, and what it leaves behind; the buyer has 1.00 in it. */
 const cases: readonly [step: string, from: string, status: string, paid: string][] = [
-  ['deliver', 'pending', 'delivered', '0'], ['confirm', 'delivered', 'released', '1'], ['cancel', 'pending', 'refunded', '0'], ['decline', 'delivered', 'refunded', '0'],
-  ['dispute', 'pending', 'disputed', '0'], ['evidence', 'disputed', 'disputed', '0'], ['arbitrate', 'disputed', 'arbitrating', '0'], ['resolve', 'disputed', 'released', '0.4'],
+  ['deliver', 'pending', 'delivered', '0'], ['confirm', 'delivered', 'released', '1'], ['cancel', 'pending', 'refunded', '0'],
+  ['decline', 'delivered', 'refunded', '0'],
+  ['dispute', 'pending', 'disputed', '0'], ['evidence', 'disputed', 'disputed', '0'], ['arbitrate', 'disputed', 'arbitrating', '0'],
+  ['resolve', 'disputed', 'released', '0.4'],
 ];
 
 test('the page has a line for every step, by signal and by update', () => {
@@ -53,7 +57,8 @@ describe.each(['signal', 'update execute'] as const)('temporal workflow %s', (ho
     const id = await stage.anEscrowIn(from, { terms: { buyerMayCancel: true } });
     const before = (await platform().moneyOf(stage.cast.seller)).available;
     // The workflow has heard of what happened over HTTP; an update that crosses such a message may have to be sent again.
-    await eventually(async () => expect(await platform().temporal.client.workflow.getHandle(`escrow-${id}`).query('surety-view')).toMatchObject({ state: from }));
+    await eventually(async () => expect(await platform().temporal.client.workflow.getHandle(`escrow-${id}`).query('surety-view'))
+      .toMatchObject({ state: from }));
     const { code, printed } = await run(step(how, name), id);
     expect({ code, printed }).toMatchObject({ code: 0 });
     if (how === 'update execute') expect(printed).toContain(status);
@@ -64,8 +69,10 @@ describe.each(['signal', 'update execute'] as const)('temporal workflow %s', (ho
       return now;
     });
     expect((await platform().moneyOf(stage.cast.seller)).available - before).toBe(usdc(paid));
-    if (name === 'resolve') expect(escrow).toMatchObject({ resolution: 'arbitration_partial: half of it was done', releasedAmount: '0.400000', refundedAmount: '0.600000' });
-    if (name === 'evidence') expect(escrow['disputeEvidence']).toContainEqual(expect.objectContaining({ submittedBy: stage.cast.seller.address, content: 'Sent on Monday.' }));
+    if (name === 'resolve') expect(escrow)
+      .toMatchObject({ resolution: 'arbitration_partial: half of it was done', releasedAmount: '0.400000', refundedAmount: '0.600000' });
+    if (name === 'evidence') expect(escrow['disputeEvidence'])
+      .toContainEqual(expect.objectContaining({ submittedBy: stage.cast.seller.address, content: 'Sent on Monday.' }));
   });
 });
 

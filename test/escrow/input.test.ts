@@ -10,7 +10,8 @@ beforeEach(async () => {
   stage = await setStage(platform(), '10');
 });
 
-const untouched = async (): Promise<void> => expect(await purse(platform().db.pool, stage.cast.buyer)).toEqual({ available: usdc('10'), escrowed: 0n });
+const untouched = async (): Promise<void> => expect(await purse(platform().db.pool, stage.cast.buyer))
+  .toEqual({ available: usdc('10'), escrowed: 0n });
 
 test.each<[what: string, terms: (stage: EscrowStage) => Record<string, unknown>, status: number, code: string, field: string | null]>([
   ['more than there is', () => ({ amount: '10.000001' }), 402, 'insufficient_balance', null],
@@ -26,7 +27,8 @@ test.each<[what: string, terms: (stage: EscrowStage) => Record<string, unknown>,
   ['a session key', () => ({ sessionKeyId: 'sk_1' }), 400, 'validation_error', 'sessionKeyId'],
   ['a field that does not exist', () => ({ autoRefund: '5m' }), 400, 'validation_error', 'autoRefund'],
   ...['soon', '0s', '-5m', '5', '1y', '999ms', '366d', '5m ', '1e3s'].map((autoRelease) =>
-    [`autoRelease ${autoRelease}`, () => ({ autoRelease }), 400, 'validation_error', 'autoRelease'] as [string, () => Record<string, unknown>, number, string, string | null]),
+    [`autoRelease ${autoRelease}`, () => ({ autoRelease }), 400, 'validation_error', 'autoRelease'] as [string,
+      () => Record<string, unknown>, number, string, string | null]),
   ['reviewWindow 0s', () => ({ reviewWindow: '0s' }), 400, 'validation_error', 'reviewWindow'],
   ['rulingWindow never', () => ({ rulingWindow: 'never' }), 400, 'validation_error', 'rulingWindow'],
 ])('an escrow over %s is refused and holds nothing', async (_what, terms, status, code, field) => {
@@ -38,7 +40,8 @@ test.each<[what: string, terms: (stage: EscrowStage) => Record<string, unknown>,
   await untouched();
 });
 
-test.each([['90s', 90_000], ['5m', 300_000], ['1h', 3_600_000], ['1h30m', 5_400_000], ['2d', 172_800_000], ['1.5h', 5_400_000], ['1s', 1_000], ['365d', 31_536_000_000]])('autoRelease %s is understood', async (autoRelease, ms) => {
+test.each([['90s', 90_000], ['5m', 300_000], ['1h', 3_600_000], ['1h30m', 5_400_000], ['2d', 172_800_000], ['1.5h', 5_400_000],
+    ['1s', 1_000], ['365d', 31_536_000_000]])('autoRelease %s is understood', async (autoRelease, ms) => {
   const { body: { escrow } } = await stage.create({ terms: { autoRelease } });
   expect(Date.parse(escrow.autoReleaseAt) - Date.parse(escrow.createdAt)).toBe(ms);
 });
@@ -58,7 +61,9 @@ test.each<[step: string, body: unknown, status: number, code: string]>([
   ['dispute', { reason: 'x'.repeat(10_000) }, 200, 'disputed'],
 ])('%s with too much or too little to say is refused (%#)', async (step, body, status, code) => {
   const id = await stage.anEscrow();
-  expect(stage.outcome(await platform().ask('POST', `/v1/escrow/${id}/${step}`, { key: stage.cast.buyer.key, ...(body === undefined ? {} : { body }) }))).toBe(`${status} ${code}`);
+  expect(stage.outcome(await platform()
+    .ask('POST', `/v1/escrow/${id}/${step}`, { key: stage.cast.buyer.key, ...(body === undefined ? {} : { body }) })))
+    .toBe(`${status} ${code}`);
 });
 
 test('evidence has a length and a number: 10,000 characters, and twenty entries of each party', async () => {
@@ -67,10 +72,12 @@ test('evidence has a length and a number: 10,000 characters, and twenty entries 
   expect(stage.outcome(await stage.step(id, 'evidence', buyer, { content: 'x'.repeat(10_001) }))).toBe('400 validation_error');
   expect(stage.outcome(await stage.step(id, 'evidence', buyer, { content: '' }))).toBe('400 validation_error');
   // The reason of the dispute is the buyer's first entry. All at once, so that counting and writing cannot come apart.
-  const replies = await Promise.all(Array.from({ length: 25 }, (_, n) => stage.step(id, 'evidence', buyer, { content: n === 0 ? 'x'.repeat(10_000) : `entry ${n}` })));
+  const replies = await Promise.all(Array.from({ length: 25 },
+    (_, n) => stage.step(id, 'evidence', buyer, { content: n === 0 ? 'x'.repeat(10_000) : `entry ${n}` })));
   expect(replies.filter(({ status }) => status === 200)).toHaveLength(19);
   const refused = replies.find(({ status }) => status !== 200);
-  expect(refused).toMatchObject({ status: 409, body: { error: 'evidence_limit', funds_status: 'locked_in_escrow', status: 'disputed', message: expect.stringContaining('20') } });
+  expect(refused).toMatchObject({ status: 409,
+    body: { error: 'evidence_limit', funds_status: 'locked_in_escrow', status: 'disputed', message: expect.stringContaining('20') } });
   expect(stage.outcome(await stage.step(id, 'evidence', seller))).toBe('200 disputed');
   expect((await stage.get(id, arbiter))['disputeEvidence']).toHaveLength(21);
 });
@@ -89,18 +96,21 @@ test.each<[what: string, body: Record<string, unknown>, code: string]>([
   const id = await stage.anEscrowIn('disputed');
   expect(stage.outcome(await stage.step(id, 'resolve', stage.cast.arbiter, body))).toBe(`400 ${code}`);
   expect(await stage.get(id)).toMatchObject({ status: 'disputed' });
-  expect(stage.outcome(await stage.step(id, 'resolve', stage.cast.arbiter, { resolution: 'partial', releaseAmount: '0.2', partialAmount: '0.200' }))).toBe('200 released');
+  expect(stage.outcome(await stage.step(id, 'resolve', stage.cast.arbiter,
+    { resolution: 'partial', releaseAmount: '0.2', partialAmount: '0.200' }))).toBe('200 released');
 });
 
 test('an arbiter cannot be chosen afterwards: only the one named at the start may be called in', async () => {
   const { buyer, seller, arbiter, stranger } = stage.cast;
   const id = await stage.anEscrowIn('disputed');
   const unnamed = await stage.anEscrowIn('disputed', { arbiter: false });
-  for (const [which, arbitratorAddr] of [[id, stranger.address], [id, seller.address], [id, buyer.address], [unnamed, stranger.address], [unnamed, seller.address]]) {
+  for (const [which, arbitratorAddr] of [[id, stranger.address], [id, seller.address], [id, buyer.address], [unnamed, stranger.address],
+      [unnamed, seller.address]]) {
     expect(stage.outcome(await stage.step(which ?? '', 'arbitrate', buyer, { arbitratorAddr }))).toBe('403 unauthorized');
   }
   expect(stage.outcome(await stage.step(id, 'arbitrate', buyer, { arbitratorAddr: 'somebody' }))).toBe('400 invalid_address');
-  expect(stage.outcome(await stage.step(id, 'arbitrate', buyer, { arbitratorAddr: arbiter.address.toUpperCase().replace('X', 'x') }))).toBe('200 arbitrating');
+  expect(stage.outcome(await stage.step(id, 'arbitrate', buyer, { arbitratorAddr: arbiter.address.toUpperCase().replace('X', 'x') })))
+    .toBe('200 arbitrating');
   expect(stage.outcome(await stage.step(unnamed, 'arbitrate', seller))).toBe('200 arbitrating');
 });
 
@@ -132,7 +142,8 @@ test('a refused request leaves its key free', async () => {
   const asSeller = { key: seller.key, headers: { 'idempotency-key': 'mine' } };
   expect((await stage.step(id, 'confirm', seller, undefined, asSeller)).status).toBe(403);
   expect((await stage.step(id, 'deliver', seller, undefined, asSeller)).status).toBe(200);
-  expect((await platform().db.pool.query('SELECT key FROM idempotency WHERE agent_address = $1', [seller.address])).rows).toEqual([{ key: 'mine' }]);
+  expect((await platform().db.pool.query('SELECT key FROM idempotency WHERE agent_address = $1', [seller.address])).rows)
+    .toEqual([{ key: 'mine' }]);
 });
 
 test('only those it concerns may read an escrow', async () => {
@@ -154,9 +165,11 @@ test('the list of an agent has what it buys, sells and judges, newest first, pag
   const made: string[] = [];
   for (let n = 0; n < 5; n += 1) made.unshift(await stage.anEscrow({ amount: '0.1', arbiter: n % 2 === 0 }));
   // Two of the same instant, which only their ids tell apart.
-  await platform().db.pool.query('UPDATE payment SET created_at = (SELECT created_at FROM payment WHERE id = $1) WHERE id = $2', [made[0], made[1]]);
+  await platform().db.pool.query('UPDATE payment SET created_at = (SELECT created_at FROM payment WHERE id = $1) WHERE id = $2',
+    [made[0], made[1]]);
   made.splice(0, 2, ...made.slice(0, 2).sort().reverse());
-  const page = async (who: { address: string; key: string }, query = '') => (await platform().ask('GET', `/v1/agents/${who.address}/escrows${query}`, { key: who.key })).body;
+  const page = async (who: { address: string; key: string }, query = '') =>
+    (await platform().ask('GET', `/v1/agents/${who.address}/escrows${query}`, { key: who.key })).body;
   const all = await page(buyer);
   expect(all).toMatchObject({ count: 5, has_more: false });
   expect(all.escrows.map((escrow: { id: string }) => escrow.id)).toEqual(made);
@@ -172,5 +185,6 @@ test('the list of an agent has what it buys, sells and judges, newest first, pag
   expect((await page(arbiter)).count).toBe(3);
   expect(await page(stranger)).toEqual({ escrows: [], count: 0, has_more: false });
   expect((await platform().ask('GET', `/v1/agents/${buyer.address}/escrows`, { key: seller.key })).status).toBe(403);
-  expect((await platform().ask('GET', `/v1/agents/${buyer.address}/escrows?cursor=x`, { key: buyer.key })).body.error).toBe('invalid_cursor');
+  expect((await platform().ask('GET', `/v1/agents/${buyer.address}/escrows?cursor=x`, { key: buyer.key })).body.error)
+    .toBe('invalid_cursor');
 });

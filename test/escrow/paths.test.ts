@@ -37,7 +37,8 @@ async function startWorker(): Promise<{ runtime: Runtime; stop(): Promise<void> 
   const { db, registry, queueSuffix } = asks.platform();
   const temporal: TestTemporal = await connectTestTemporal();
   const runtime = await createRuntime({
-    env: readEnv({ WORKER_QUEUES: 'escrow' }), log: silent, metrics: createMetrics({ runtime: false }), pool: db.pool, registry, temporal, queues: ['escrow'], queueSuffix,
+    env: readEnv({ WORKER_QUEUES: 'escrow' }), log: silent, metrics: createMetrics({ runtime: false }), pool: db.pool, registry, temporal,
+    queues: ['escrow'], queueSuffix,
     outbound: undefined as never, signer: undefined as never,
   });
   await runtime.start();
@@ -82,11 +83,13 @@ describe('while no worker is there', () => {
       const { client } = asks.platform().temporal;
       const ended = await eventually(async () => {
         const found: string[] = [];
-        for await (const { workflowId } of client.workflow.list({ query: `Buyer = '${poor.cast.buyer.address}' AND ExecutionStatus = 'Completed'` })) found.push(workflowId);
+        for await (const { workflowId } of client.workflow.list(
+          { query: `Buyer = '${poor.cast.buyer.address}' AND ExecutionStatus = 'Completed'` })) found.push(workflowId);
         expect(found).toHaveLength(1);
         return found;
       });
-      expect(await client.workflow.getHandle(ended[0] ?? '').result()).toMatchObject({ state: 'not_opened', resolution: 'insufficient_balance' });
+      expect(await client.workflow.getHandle(ended[0] ?? '').result())
+        .toMatchObject({ state: 'not_opened', resolution: 'insufficient_balance' });
       expect(await purse(asks.platform().db.pool, poor.cast.buyer)).toEqual({ available: usdc('10'), escrowed: usdc('1') });
     } finally {
       await worker.stop();
@@ -117,7 +120,8 @@ describe('an API that serves no queue, with workers elsewhere', () => {
     expect(stage.outcome(await stage.step(id, 'confirm', buyer))).toBe('200 released');
     expect(await handleOf(id).result()).toMatchObject({ state: 'released' });
     await eventually(async () => expect((await stepsBy('workflow')) - before).toBe(3));
-    await eventually(async () => expect((await asks.platform().db.pool.query('SELECT 1 FROM workflow_notice WHERE payment_id = $1', [id])).rows).toEqual([]));
+    await eventually(async () =>
+      expect((await asks.platform().db.pool.query('SELECT 1 FROM workflow_notice WHERE payment_id = $1', [id])).rows).toEqual([]));
   });
 
   test('an opening that must fail starts no workflow', async () => {
@@ -202,11 +206,13 @@ describe('an API that serves no queue, with workers elsewhere', () => {
     await direct.store.markStarted([id]);
     await client.workflow.start('escrow', {
       workflowId: `escrow-${id}`, taskQueue: `surety-escrow${asks.platform().queueSuffix}`,
-      args: [{ id, startId: randomUUID(), amount: '1', asset: 'USDC', buyer: buyer.address, open: null, view: rowView(payment), searchAttributes: [], eventsMax: 15 }],
+      args: [{ id, startId: randomUUID(), amount: '1', asset: 'USDC', buyer: buyer.address, open: null, view: rowView(payment),
+        searchAttributes: [], eventsMax: 15 }],
     });
     const { runId } = await handleOf(id).describe();
     for (let round = 0; round < 4; round += 1) {
-      const said = await Promise.all([buyer, seller].flatMap((who) => [1, 2].map((n) => stage.step(id, 'evidence', who, { content: `round ${round}, piece ${n}` }))));
+      const said = await Promise.all([buyer,
+        seller].flatMap((who) => [1, 2].map((n) => stage.step(id, 'evidence', who, { content: `round ${round}, piece ${n}` }))));
       expect(said.map(({ status }) => status)).toEqual([200, 200, 200, 200]);
     }
     await handleOf(id).signal('surety-evidence', { by: 'seller', content: 'By signal.' });

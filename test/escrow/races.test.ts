@@ -23,11 +23,13 @@ async function expectMoney(released: number, open = 0): Promise<void> {
 
 const outcomes = (replies: readonly Reply[]): string[] => replies.map((reply) => stage.outcome(reply)).sort();
 
-test('confirm and dispute in the same instant: a dispute can only come first, and then the buyer has confirmed in spite of it', async () => {
+test('confirm and dispute in the same instant: a dispute can only come first, and then the buyer has confirmed in spite of it',
+    async () => {
   const { buyer } = stage.cast;
   for (let n = 0; n < 25; n += 1) {
     const id = await stage.anEscrowIn('delivered');
-    const replies = await Promise.all(n % 2 === 0 ? [stage.step(id, 'confirm', buyer), stage.step(id, 'dispute', buyer)] : [stage.step(id, 'dispute', buyer), stage.step(id, 'confirm', buyer)]);
+    const replies = await Promise.all(n % 2 === 0 ? [stage.step(id, 'confirm', buyer), stage.step(id, 'dispute', buyer)]
+      : [stage.step(id, 'dispute', buyer), stage.step(id, 'confirm', buyer)]);
     const disputeFirst = ['200 disputed', '200 released'];
     const confirmFirst = ['200 released', '409 invalid_state'];
     expect([disputeFirst, confirmFirst]).toContainEqual(outcomes(replies));
@@ -60,7 +62,9 @@ test('a dispute one tick before the window closes stops the release; one tick af
   await deadlineIn(pool(), late, -1);
   // Neither timer nor sweeper has been there: the dispute itself finds that the time is up.
   const refused = await stage.step(late, 'dispute', buyer);
-  expect(refused).toMatchObject({ status: 409, body: { error: 'invalid_state', status: 'released', funds_status: 'released_to_seller', message: expect.stringContaining('auto_released') } });
+  expect(refused).toMatchObject({ status: 409,
+    body: { error: 'invalid_state', status: 'released', funds_status: 'released_to_seller',
+    message: expect.stringContaining('auto_released') } });
   expect(await stage.get(late, seller)).toMatchObject({ status: 'released', resolution: 'auto_released', disputeEvidence: [] });
   await expectMoney(1, 1);
 });
@@ -95,13 +99,15 @@ test.each<[string, string, string, string, string]>([
   const id = await stage.anEscrowIn(from);
   await deadlineIn(pool(), id, -1);
   const keyed = { headers: { 'idempotency-key': 'late' }, key: stage.cast[who as 'buyer'].key };
-  expect(await stage.step(id, step, stage.cast[who as 'buyer'], bodies[step], keyed)).toMatchObject({ status: 409, body: { error: 'invalid_state', funds_status: funds } });
+  expect(await stage.step(id, step, stage.cast[who as 'buyer'], bodies[step], keyed))
+    .toMatchObject({ status: 409, body: { error: 'invalid_state', funds_status: funds } });
   expect(await stage.get(id)).toMatchObject({ resolution });
   // A stranger does not set the clock going.
   const other = await stage.anEscrowIn(from);
   await deadlineIn(pool(), other, -1);
   expect((await stage.step(other, step, stage.cast.stranger)).status).toBe(403);
-  expect((await pool().query('SELECT key FROM idempotency WHERE agent_address = $1', [stage.cast[who as 'buyer'].address])).rows).toEqual([]);
+  expect((await pool().query('SELECT key FROM idempotency WHERE agent_address = $1', [stage.cast[who as 'buyer'].address])).rows)
+    .toEqual([]);
 });
 
 test('clock, sweeper, admin and parties all at once on many escrows: each ends once, and all the money is accounted for', async () => {
@@ -123,7 +129,8 @@ test('two agents who buy from each other by the dozen, all at once, neither bloc
   const other = await setStage(platform(), '100');
   const there = await Promise.all(Array.from({ length: 24 }, () => stage.anEscrow({ terms: { sellerAddr: other.cast.buyer.address } })));
   const back = await Promise.all(Array.from({ length: 24 }, () => other.anEscrow({ terms: { sellerAddr: buyer.address } })));
-  const replies = await Promise.all(there.flatMap((id, n) => [stage.step(id, 'confirm', buyer), other.step(back[n] ?? '', 'confirm', other.cast.buyer), stage.create()]));
+  const replies = await Promise.all(there.flatMap((id, n) =>
+    [stage.step(id, 'confirm', buyer), other.step(back[n] ?? '', 'confirm', other.cast.buyer), stage.create()]));
   expect(new Set(replies.map(({ status }) => status))).toEqual(new Set([200, 201]));
   expect(await purse(pool(), buyer)).toEqual({ available: usdc('76'), escrowed: usdc('24') });
   expect(await purse(pool(), other.cast.buyer)).toEqual({ available: usdc('100'), escrowed: 0n });
@@ -132,7 +139,8 @@ test('two agents who buy from each other by the dozen, all at once, neither bloc
 
 test('an escrow that cannot be ended holds up no other', async () => {
   const [broken, sound] = [await stage.anEscrow(), await stage.anEscrow()];
-  const close = async () => (await platform().ask('POST', '/v1/admin/escrow/force-close-expired', { adminSecret: 'a-secret-for-tests' })).body.closedCount as number;
+  const close = async () => (await platform().ask('POST', '/v1/admin/escrow/force-close-expired', { adminSecret: 'a-secret-for-tests' }))
+    .body.closedCount as number;
   await pool().query('UPDATE hold SET closed_at = now() WHERE id = $1', [broken]);
   await deadlineIn(pool(), broken, -2);
   await deadlineIn(pool(), sound, -1);
@@ -156,7 +164,8 @@ test('an admin ends what is overdue, and is told how much that was', async () =>
   const close = () => platform().ask('POST', '/v1/admin/escrow/force-close-expired', { adminSecret: 'a-secret-for-tests' });
   expect((await close()).body).toEqual({ closedCount: 4 });
   expect((await close()).body).toEqual({ closedCount: 0 });
-  expect(await Promise.all(ids.map(async (id) => (await stage.get(id))['resolution']))).toEqual(['delivery_expired', 'auto_released', 'ruling_expired', 'ruling_expired']);
+  expect(await Promise.all(ids.map(async (id) => (await stage.get(id))['resolution'])))
+    .toEqual(['delivery_expired', 'auto_released', 'ruling_expired', 'ruling_expired']);
   expect((await stage.get(waiting))['status']).toBe('pending');
   await expectMoney(1, 1);
 });

@@ -14,7 +14,8 @@ const everybody: readonly Who[] = ['buyer', 'seller', 'arbiter', 'stranger', 'ad
 const P = 'pending', D = 'delivered', Q = 'disputed', A = 'arbitrating';
 
 /** Whose step it is, and from which state to which. Everything that is not here is refused. */
-const allowed: Readonly<Record<(typeof escrowSteps)[number], { readonly who: readonly Who[]; readonly to: Readonly<Record<string, string>> }>> = {
+const allowed: Readonly<Record<(typeof escrowSteps)[number],
+    { readonly who: readonly Who[]; readonly to: Readonly<Record<string, string>> }>> = {
   deliver: { who: ['seller'], to: { [P]: D } },
   confirm: { who: ['buyer'], to: { [P]: 'released', [D]: 'released', [Q]: 'released' } },
   cancel: { who: ['buyer'], to: { [P]: 'refunded' } },

@@ -20,14 +20,17 @@ async function stageWithWorkflows(): Promise<EscrowStage> {
     return id;
   };
   return {
-    ...stage, anEscrow: async (wish) => started(await stage.anEscrow(wish)), anEscrowIn: async (status, wish) => started(await stage.anEscrowIn(status, wish)),
+    ...stage, anEscrow: async (wish) => started(await stage.anEscrow(wish)), anEscrowIn: async (status, wish) =>
+      started(await stage.anEscrowIn(status, wish)),
   };
 }
 
 const handleOf = (id: string) => platform().temporal.client.workflow.getHandle(`escrow-${id}`);
 const viewOf = (id: string) => handleOf(id).query<View>('surety-view');
-interface View { state: string; version: number; lastRefusal: string | null; deadlineMs: number | null; facts: { version: number; step: string }[] }
-interface HistoryEvent { eventType?: number; markerRecordedEventAttributes?: { details?: Record<string, { payloads?: { data?: Uint8Array | null }[] | null }> | null } | null }
+interface View { state: string; version: number; lastRefusal: string | null; deadlineMs: number | null;
+  facts: { version: number; step: string }[] }
+interface HistoryEvent { eventType?: number;
+  markerRecordedEventAttributes?: { details?: Record<string, { payloads?: { data?: Uint8Array | null }[] | null }> | null } | null }
 const statusOf = async (id: string): Promise<string> => (await stage.get(id))['status'] ?? '';
 
 /** How the workflow ended, and that it did. */
@@ -48,26 +51,31 @@ for (const [what, steps, status, resolution] of [
   const stage = await stageWithWorkflows();
   // Long enough for the steps on a slow machine; the sweeper would come ten seconds later.
   const id = await stage.anEscrow({ terms: steps.length === 0 ? brief : { ...brief, autoRelease: '9s', rulingWindow: '7s' } });
-  for (const step of steps) expect((await stage.step(id, step, step === 'deliver' ? stage.cast.seller : stage.cast.buyer)).status).toBe(200);
+  for (const step of steps) expect((await stage.step(id, step, step === 'deliver' ? stage.cast.seller : stage.cast.buyer)).status)
+    .toBe(200);
   expect(await endOf(id)).toMatchObject({ id, state: status, resolution, by: 'clock', role: 'clock' });
   const escrow = await stage.get(id);
   expect(escrow).toMatchObject({ status, resolution });
   // By its timer, not by the sweeper, which waits for ten seconds.
-  const due = Math.max(...[escrow['autoReleaseAt'], escrow['disputeWindowUntil'], escrow['arbitrationDeadline']].map((at) => Date.parse(at ?? '')).filter((at) => at <= Date.parse(escrow['resolvedAt'] ?? '')));
+  const due = Math.max(...[escrow['autoReleaseAt'], escrow['disputeWindowUntil'], escrow['arbitrationDeadline']].map((at) =>
+    Date.parse(at ?? '')).filter((at) => at <= Date.parse(escrow['resolvedAt'] ?? '')));
   expect(Date.parse(escrow['resolvedAt'] ?? '') - due).toBeLessThan(10_000);
 }, 60_000);
 
 test('steps over HTTP reach the workflow: it keeps the new deadline, shows the new state, and ends with the escrow', async () => {
   const { buyer, seller } = stage.cast;
   const id = await stage.anEscrow();
-  expect((await handleOf(id).describe()).searchAttributes).toMatchObject({ Buyer: [buyer.address], Seller: [seller.address], PaymentState: ['pending'], AmountUsd: [1] });
+  expect((await handleOf(id).describe()).searchAttributes)
+    .toMatchObject({ Buyer: [buyer.address], Seller: [seller.address], PaymentState: ['pending'], AmountUsd: [1] });
   const delivered = await stage.step(id, 'deliver', seller);
-  await eventually(async () => expect(await viewOf(id)).toMatchObject({ state: 'delivered', version: 2, deadlineMs: Date.parse(delivered.body.escrow.disputeWindowUntil) }));
+  await eventually(async () => expect(await viewOf(id))
+    .toMatchObject({ state: 'delivered', version: 2, deadlineMs: Date.parse(delivered.body.escrow.disputeWindowUntil) }));
   await stage.step(id, 'dispute', buyer);
   await eventually(async () => expect((await handleOf(id).describe()).searchAttributes['PaymentState']).toEqual(['disputed']));
   await stage.step(id, 'resolve', stage.cast.arbiter, { resolution: 'refund' });
   expect(await endOf(id)).toEqual({
-    id, version: 4, state: 'refunded', resolution: 'arbitration_refund', by: stage.cast.arbiter.address, role: 'arbiter', paid: [], returned: '1.000000',
+    id, version: 4, state: 'refunded', resolution: 'arbitration_refund', by: stage.cast.arbiter.address, role: 'arbiter',
+    paid: [], returned: '1.000000',
   });
   expect((await handleOf(id).describe()).searchAttributes).toMatchObject({ PaymentState: ['refunded'], PaymentOutcome: ['returned'] });
 });
@@ -78,7 +86,8 @@ async function historyOf(id: string): Promise<{ names: string[]; activities: str
   const names = events.map(({ eventType }) => proto.temporal.api.enums.v1.EventType[eventType ?? 0]?.replace('EVENT_TYPE_', '') ?? '');
   const activities = events.flatMap(({ markerRecordedEventAttributes: marker }) => {
     const data = marker?.details?.['data']?.payloads?.[0]?.data;
-    return data === undefined || data === null ? [] : [(JSON.parse(Buffer.from(data).toString()) as { activity_type: string }).activity_type];
+    return data === undefined || data === null ? []
+      : [(JSON.parse(Buffer.from(data).toString()) as { activity_type: string }).activity_type];
   });
   return { names, activities };
 }
@@ -86,7 +95,8 @@ async function historyOf(id: string): Promise<{ names: string[]; activities: str
 test('every step runs an activity of its own name, and a history with every step stays under eighty events', async () => {
   const { buyer, seller, arbiter } = stage.cast;
   const id = await stage.anEscrow();
-  for (const [step, who, body] of [['deliver', seller], ['dispute', buyer], ['evidence', seller], ['arbitrate', seller], ['resolve', arbiter, { resolution: 'partial', releaseAmount: '0.4', reason: 'half' }]] as const) {
+  for (const [step, who, body] of [['deliver', seller], ['dispute', buyer], ['evidence', seller], ['arbitrate', seller],
+      ['resolve', arbiter, { resolution: 'partial', releaseAmount: '0.4', reason: 'half' }]] as const) {
     expect((await stage.step(id, step, who, ...(body === undefined ? [] : [body]))).status).toBe(200);
   }
   expect(await endOf(id)).toEqual({
@@ -128,12 +138,14 @@ test.each(['update', 'signal'] as const)('every step may be taken by %s, in the 
   await act(ruled, 'dispute', { reason: 'Nothing came.' });
   await becomes(ruled, { status: 'disputed' });
   await act(ruled, 'evidence', { by: 'seller', content: 'It was sent.' });
-  await becomes(ruled, { disputeEvidence: [{ submittedBy: stage.cast.buyer.address }, { submittedBy: stage.cast.seller.address, content: 'It was sent.' }] });
+  await becomes(ruled,
+    { disputeEvidence: [{ submittedBy: stage.cast.buyer.address }, { submittedBy: stage.cast.seller.address, content: 'It was sent.' }] });
   await act(ruled, 'arbitrate');
   await becomes(ruled, { status: 'arbitrating' });
   await act(ruled, 'resolve', { resolution: 'partial', releaseAmount: '0.25', reason: 'a start' });
   await becomes(ruled, { status: 'released', releasedAmount: '0.250000', resolution: 'arbitration_partial: a start' });
-  const [declined, cancelled, platformRuled] = [await stage.anEscrow(), await stage.anEscrow({ terms: { buyerMayCancel: true } }), await stage.anEscrowIn('disputed', { arbiter: false })];
+  const [declined, cancelled, platformRuled] = [await stage.anEscrow(), await stage.anEscrow({ terms: { buyerMayCancel: true } }),
+    await stage.anEscrowIn('disputed', { arbiter: false })];
   await act(declined, 'decline');
   await becomes(declined, { status: 'refunded', resolution: 'declined' });
   await act(cancelled, 'cancel');
@@ -147,7 +159,8 @@ test.each(['update', 'signal'] as const)('every step may be taken by %s, in the 
 test('an update that is refused answers with our code, and a refused signal is kept for whoever looks', async () => {
   const id = await stage.anEscrow();
   const refusedWith = async (step: string, input?: unknown): Promise<unknown> => {
-    const error: unknown = await handleOf(id).executeUpdate(`surety-${step}`, { args: (input === undefined ? [] : [input]) as [] }).catch((thrown: unknown) => thrown);
+    const error: unknown = await handleOf(id).executeUpdate(`surety-${step}`, { args: (input === undefined ? [] : [input]) as [] })
+      .catch((thrown: unknown) => thrown);
     expect(error).toBeInstanceOf(WorkflowUpdateFailedError);
     let cause = error as { cause?: { type?: string }; type?: string };
     while (cause.cause !== undefined) cause = cause.cause as typeof cause;
@@ -173,7 +186,8 @@ test('an update that is refused answers with our code, and a refused signal is k
 test('a notice that says nothing sensible, or what is not true, changes nothing, and the workflow goes on', async () => {
   const id = await stage.anEscrow();
   const { deadlineMs } = await viewOf(id);
-  for (const rubbish of [undefined, null, 'text', [], {}, { version: 'x' }, { version: 1.5 }, { version: 9, state: 'released', ended: true, deadlineMs: null }, { version: -1 }]) {
+  for (const rubbish of [undefined, null, 'text', [], {}, { version: 'x' }, { version: 1.5 },
+      { version: 9, state: 'released', ended: true, deadlineMs: null }, { version: -1 }]) {
     await handleOf(id).signal('surety-moved', ...(rubbish === undefined ? [] : [rubbish]));
   }
   await eventually(async () => expect((await historyOf(id)).activities).toContain('catchUp'));
@@ -195,10 +209,12 @@ test('steps taken without the workflow are read by it in order and once, however
   await handleOf(id).signal('surety-moved', { version: 5 });
   expect(await endOf(id)).toMatchObject({ state: 'refunded', resolution: 'given_back', by: seller.address });
   const { facts } = await viewOf(id);
-  expect(facts.map(({ version, step }) => [version, step])).toEqual([[1, 'open'], [2, 'deliver'], [3, 'dispute'], [4, 'evidence'], [5, 'decline']]);
+  expect(facts.map(({ version, step }) => [version, step]))
+    .toEqual([[1, 'open'], [2, 'deliver'], [3, 'dispute'], [4, 'evidence'], [5, 'decline']]);
 });
 
-test.each(['terminate', 'cancel'] as const)('a workflow that an operator had %s is started again by the next step, with the state as it is', async (how) => {
+test.each(['terminate', 'cancel'] as const)('a workflow that an operator had %s is started again by the next step, with the state as it is',
+    async (how) => {
   const id = await stage.anEscrow();
   await handleOf(id)[how]();
   await expect(handleOf(id).result()).rejects.toThrow(WorkflowFailedError);
@@ -254,7 +270,8 @@ story('a step that an operator had taken is noted until Temporal is known to hav
 
 story('an escrow that is moved for a long time keeps a short history', async () => {
   const stage = await stageWithWorkflows();
-  // A year in seconds: every message an escrow can get over HTTP, each far enough from the next to be a message of its own, and evidence to the limit.
+  // A year in seconds: every message an escrow can get over HTTP, each far enough from the next to be a message of its own, and evidence to
+  // the limit.
   const id = await stage.anEscrow({ terms: { autoRelease: '365d', reviewWindow: '365d', rulingWindow: '365d' } });
   const seen = (state: string) => eventually(async () => expect((await viewOf(id)).state).toBe(state));
   await stage.step(id, 'deliver', stage.cast.seller);
@@ -266,11 +283,13 @@ story('an escrow that is moved for a long time keeps a short history', async () 
   await seen('arbitrating');
   await stage.step(id, 'decline', stage.cast.seller);
   await endOf(id);
-  const { events = [] } = await handleOf(id).fetchHistory() as { events?: { timerStartedEventAttributes?: { startToFireTimeout?: { seconds?: unknown } } | null }[] };
+  const { events = [] } = await handleOf(id)
+    .fetchHistory() as { events?: { timerStartedEventAttributes?: { startToFireTimeout?: { seconds?: unknown } } | null }[] };
   // Nineteen pieces of evidence, seven events each at most, and five other steps.
   expect(events.length).toBeLessThan(200);
   // A year is waited for in pieces of 2,000,000 seconds: sixteen of them, five events each (docs/escrow.md). Evidence starts no timer.
-  const waits = events.map((event) => event.timerStartedEventAttributes?.startToFireTimeout?.seconds).filter((secs) => secs !== undefined && secs !== null).map(Number);
+  const waits = events.map((event) => event.timerStartedEventAttributes?.startToFireTimeout?.seconds)
+    .filter((secs) => secs !== undefined && secs !== null).map(Number);
   expect(waits).toEqual([2_000_000, 2_000_000, 2_000_000, 2_000_000]);
 }, 40_000);
 

@@ -3,7 +3,8 @@ import type { Behaviour } from '../support/sellers.ts';
 import { usdc } from '../support/market.ts';
 import { createPlatformSuite, eventually } from '../support/platform-suite.ts';
 
-const { platform, seller } = createPlatformSuite({ WORKER_QUEUES: 'gateway', SELLER_TIMEOUT: '700ms', CB_THRESHOLD: '3', CB_DURATION: '500ms' });
+const { platform, seller } =
+  createPlatformSuite({ WORKER_QUEUES: 'gateway', SELLER_TIMEOUT: '700ms', CB_THRESHOLD: '3', CB_DURATION: '500ms' });
 
 const failures: readonly [what: string, behaviour: Behaviour, reason: RegExp, outcome: string, idempotent?: boolean][] = [
   ['never answers', { kind: 'hang' }, /did not answer in time/, 'timeout'],
@@ -17,7 +18,8 @@ const failures: readonly [what: string, behaviour: Behaviour, reason: RegExp, ou
   ['closes in the middle of its answer', { kind: 'cut' }, /ended the connection before/, 'reset', false],
 ];
 
-test.each(failures)('a seller that %s is named with the reason, and the money is where it was', async (_what, behaviour, reason, outcome, idempotent = true) => {
+test.each(failures)('a seller that %s is named with the reason, and the money is where it was',
+    async (_what, behaviour, reason, outcome, idempotent = true) => {
   const bad = await seller('Shady', behaviour);
   const offer = await platform().offers(bad, { price: '0.40', idempotent });
   const session = await platform().aSession({ maxTotal: '1.00' });
@@ -26,7 +28,8 @@ test.each(failures)('a seller that %s is named with the reason, and the money is
   expect(body.message).toMatch(/Shady/);
   expect(body.message).toMatch(reason);
   expect(body.recovery).toEqual(expect.any(String));
-  expect(await platform().sessionNow(session)).toMatchObject({ totalSpent: '0.000000', remaining: '1.000000', reserved: '0.000000', requestCount: 0 });
+  expect(await platform().sessionNow(session))
+    .toMatchObject({ totalSpent: '0.000000', remaining: '1.000000', reserved: '0.000000', requestCount: 0 });
   expect((await platform().moneyOf(offer)).available).toBe(0n);
   expect((await platform().closeSession(session)).body.totalRefunded).toBe('1.000000');
   expect(await platform().moneyOf(session.buyer)).toEqual({ available: usdc('1.00'), pending: 0n });

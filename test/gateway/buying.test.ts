@@ -13,8 +13,10 @@ test('a call is answered nested and flat with the same fields, and the seller ha
   const { result, ...flat } = body;
   expect(flat).toEqual(result);
   expect(flat).toEqual({
-    response: { output: { text: 'hello' }, seller: good.name }, serviceUsed: address, serviceId, serviceName: 'Polyglot', amountPaid: '0.250000', latencyMs: expect.any(Number),
-    retries: 0, callId: expect.stringMatching(/^call_[0-9a-f]{24}$/), sessionId: session.token, workflowId: expect.stringMatching(/^gateway-calls-/),
+    response: { output: { text: 'hello' }, seller: good.name }, serviceUsed: address, serviceId, serviceName: 'Polyglot',
+    amountPaid: '0.250000', latencyMs: expect.any(Number),
+    retries: 0, callId: expect.stringMatching(/^call_[0-9a-f]{24}$/), sessionId: session.token,
+    workflowId: expect.stringMatching(/^gateway-calls-/),
     totalSpent: '0.250000', remaining: '0.750000', budgetLow: true, requestCount: 1,
   });
   // The platform's fee of this suite is 2.5 %.
@@ -30,7 +32,8 @@ test('the seller is told who pays how much for which call, and that call is its 
   const [request] = good.requestsFor(body.callId);
   expect(request).toMatchObject({
     method: 'POST', path: '/work', body: '{"text":"who pays?"}',
-    headers: expect.objectContaining({ 'x-payment-amount': '0.100000', 'x-payment-from': session.buyer.address, 'x-payment-to': address, 'x-payment-ref': body.callId }),
+    headers: expect.objectContaining({ 'x-payment-amount': '0.100000', 'x-payment-from': session.buyer.address, 'x-payment-to': address,
+      'x-payment-ref': body.callId }),
   });
 });
 
@@ -44,14 +47,18 @@ test('a session without maxPerRequest allows its whole budget for one call', asy
 test('a session shows every field that clients of the first system read', async () => {
   const buyer = await platform().aTrader('2.00');
   const { status, body } = await platform().ask('POST', '/v1/gateway/sessions', {
-    key: buyer.key, body: { maxTotal: '1.5', maxPerRequest: '0.5', strategy: 'best_value', allowedTypes: ['translation'], expiresInSecs: 120, warnAtPercent: 80, maxRequestsPerMinute: 5 },
+    key: buyer.key, body: { maxTotal: '1.5', maxPerRequest: '0.5', strategy: 'best_value', allowedTypes: ['translation'],
+      expiresInSecs: 120, warnAtPercent: 80, maxRequestsPerMinute: 5 },
   });
   expect(status).toBe(201);
   expect(body.token).toBe(body.session.id);
   expect(body.session).toEqual({
-    id: expect.stringMatching(/^gw_[0-9a-f]{24}$/), agentAddress: buyer.address, maxTotal: '1.500000', maxPerRequest: '0.500000', totalSpent: '0.000000', remaining: '1.500000',
-    reserved: '0.000000', requestCount: 0, strategy: 'best_value', allowedTypes: ['translation'], warnAtPercent: 80, maxRequestsPerMinute: 5, status: 'active',
-    workflowId: `gateway-session-${body.token}`, expiresAt: expect.any(String), createdAt: expect.any(String), updatedAt: expect.any(String),
+    id: expect.stringMatching(/^gw_[0-9a-f]{24}$/), agentAddress: buyer.address, maxTotal: '1.500000', maxPerRequest: '0.500000',
+    totalSpent: '0.000000', remaining: '1.500000',
+    reserved: '0.000000', requestCount: 0, strategy: 'best_value', allowedTypes: ['translation'], warnAtPercent: 80,
+    maxRequestsPerMinute: 5, status: 'active',
+    workflowId: `gateway-session-${body.token}`, expiresAt: expect.any(String), createdAt: expect.any(String),
+    updatedAt: expect.any(String),
   });
   expect(await platform().moneyOf(buyer)).toEqual({ available: usdc('0.50'), pending: usdc('1.50') });
 });
@@ -59,7 +66,8 @@ test('a session shows every field that clients of the first system read', async 
 test('a session whose budget the buyer does not have is refused, and nothing is held', async () => {
   const buyer = await platform().aTrader('0.50');
   const { status, body } = await platform().ask('POST', '/v1/gateway/sessions', { key: buyer.key, body: { maxTotal: '0.500001' } });
-  expect([status, body.error, body.price, body.currency, body.funds_status]).toEqual([402, 'insufficient_balance', '0.500001', 'USDC', 'no_change']);
+  expect([status, body.error, body.price, body.currency, body.funds_status])
+    .toEqual([402, 'insufficient_balance', '0.500001', 'USDC', 'no_change']);
   expect(await platform().moneyOf(buyer)).toEqual({ available: usdc('0.50'), pending: 0n });
 });
 
@@ -68,7 +76,8 @@ test('closing gives back what was not spent, and closing again changes nothing',
   const session = await platform().aSession({ maxTotal: '1.00' });
   await platform().buy(session);
   const first = await platform().closeSession(session);
-  expect(first.body).toMatchObject({ totalSpent: '0.300000', totalRefunded: '0.700000', stillReserved: '0.000000', requestCount: 1, session: { status: 'closed', remaining: '0.000000' } });
+  expect(first.body).toMatchObject({ totalSpent: '0.300000', totalRefunded: '0.700000', stillReserved: '0.000000', requestCount: 1,
+    session: { status: 'closed', remaining: '0.000000' } });
   const { updatedAt: _, ...again } = (await platform().closeSession(session)).body.session;
   expect(first.body.session).toMatchObject(again);
   expect(await platform().moneyOf(session.buyer)).toEqual({ available: usdc('0.70'), pending: 0n });
@@ -82,7 +91,8 @@ test('a single call holds maxPrice, pays the price and returns the rest at once'
   expect(status).toBe(200);
   const { result, ...flat } = body;
   expect(flat).toEqual(result);
-  expect(flat).toMatchObject({ response: { output: { text: 'once' } }, serviceUsed: address, amountPaid: '0.200000', retries: 0, callId: expect.any(String), sessionId: expect.any(String) });
+  expect(flat).toMatchObject({ response: { output: { text: 'once' } }, serviceUsed: address, amountPaid: '0.200000', retries: 0,
+    callId: expect.any(String), sessionId: expect.any(String) });
   expect(await platform().moneyOf(buyer)).toEqual({ available: usdc('0.80'), pending: 0n });
   const { body: list } = await platform().ask('GET', '/v1/gateway/sessions', { key: buyer.key });
   expect(list.sessions).toEqual([]);

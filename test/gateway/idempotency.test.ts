@@ -95,7 +95,8 @@ test('a key whose call failed is free again, because nothing was charged', async
 
 test('opening a session twice with one key holds one budget; another body is refused', async () => {
   const buyer = await platform().aTrader('5.00');
-  const open = (maxTotal: string) => platform().ask('POST', '/v1/gateway/sessions', { key: buyer.key, headers: { 'idempotency-key': 'open-1' }, body: { maxTotal } });
+  const open = (maxTotal: string) => platform()
+    .ask('POST', '/v1/gateway/sessions', { key: buyer.key, headers: { 'idempotency-key': 'open-1' }, body: { maxTotal } });
   const replies = await Promise.all([open('1.00'), open('1.00'), open('1.00')]);
   expect(replies.map(({ status }) => status)).toEqual([201, 201, 201]);
   expect(new Set(replies.map(({ body }) => body.token)).size).toBe(1);

@@ -7,7 +7,8 @@ const { platform, seller } = createPlatformSuite({ WORKER_QUEUES: 'gateway' });
 
 /** Lets the time of a session pass, as its row sees it. */
 async function expire(token: string, agoSecs: number): Promise<void> {
-  await platform().db.pool.query(`UPDATE gateway_session SET expires_at = now() - $2 * interval '1 second' WHERE id = $1`, [token, agoSecs]);
+  await platform().db.pool.query(`UPDATE gateway_session SET expires_at = now() - $2 * interval '1 second' WHERE id = $1`,
+    [token, agoSecs]);
 }
 
 test('fifty calls at once on a budget for ten: exactly ten are paid, forty are refused, nothing is left over', async () => {
@@ -18,10 +19,12 @@ test('fifty calls at once on a budget for ten: exactly ten are paid, forty are r
   const refused = replies.filter(({ status }) => status === 402);
   expect(replies.filter(({ status }) => status === 200)).toHaveLength(10);
   expect(refused).toHaveLength(40);
-  expect(refused[0]?.body).toMatchObject({ error: 'budget_exceeded', funds_status: 'no_change', price: '0.100000', currency: 'USDC', remaining: '0.000000' });
+  expect(refused[0]?.body)
+    .toMatchObject({ error: 'budget_exceeded', funds_status: 'no_change', price: '0.100000', currency: 'USDC', remaining: '0.000000' });
   expect(good.requests).toHaveLength(10);
   expect((await platform().moneyOf(offer)).available).toBe(usdc('1.00'));
-  expect((await platform().closeSession(session)).body).toMatchObject({ totalSpent: '1.000000', totalRefunded: '0.000000', requestCount: 10 });
+  expect((await platform().closeSession(session)).body)
+    .toMatchObject({ totalSpent: '1.000000', totalRefunded: '0.000000', requestCount: 10 });
 });
 
 test('more calls a minute than the session allows are answered 429 with Retry-After, and cost nothing', async () => {
@@ -32,7 +35,8 @@ test('more calls a minute than the session allows are answered 429 with Retry-Af
   expect(replies.map(({ status }) => status)).toEqual([200, 200, 200, 429, 429]);
   expect(replies[4]?.body).toMatchObject({ error: 'rate_limited', funds_status: 'no_change' });
   expect(Number(replies[4]?.headers.get('retry-after'))).toBeGreaterThan(0);
-  await platform().db.pool.query(`UPDATE gateway_session SET window_started_at = now() - interval '61 seconds' WHERE id = $1`, [session.token]);
+  await platform().db.pool.query(`UPDATE gateway_session SET window_started_at = now() - interval '61 seconds' WHERE id = $1`,
+    [session.token]);
   expect((await platform().buy(session)).status).toBe(200);
 });
 
@@ -57,12 +61,14 @@ test('a call under way when its session is closed is still paid, and the rest go
   const underWay = platform().buy(session);
   await eventually(async () => expect(slow.requests).toHaveLength(1));
   const closed = await platform().closeSession(session);
-  expect(closed.body).toMatchObject({ totalSpent: '0.000000', totalRefunded: '0.700000', stillReserved: '0.300000', session: { status: 'closed' } });
+  expect(closed.body).toMatchObject({ totalSpent: '0.000000', totalRefunded: '0.700000', stillReserved: '0.300000',
+    session: { status: 'closed' } });
   expect(await platform().moneyOf(session.buyer)).toEqual({ available: usdc('0.70'), pending: usdc('0.30') });
   expect((await underWay).status).toBe(200);
   expect(await platform().moneyOf(session.buyer)).toEqual({ available: usdc('0.70'), pending: 0n });
   expect((await platform().moneyOf(offer)).available).toBe(usdc('0.30'));
-  expect((await platform().closeSession(session)).body).toMatchObject({ totalSpent: '0.300000', totalRefunded: '0.700000', stillReserved: '0.000000', requestCount: 1 });
+  expect((await platform().closeSession(session)).body)
+    .toMatchObject({ totalSpent: '0.300000', totalRefunded: '0.700000', stillReserved: '0.000000', requestCount: 1 });
 });
 
 test('a call under way that fails after its session was closed is given back to the buyer', async () => {
@@ -75,7 +81,8 @@ test('a call under way that fails after its session was closed is given back to 
   await doomed.close();
   expect((await underWay).body.error).toBe('proxy_failed');
   expect(await platform().moneyOf(session.buyer)).toEqual({ available: usdc('1.00'), pending: 0n });
-  expect((await platform().closeSession(session)).body).toMatchObject({ totalSpent: '0.000000', totalRefunded: '1.000000', stillReserved: '0.000000' });
+  expect((await platform().closeSession(session)).body)
+    .toMatchObject({ totalSpent: '0.000000', totalRefunded: '1.000000', stillReserved: '0.000000' });
 });
 
 test('a failover to a cheaper seller after the session was closed returns the difference', async () => {
@@ -94,7 +101,8 @@ test('a failover to a cheaper seller after the session was closed returns the di
 
 test('calls, closes and twins in one great mixture leave every session ended and every coin accounted for', async () => {
   const [good, moody] = await Promise.all([seller('Good', { kind: 'slow', ms: 15 }), seller('Moody')]);
-  moody.behaveOnce(...Array.from({ length: 60 }, (_, n) => (n % 3 === 0 ? ({ kind: 'status', status: 500 } as const) : ({ kind: 'ok' } as const))));
+  moody.behaveOnce(...Array.from({ length: 60 },
+    (_, n) => (n % 3 === 0 ? ({ kind: 'status', status: 500 } as const) : ({ kind: 'ok' } as const))));
   await platform().offers(good, { price: '0.11' });
   await platform().offers(moody, { price: '0.07' });
   const sessions = await Promise.all(Array.from({ length: 12 }, () => platform().aSession({ maxTotal: '0.50' })));

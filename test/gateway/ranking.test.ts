@@ -8,12 +8,15 @@ import { createPlatformSuite } from '../support/platform-suite.ts';
 /** Offers in the catalogue's order, cheapest first: name, price, score, tier. */
 function aMarket(...rows: readonly (readonly [name: string, price: string, score?: number, tier?: Offer['tier']])[]): Offer[] {
   return rows.map(([name, price, score = 0, tier = 'new'], index) => ({
-    serviceId: name, serviceName: name, serviceType: 'x', seller: addressOf(index + 1), endpoint: 'http://127.0.0.1:9/', priceMicros: parseAmount(price), idempotent: true, score, tier,
+    serviceId: name, serviceName: name, serviceType: 'x', seller: addressOf(index + 1), endpoint: 'http://127.0.0.1:9/',
+    priceMicros: parseAmount(price), idempotent: true, score, tier,
   }));
 }
 
-const market = aMarket(['cheap', '0.10', 10], ['middle', '0.20', 60, 'established'], ['fine', '0.50', 90, 'trusted'], ['dear', '1.00', 100, 'elite']);
-const wish = (change: Partial<Wish> = {}): Wish => ({ buyer: addressOf(99), strategy: 'cheapest', priceMicrosMax: parseAmount('10'), preferAgent: null, budgetUsed: 0, ...change });
+const market = aMarket(['cheap', '0.10', 10], ['middle', '0.20', 60, 'established'], ['fine', '0.50', 90, 'trusted'],
+  ['dear', '1.00', 100, 'elite']);
+const wish = (change: Partial<Wish> = {}): Wish =>
+  ({ buyer: addressOf(99), strategy: 'cheapest', priceMicrosMax: parseAmount('10'), preferAgent: null, budgetUsed: 0, ...change });
 const names = (offers: readonly Offer[]): string[] => offers.map((offer) => offer.serviceId);
 
 test.each<[Strategy, Partial<Wish>, string[]]>([
@@ -58,8 +61,10 @@ describe('over HTTP', () => {
   const { platform, seller } = createPlatformSuite({ WORKER_QUEUES: 'gateway' });
 
   test('sellers that fail are passed over in the order of the strategy, and only the one that delivered is paid', async () => {
-    const [first, second, third] = await Promise.all([seller('First', { kind: 'status', status: 500 }), seller('Second', { kind: 'reset' }), seller('Third')]);
-    const offers = [await platform().offers(first, { price: '0.10', idempotent: false }), await platform().offers(second, { price: '0.20', idempotent: false }), await platform().offers(third, { price: '0.30' })];
+    const [first, second, third] =
+      await Promise.all([seller('First', { kind: 'status', status: 500 }), seller('Second', { kind: 'reset' }), seller('Third')]);
+    const offers = [await platform().offers(first, { price: '0.10', idempotent: false }),
+      await platform().offers(second, { price: '0.20', idempotent: false }), await platform().offers(third, { price: '0.30' })];
     const session = await platform().aSession();
     const { status, body } = await platform().buy(session);
     expect([status, body.serviceName, body.amountPaid, body.retries]).toEqual([200, 'Third', '0.300000', 2]);
@@ -77,7 +82,8 @@ describe('over HTTP', () => {
     const session = await platform().aSession();
     expect((await platform().buy(session, { preferAgent: address.toUpperCase().replace('0X', '0x') })).body.serviceName).toBe('Liked');
     liked.behave({ kind: 'status', status: 503 });
-    expect((await platform().buy(session, { preferAgent: address })).body).toMatchObject({ serviceName: 'Cheap', retries: 1, amountPaid: '0.100000' });
+    expect((await platform().buy(session, { preferAgent: address })).body)
+      .toMatchObject({ serviceName: 'Cheap', retries: 1, amountPaid: '0.100000' });
   });
 
   test('a failover to a dearer seller that the budget does not allow is not made', async () => {
@@ -99,7 +105,8 @@ describe('over HTTP', () => {
       await platform().buy(session, { serviceType: 'summary' }),
       await platform().buy(session, { maxPrice: '0.199999' }),
     ];
-    expect(refused.map(({ status, body }) => [status, body.error, body.funds_status])).toEqual(Array(3).fill([404, 'no_service', 'no_change']));
+    expect(refused.map(({ status, body }) => [status, body.error, body.funds_status]))
+      .toEqual(Array(3).fill([404, 'no_service', 'no_change']));
     expect(new Set(refused.map(({ body }) => body.message)).size).toBe(3);
     const { body } = await platform().ask('GET', `/v1/gateway/sessions/${session.token}/logs`, { key: session.buyer.key });
     expect(body.logs.map((line: { status: string }) => line.status)).toEqual(['no_service', 'no_service', 'no_service']);

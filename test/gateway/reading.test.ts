@@ -16,7 +16,8 @@ test('a dry run says what a call would cost, asks nobody and moves nothing', asy
   await platform().offers(good, { name: 'Polyglot', price: '0.30' });
   const session = await platform().aSession({ maxTotal: '1.00' });
   expect(await dryRun(session)).toEqual({
-    allowed: true, budgetOk: true, remaining: '1.000000', serviceFound: true, bestPrice: '0.300000', bestService: 'Polyglot', estimatedCallsRemaining: 3,
+    allowed: true, budgetOk: true, remaining: '1.000000', serviceFound: true, bestPrice: '0.300000', bestService: 'Polyglot',
+    estimatedCallsRemaining: 3,
   });
   expect(good.requests).toHaveLength(0);
   expect((await platform().sessionNow(session)).requestCount).toBe(0);
@@ -25,10 +26,14 @@ test('a dry run says what a call would cost, asks nobody and moves nothing', asy
 test('a dry run gives the reason in the words clients know: no service, budget, closed, expired', async () => {
   await platform().offers(await seller(), { price: '0.30' });
   const session = await platform().aSession({ maxTotal: '0.50' });
-  expect(await dryRun(session, { serviceType: 'painting' })).toMatchObject({ allowed: false, serviceFound: false, denyReason: 'no service available' });
-  expect(await dryRun(session, { serviceType: 'translation', maxPrice: '0.10' })).toMatchObject({ allowed: false, denyReason: 'no service available' });
+  expect(await dryRun(session, { serviceType: 'painting' }))
+    .toMatchObject({ allowed: false, serviceFound: false, denyReason: 'no service available' });
+  expect(await dryRun(session, { serviceType: 'translation', maxPrice: '0.10' }))
+    .toMatchObject({ allowed: false, denyReason: 'no service available' });
   await platform().buy(session);
-  expect(await dryRun(session)).toMatchObject({ allowed: false, budgetOk: false, serviceFound: true, denyReason: 'budget insufficient for cheapest service', estimatedCallsRemaining: 0 });
+  expect(await dryRun(session))
+    .toMatchObject({ allowed: false, budgetOk: false, serviceFound: true, denyReason: 'budget insufficient for cheapest service',
+    estimatedCallsRemaining: 0 });
   const late = await platform().aSession();
   await platform().db.pool.query(`UPDATE gateway_session SET expires_at = now() - interval '1 second' WHERE id = $1`, [late.token]);
   expect(await dryRun(late)).toMatchObject({ allowed: false, denyReason: 'session has expired' });
@@ -44,7 +49,8 @@ test('the log is paged newest first, without gaps and without repeats', async ()
   const seen: string[] = [];
   let cursor = '';
   for (let pages = 1; ; pages += 1) {
-    const { status, body } = await platform().ask('GET', `/v1/gateway/sessions/${session.token}/logs?limit=3${cursor}`, { key: session.buyer.key });
+    const { status, body } = await platform().ask('GET', `/v1/gateway/sessions/${session.token}/logs?limit=3${cursor}`,
+      { key: session.buyer.key });
     expect([status, body.count]).toEqual([200, body.logs.length]);
     seen.push(...body.logs.map((line: { id: string }) => line.id));
     expect(body.has_more).toBe(pages < 3);
@@ -56,18 +62,21 @@ test('the log is paged newest first, without gaps and without repeats', async ()
 
 test('sessions are listed newest first, each agent its own, and never null', async () => {
   const buyer = await platform().aTrader('5.00');
-  expect((await platform().ask('GET', '/v1/gateway/sessions', { key: buyer.key })).body).toEqual({ sessions: [], count: 0, has_more: false });
+  expect((await platform().ask('GET', '/v1/gateway/sessions', { key: buyer.key })).body)
+    .toEqual({ sessions: [], count: 0, has_more: false });
   const tokens: string[] = [];
   for (let n = 0; n < 3; n += 1) tokens.unshift((await platform().aSession({}, buyer)).token);
   await platform().aSession();
   const first = (await platform().ask('GET', '/v1/gateway/sessions?limit=2', { key: buyer.key })).body;
-  const rest = (await platform().ask('GET', `/v1/gateway/sessions?limit=2&cursor=${encodeURIComponent(first.next_cursor)}`, { key: buyer.key })).body;
+  const rest = (await platform().ask('GET', `/v1/gateway/sessions?limit=2&cursor=${encodeURIComponent(first.next_cursor)}`,
+    { key: buyer.key })).body;
   expect([...first.sessions, ...rest.sessions].map((session: { id: string }) => session.id)).toEqual(tokens);
 });
 
 test.each(['garbage', 'gw_000000000000000000000000', ''])('the cursor %p is refused, not an inner error', async (cursor) => {
   const session = await platform().aSession();
-  const { status, body } = await platform().ask('GET', `/v1/gateway/sessions/${session.token}/logs?cursor=${cursor}`, { key: session.buyer.key });
+  const { status, body } = await platform().ask('GET', `/v1/gateway/sessions/${session.token}/logs?cursor=${cursor}`,
+    { key: session.buyer.key });
   expect([status, body.error]).toEqual([400, 'invalid_cursor']);
 });
 
@@ -79,7 +88,8 @@ test('somebody else may neither read nor use nor close a session, nor see its ca
   const asStranger = { token: session.token, buyer: stranger };
   const replies = await Promise.all([
     platform().buy(asStranger), platform().closeSession(asStranger),
-    platform().ask('GET', `/v1/gateway/sessions/${session.token}`, { key: stranger.key }), platform().ask('GET', `/v1/gateway/sessions/${session.token}/logs`, { key: stranger.key }),
+    platform().ask('GET', `/v1/gateway/sessions/${session.token}`, { key: stranger.key }),
+    platform().ask('GET', `/v1/gateway/sessions/${session.token}/logs`, { key: stranger.key }),
     platform().ask('GET', `/v1/gateway/calls/${callId}`, { key: stranger.key }),
     platform().ask('POST', `/v1/gateway/sessions/${session.token}/dry-run`, { key: stranger.key, body: { serviceType: 'translation' } }),
   ]);
@@ -97,16 +107,20 @@ test('the seller of a call may see that call, but not what was answered', async 
 });
 
 test.each([
-  ['none at all', undefined, 401, 'unauthorized'], ['no session id', 'sk_123', 401, 'unauthorized'], ['unknown', 'gw_000000000000000000000000', 401, 'unauthorized'],
+  ['none at all', undefined, 401, 'unauthorized'], ['no session id', 'sk_123', 401, 'unauthorized'],
+  ['unknown', 'gw_000000000000000000000000', 401, 'unauthorized'],
 ])('a token that is %s is a wrong credential', async (_what, token, status, code) => {
   const buyer = await platform().aTrader('1.00');
-  const reply = await platform().ask('POST', '/v1/gateway/proxy', { key: buyer.key, headers: token === undefined ? {} : { 'x-gateway-token': token }, body: { serviceType: 'translation' } });
+  const reply = await platform()
+    .ask('POST', '/v1/gateway/proxy',
+    { key: buyer.key, headers: token === undefined ? {} : { 'x-gateway-token': token }, body: { serviceType: 'translation' } });
   expect([reply.status, reply.body.error, reply.body.funds_status]).toEqual([status, code, 'no_change']);
 });
 
 test('a token without an API key is worth nothing', async () => {
   const session = await platform().aSession();
-  const reply = await platform().ask('POST', '/v1/gateway/proxy', { headers: { 'x-gateway-token': session.token }, body: { serviceType: 'translation' } });
+  const reply = await platform()
+    .ask('POST', '/v1/gateway/proxy', { headers: { 'x-gateway-token': session.token }, body: { serviceType: 'translation' } });
   expect([reply.status, reply.body.error]).toEqual([401, 'unauthorized']);
 });
 
@@ -128,9 +142,11 @@ test('the workflow of a session ends it when its time is up and returns the budg
   const { session } = await platform().runtime.ports.gateway.openSession(buyer.address, null, terms, null);
   await sleep(1_000);
   // Within the grace in which the sweeper leaves it to the workflow.
-  await eventually(async () => expect(await platform().sessionNow({ token: session.id, buyer })).toMatchObject({ status: 'expired' }), { withinMs: 8_000 });
+  await eventually(async () => expect(await platform().sessionNow({ token: session.id, buyer })).toMatchObject({ status: 'expired' }),
+    { withinMs: 8_000 });
   expect(await platform().moneyOf(buyer)).toEqual({ available: usdc('1.00'), pending: 0n });
-  expect(await platform().temporal.client.workflow.getHandle(session.workflowId).result()).toEqual({ sessionId: session.id, state: 'expired' });
+  expect(await platform().temporal.client.workflow.getHandle(session.workflowId).result())
+    .toEqual({ sessionId: session.id, state: 'expired' });
 });
 
 test('a signal from the Temporal CLI closes a session like its owner would', async () => {

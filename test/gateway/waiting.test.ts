@@ -46,8 +46,10 @@ test('a seller that never answers costs its caller nothing, also when the caller
   await platform().offers(silent, { price: '0.10' });
   const session = await platform().aSession();
   const [first, again] = [await platform().buy(session, { key: 'silence' }), await platform().buy(session, { key: 'silence' })];
-  expect([first, again].map(({ body, headers }) => [body.error, headers.get('idempotent-replayed')])).toEqual([['call_pending', null], ['call_pending', 'true']]);
-  await eventually(async () => expect(await platform().sessionNow(session)).toMatchObject({ reserved: '0.000000', remaining: '1.000000' }), { withinMs: 20_000 });
+  expect([first, again].map(({ body, headers }) => [body.error, headers.get('idempotent-replayed')]))
+    .toEqual([['call_pending', null], ['call_pending', 'true']]);
+  await eventually(async () => expect(await platform().sessionNow(session)).toMatchObject({ reserved: '0.000000', remaining: '1.000000' }),
+    { withinMs: 20_000 });
   const { body: { logs } } = await platform().ask('GET', `/v1/gateway/sessions/${session.token}/logs`, { key: session.buyer.key });
   expect(logs[0]).toMatchObject({ status: 'forward_failed', error: expect.stringMatching(/Silent did not answer in time/) });
 });
@@ -74,5 +76,6 @@ test('money that calls under way have reserved cannot be spent by others', async
   expect((await platform().buy(session)).body).toMatchObject({ error: 'budget_exceeded', remaining: '0.200000' });
   // On a slow machine the answer comes before the seller's does; the calls go on all the same.
   for (const { status, body } of await Promise.all(underWay)) expect(status === 200 ? 'paid' : body.code).toMatch(/^(paid|call_pending)$/);
-  await eventually(async () => expect(await platform().sessionNow(session)).toMatchObject({ totalSpent: '0.800000', reserved: '0.000000' }));
+  await eventually(async () => expect(await platform().sessionNow(session))
+    .toMatchObject({ totalSpent: '0.800000', reserved: '0.000000' }));
 });

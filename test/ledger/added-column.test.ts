@@ -64,7 +64,8 @@ async function callsAndSessions(): Promise<void> {
 
 async function paymentsOnTheEngine(): Promise<void> {
   const { store, escrow, step, clock } = await directPayments(pool, { metrics });
-  expect(await store.canOpen({ buyer, asset: 'USDC', amountMicros: parseAmount('1') }, 'none')).toMatchObject({ covered: true, claimed: false });
+  expect(await store.canOpen({ buyer, asset: 'USDC', amountMicros: parseAmount('1') }, 'none'))
+    .toMatchObject({ covered: true, claimed: false });
   const { id } = await escrow({ buyer, seller });
   await store.markStarted([id]);
   expect(await step(id, 'deliver', seller)).toMatchObject({ kind: 'done', payment: { state: 'delivered', workflowStarted: true } });

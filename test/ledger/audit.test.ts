@@ -13,7 +13,8 @@ beforeAll(async () => {
   db = await createTestDatabase();
   const store = aStore(db.pool);
   const session = await anOpenSession(db.pool, { maxTotal: '5.00' });
-  const [settled, released, open] = [1, 2, 3].map((n) => aNewCall(session, [aCandidate(anAddress())], { feeBps: 250, idempotency: { key: `key-${n}`, requestHash: 'h' } }));
+  const [settled, released, open] =
+    [1, 2, 3].map((n) => aNewCall(session, [aCandidate(anAddress())], { feeBps: 250, idempotency: { key: `key-${n}`, requestHash: 'h' } }));
   if (settled === undefined || released === undefined || open === undefined) throw new Error('Three calls were made.');
   for (const call of [settled, released, open]) await store.accept(call);
   await store.settle(aDelivery(settled.id));
@@ -33,12 +34,15 @@ const payer = `owner = (SELECT agent_address FROM gateway_session WHERE id = :se
 test.each<[string, string, string, RegExp]>([
   ['money from nowhere', `UPDATE account SET available = available + 1, total_in = total_in + 1 WHERE ${payer}`, 'I1', /everything owned/],
   ['a fee that was lost before it was folded', `DELETE FROM unfolded_fee`, 'I1', /everything owned/],
-  ['money moved without a posting', `UPDATE account SET available = available + 1 WHERE ${payer};UPDATE account SET available = available - 1 WHERE owner = (SELECT seller FROM gateway_call WHERE id = :settled)`, 'I2', /each account equals its postings/],
+  ['money moved without a posting',
+    `UPDATE account SET available = available + 1 WHERE ${payer};UPDATE account SET available = available - 1 WHERE owner = (SELECT seller FROM gateway_call WHERE id = :settled)`, 'I2', /each account equals its postings/],
   ['a posting that was removed', `DELETE FROM posting WHERE kind = 'hold'`, 'I2', /each account equals its postings/],
   ['totals that do not fit', `UPDATE account SET total_out = total_out + 1 WHERE ${payer}`, 'I2', /what it took in less/],
   ['a debt', `UPDATE account SET available = -1 WHERE ${payer}`, 'I3', /negative/],
-  ['a settled call without payment', `UPDATE posting SET ref = 'elsewhere' WHERE ref = :settled AND kind = 'capture'`, 'I4', /has one capture/],
-  ['a payment for a call that was given back', `UPDATE posting SET ref = :released WHERE ref = :settled AND kind = 'capture'`, 'I4', /has one capture/],
+  ['a settled call without payment', `UPDATE posting SET ref = 'elsewhere' WHERE ref = :settled AND kind = 'capture'`, 'I4',
+    /has one capture/],
+  ['a payment for a call that was given back', `UPDATE posting SET ref = :released WHERE ref = :settled AND kind = 'capture'`, 'I4',
+    /has one capture/],
   ['a price that is not what was paid', `UPDATE gateway_call SET price = price + 1 WHERE id = :settled`, 'I5', /add up to its price/],
   ['a fee that is not what was taken', `UPDATE gateway_call SET fee = fee + 1 WHERE id = :settled`, 'I5', /add up to its price/],
   ['a payment that reached somebody else', `UPDATE gateway_call SET seller = buyer WHERE id = :settled`, 'I5', /reach its seller/],
@@ -79,6 +83,7 @@ test('a finding names at most five rows and says how many there are', async () =
     await store.accept(call);
     await store.settle(aDelivery(call.id));
   }));
-  const [finding] = (await findingsAfter(`UPDATE gateway_call SET http_status = 500 WHERE state = 'settled'`)).filter(({ invariant }) => invariant === 'I7');
+  const [finding] = (await findingsAfter(`UPDATE gateway_call SET http_status = 500 WHERE state = 'settled'`))
+    .filter(({ invariant }) => invariant === 'I7');
   expect(finding?.detail.split(';')).toHaveLength(5);
 });

@@ -23,23 +23,30 @@ async function fails(promise: Promise<unknown>): Promise<string> {
 }
 
 /** A buyer with money, some of it held. @returns the hold. */
-async function aHold(amount = '1.00', { owner = anAddress(), bucket = 'pending', funds = amount }: { owner?: string; bucket?: string; funds?: string } = {}): Promise<{ id: string; owner: string }> {
+async function aHold(amount = '1.00',
+    { owner = anAddress(), bucket = 'pending', funds = amount }: { owner?: string; bucket?: string;
+    funds?: string } = {}): Promise<{ id: string; owner: string }> {
   const id = aRef();
   await aDeposit(db.pool, owner, funds);
   await hold(id, owner, usdc(amount), bucket);
   return { id, owner };
 }
 
-const hold = (id: string, owner: string, amount: bigint, bucket = 'pending') => db.pool.query(`SELECT ledger_hold($1, $2, 'USDC', $3, $4, NULL)`, [id, owner, amount.toString(), bucket]);
+const hold = (id: string, owner: string, amount: bigint, bucket = 'pending') =>
+  db.pool.query(`SELECT ledger_hold($1, $2, 'USDC', $3, $4, NULL)`, [id, owner, amount.toString(), bucket]);
 interface Capture { readonly hold: string; readonly ref?: string; readonly payee: string; readonly amount: bigint; readonly fee?: bigint }
 const capture = (...entries: readonly Capture[]) =>
   db.pool.query('SELECT ledger_capture($1, $2, $3, $4, $5, $6)', [
-    entries.map((entry) => entry.hold), entries.map((entry) => entry.ref ?? aRef()), entries.map((entry) => entry.payee), entries.map((entry) => entry.amount.toString()),
+    entries.map((entry) => entry.hold), entries.map((entry) => entry.ref ?? aRef()), entries.map((entry) => entry.payee),
+    entries.map((entry) => entry.amount.toString()),
     entries.map((entry) => (entry.fee ?? 0n).toString()), platformAddress,
   ]);
-const release = (id: string, ref: string, amount: bigint) => db.pool.query('SELECT ledger_release(ARRAY[$1], ARRAY[$2], ARRAY[$3::bigint])', [id, ref, amount.toString()]);
-const close = async (id: string, keep = 0n): Promise<bigint> => BigInt((await db.pool.query<{ rest: string }>('SELECT ledger_close_hold($1, $2) AS rest', [id, keep.toString()])).rows[0]?.rest ?? -1);
-const escrowed = async (owner: string): Promise<bigint> => BigInt((await db.pool.query<{ escrowed: string }>('SELECT escrowed FROM account WHERE owner = $1', [owner])).rows[0]?.escrowed ?? 0);
+const release = (id: string, ref: string, amount: bigint) =>
+  db.pool.query('SELECT ledger_release(ARRAY[$1], ARRAY[$2], ARRAY[$3::bigint])', [id, ref, amount.toString()]);
+const close = async (id: string, keep = 0n): Promise<bigint> =>
+  BigInt((await db.pool.query<{ rest: string }>('SELECT ledger_close_hold($1, $2) AS rest', [id, keep.toString()])).rows[0]?.rest ?? -1);
+const escrowed = async (owner: string): Promise<bigint> =>
+  BigInt((await db.pool.query<{ escrowed: string }>('SELECT escrowed FROM account WHERE owner = $1', [owner])).rows[0]?.escrowed ?? 0);
 
 describe('a hold', () => {
   test.each([['0.999999', true], ['1.00', true], ['1.000001', false]])('of %s out of 1.00: %p', async (amount, possible) => {
@@ -47,7 +54,8 @@ describe('a hold', () => {
     await aDeposit(db.pool, owner, '1.00');
     const outcome = await fails(hold(aRef(), owner, usdc(amount)));
     expect(outcome).toBe(possible ? 'did not fail' : 'insufficient_balance');
-    expect(await moneyOf(db.pool, owner)).toEqual(possible ? { available: usdc('1.00') - usdc(amount), pending: usdc(amount) } : { available: usdc('1.00'), pending: 0n });
+    expect(await moneyOf(db.pool, owner)).toEqual(possible ? { available: usdc('1.00') - usdc(amount), pending: usdc(amount) }
+      : { available: usdc('1.00'), pending: 0n });
   });
 
   test('of an owner whom nobody knows is refused', async () => {
@@ -87,8 +95,10 @@ describe('a capture', () => {
     const { id, owner } = await aHold('1.00');
     const payee = anAddress();
     expect(await fails(capture({ hold: id, payee, amount: usdc('1.000001') }))).toMatch(/check constraint/);
-    expect(await fails(capture({ hold: id, payee, amount: usdc('0.60') }, { hold: id, payee, amount: usdc('0.60') }))).toMatch(/check constraint/);
-    expect([await moneyOf(db.pool, owner), await moneyOf(db.pool, payee)]).toEqual([{ available: 0n, pending: usdc('1.00') }, { available: 0n, pending: 0n }]);
+    expect(await fails(capture({ hold: id, payee, amount: usdc('0.60') }, { hold: id, payee, amount: usdc('0.60') })))
+      .toMatch(/check constraint/);
+    expect([await moneyOf(db.pool, owner), await moneyOf(db.pool, payee)])
+      .toEqual([{ available: 0n, pending: usdc('1.00') }, { available: 0n, pending: 0n }]);
   });
 
   test('twice with one reference pays once, also when both come at once', async () => {
@@ -146,7 +156,8 @@ describe('a release', () => {
 });
 
 describe('closing a hold', () => {
-  test.each([['0.00', '0.00', '1.00'], ['0.30', '0.00', '0.70'], ['0.30', '0.50', '0.20'], ['1.00', '0.00', '0.00']])('after paying %s and keeping %s gives back %s, once', async (paid, keep, back) => {
+  test.each([['0.00', '0.00', '1.00'], ['0.30', '0.00', '0.70'], ['0.30', '0.50', '0.20'], ['1.00', '0.00', '0.00']])(
+      'after paying %s and keeping %s gives back %s, once', async (paid, keep, back) => {
     const { id, owner } = await aHold('1.00');
     if (usdc(paid) > 0n) await capture({ hold: id, payee: anAddress(), amount: usdc(paid) });
     expect(await close(id, usdc(keep))).toBe(usdc(back));
@@ -186,7 +197,8 @@ describe('fees', () => {
 });
 
 describe('a reversal', () => {
-  const postingOf = async (ref: string, kind: string): Promise<string> => (await db.pool.query<{ id: string }>('SELECT id FROM posting WHERE ref = $1 AND kind = $2', [ref, kind])).rows[0]?.id ?? '';
+  const postingOf = async (ref: string, kind: string): Promise<string> =>
+    (await db.pool.query<{ id: string }>('SELECT id FROM posting WHERE ref = $1 AND kind = $2', [ref, kind])).rows[0]?.id ?? '';
   const reverse = (posting: string) => db.pool.query('SELECT ledger_reverse($1, $2)', [posting, 'wrong']);
 
   test('of a payment moves the money back on both sides, once', async () => {
@@ -195,7 +207,8 @@ describe('a reversal', () => {
     const ref = aRef();
     await capture({ hold: id, ref, payee, amount: usdc('0.30') });
     await reverse(await postingOf(ref, 'capture'));
-    expect([await moneyOf(db.pool, owner), await moneyOf(db.pool, payee)]).toEqual([{ available: usdc('0.30'), pending: usdc('0.70') }, { available: 0n, pending: 0n }]);
+    expect([await moneyOf(db.pool, owner), await moneyOf(db.pool, payee)])
+      .toEqual([{ available: usdc('0.30'), pending: usdc('0.70') }, { available: 0n, pending: 0n }]);
     expect(await fails(reverse(await postingOf(ref, 'capture')))).toBe('already_reversed');
   });
 

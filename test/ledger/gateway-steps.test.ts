@@ -2,7 +2,8 @@
 import { auditBooks } from '../../ledger/audit.ts';
 import type { GatewayStore, NewSession } from '../../activities/gateway/store.ts';
 import { anAddress } from '../support/builders.ts';
-import { aCandidate, aDelivery, aGivenUp, anAttempt, aNewCall, aNewSession, anOpenSession, aStore, type SessionWish } from '../support/builders-gateway.ts';
+import { aCandidate, aDelivery, aGivenUp, anAttempt, aNewCall, aNewSession, anOpenSession, aStore,
+  type SessionWish } from '../support/builders-gateway.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 import { moneyOf, usdc } from '../support/market.ts';
 
@@ -24,7 +25,8 @@ const stateOf = async (id: string): Promise<string | undefined> => (await store.
 const mustFail = (promise: Promise<unknown>): Promise<{ code?: string }> => promise.then(() => ({}), (error: { code?: string }) => error);
 
 /** An accepted call with two sellers of which the second has this price. */
-async function accepted(session: NewSession, { seller = anAddress(), next = '0.20', feeBps = 0 }: { seller?: string; next?: string; feeBps?: number } = {}) {
+async function accepted(session: NewSession,
+    { seller = anAddress(), next = '0.20', feeBps = 0 }: { seller?: string; next?: string; feeBps?: number } = {}) {
   const call = aNewCall(session, [aCandidate(seller), aCandidate(anAddress(), next)], { feeBps });
   expect((await store.accept(call)).outcome).toBe('accepted');
   return call;
@@ -53,8 +55,10 @@ describe('accepting a call', () => {
 
   test('of one batch stops at the budget and at the rate, in order', async () => {
     const [small, quick] = [await open({ maxTotal: '0.35' }), await open({ rpm: 2 })];
-    const outcomes = await Promise.all([small, quick].flatMap((session) => [1, 2, 3, 4].map(async () => (await store.accept(aNewCall(session, [aCandidate(anAddress())]))).outcome)));
-    expect(outcomes).toEqual(['accepted', 'accepted', 'accepted', 'budget_exceeded', 'accepted', 'accepted', 'rate_limited', 'rate_limited']);
+    const outcomes = await Promise.all([small, quick].flatMap((session) =>
+      [1, 2, 3, 4].map(async () => (await store.accept(aNewCall(session, [aCandidate(anAddress())]))).outcome)));
+    expect(outcomes).toEqual(['accepted', 'accepted', 'accepted', 'budget_exceeded', 'accepted', 'accepted',
+      'rate_limited', 'rate_limited']);
   });
 
   test('twice with one key is a replay of the first, in one batch and later; another request with it is a mismatch', async () => {
@@ -71,7 +75,8 @@ describe('accepting a call', () => {
     const session = await open({ maxTotal: '0.10' });
     const dear = aNewCall(session, [aCandidate(anAddress(), '0.20')], { idempotency: claim('k') });
     expect((await store.accept(dear)).outcome).toBe('budget_exceeded');
-    expect((await store.accept(aNewCall(session, [aCandidate(anAddress(), '0.10')], { idempotency: claim('k', 'another') }))).outcome).toBe('accepted');
+    expect((await store.accept(aNewCall(session, [aCandidate(anAddress(), '0.10')], { idempotency: claim('k', 'another') }))).outcome)
+      .toBe('accepted');
   });
 });
 
@@ -91,7 +96,8 @@ describe('settling', () => {
     const [gone, overtaken] = [await accepted(session), await accepted(session)];
     await store.release(aGivenUp(gone.id));
     await store.nextAttempt(overtaken.id, 0, 1, anAttempt);
-    const outcomes = [await store.settle(aDelivery(gone.id)), await store.settle(aDelivery('call_missing')), await store.settle(aDelivery(overtaken.id, 0))];
+    const outcomes = [await store.settle(aDelivery(gone.id)), await store.settle(aDelivery('call_missing')),
+      await store.settle(aDelivery(overtaken.id, 0))];
     expect(outcomes.map(({ outcome }) => outcome)).toEqual(['released', 'missing', 'superseded']);
     expect((await moneyOf(db.pool, session.agent)).pending).toBe(usdc('1.00'));
   });
@@ -111,7 +117,8 @@ describe('settling', () => {
     await store.closeSession(session.id, 'closed');
     expect(await moneyOf(db.pool, session.agent)).toEqual({ available: usdc('0.90'), pending: usdc('0.10') });
     expect((await store.settle(aDelivery(call.id))).outcome).toBe('settled');
-    expect([await moneyOf(db.pool, session.agent), await moneyOf(db.pool, seller)]).toEqual([{ available: usdc('0.90'), pending: 0n }, { available: usdc('0.10'), pending: 0n }]);
+    expect([await moneyOf(db.pool, session.agent), await moneyOf(db.pool, seller)])
+      .toEqual([{ available: usdc('0.90'), pending: 0n }, { available: usdc('0.10'), pending: 0n }]);
   });
 });
 
@@ -123,7 +130,8 @@ describe('releasing', () => {
     const outcomes = await Promise.all(['p1', 'p2'].map((driver) => aStore(db.pool, { driver }).release(aGivenUp(call.id))));
     expect(outcomes.sort()).toEqual(['already_released', 'released']);
     expect((await store.session(session.id))?.reservedMicros).toBe(0n);
-    expect((await store.accept(aNewCall(session, [aCandidate(anAddress())], { idempotency: claim('k', 'changed') }))).outcome).toBe('accepted');
+    expect((await store.accept(aNewCall(session, [aCandidate(anAddress())], { idempotency: claim('k', 'changed') }))).outcome)
+      .toBe('accepted');
   });
 
   test('of a settled or a missing call changes nothing', async () => {
@@ -154,8 +162,10 @@ describe('releasing', () => {
 describe('moving on to the next seller', () => {
   test.each<[string, SessionWish, string, 'moved' | 'budget_exceeded', boolean]>([
     ['a dearer one', {}, '0.20', 'moved', false], ['a cheaper one', {}, '0.05', 'moved', false],
-    ['one that takes the whole budget', { maxTotal: '0.20' }, '0.20', 'moved', false], ['one beyond the budget', { maxTotal: '0.20' }, '0.200001', 'budget_exceeded', false],
-    ['a dearer one after the end', {}, '0.20', 'budget_exceeded', true], ['a cheaper one after the end', {}, '0.05', 'moved', true], ['one of the same price after the end', {}, '0.10', 'moved', true],
+    ['one that takes the whole budget', { maxTotal: '0.20' }, '0.20', 'moved', false],
+    ['one beyond the budget', { maxTotal: '0.20' }, '0.200001', 'budget_exceeded', false],
+    ['a dearer one after the end', {}, '0.20', 'budget_exceeded', true], ['a cheaper one after the end', {}, '0.05', 'moved', true],
+    ['one of the same price after the end', {}, '0.10', 'moved', true],
   ])('%s', async (_what, wish, next, outcome, closed) => {
     const session = await open(wish);
     const call = await accepted(session, { next });
@@ -174,7 +184,8 @@ describe('moving on to the next seller', () => {
     expect(await store.nextAttempt(moved.id, 0, 1, anAttempt)).toBe('moved');
     expect(await store.nextAttempt(moved.id, 0, 1, anAttempt)).toBe('superseded');
     await store.release(aGivenUp(ended.id));
-    expect([await store.nextAttempt(ended.id, 0, 1, anAttempt), await store.nextAttempt('call_missing', 0, 1, anAttempt)]).toEqual(['superseded', 'superseded']);
+    expect([await store.nextAttempt(ended.id, 0, 1, anAttempt), await store.nextAttempt('call_missing', 0, 1, anAttempt)])
+      .toEqual(['superseded', 'superseded']);
   });
 });
 

@@ -60,7 +60,8 @@ test('a poisoned request fails alone; its neighbours are done one by one', async
   const { groups, run } = aStep((group) => (group.includes(3) ? new Error('three') : null));
   const commit = createGroupCommit({ itemsMax: 100, lanes: 1, run, isItemError: always });
   const results = await Promise.allSettled([1, 2, 3, 4].map(commit));
-  expect(results.map((result) => (result.status === 'fulfilled' ? result.value : (result.reason as Error).message))).toEqual([10, 20, 'three', 40]);
+  expect(results.map((result) => (result.status === 'fulfilled' ? result.value : (result.reason as Error).message)))
+    .toEqual([10, 20, 'three', 40]);
   expect(groups).toEqual([[1, 2, 3, 4], [1], [2], [3], [4]]);
 });
 

@@ -13,7 +13,9 @@ let theirs: PipelineStore;
 
 beforeAll(async () => {
   db = await createTestDatabase();
-  [ours, theirs] = ['ours', 'theirs'].map((driver) => createPipelineStore({ pool: db.pool, driver, leaseMs: 6_000, feeOwner: platformAddress })) as [PipelineStore, PipelineStore];
+  [ours, theirs] = ['ours',
+    'theirs'].map((driver) => createPipelineStore({ pool: db.pool, driver, leaseMs: 6_000, feeOwner: platformAddress })) as [PipelineStore,
+    PipelineStore];
 }, 30_000);
 afterEach(async () => {
   expect(await auditBooks(db.pool)).toEqual({ ok: true, findings: [] });
@@ -24,11 +26,15 @@ afterAll(async () => db.close());
 async function opened({ refundable = false } = {}) {
   const session = await anOpenSession(db.pool);
   const sellers = [anAddress(), anAddress(), anAddress()];
-  const steps = sellers.map((seller) => ({ callId: newId('call'), serviceType: 'translation', paramsJson: '{}', candidates: [aCandidate(seller)], refundable, compensation: null }));
+  const steps = sellers.map((seller) =>
+    ({ callId: newId('call'), serviceType: 'translation', paramsJson: '{}', candidates: [aCandidate(seller)],
+    refundable, compensation: null }));
   const id = newId('pipeline');
-  const pipeline: NewPipeline = { id, sessionId: session.id, buyer: session.agent, tenantId: null, workflowId: `pipeline-${id}`, allOrNothing: false, feeBps: 0, steps, idempotency: null };
+  const pipeline: NewPipeline = { id, sessionId: session.id, buyer: session.agent, tenantId: null, workflowId: `pipeline-${id}`,
+    allOrNothing: false, feeBps: 0, steps, idempotency: null };
   expect((await ours.open(pipeline)).outcome).toBe('accepted');
-  const deliver = (step: number, next: number | null) => ours.pass(id, aDelivery(steps[step]?.callId ?? ''), next === null ? null : { step: next, paramsJson: `{"step":${next}}` });
+  const deliver = (step: number, next: number | null) =>
+    ours.pass(id, aDelivery(steps[step]?.callId ?? ''), next === null ? null : { step: next, paramsJson: `{"step":${next}}` });
   const paid = async (): Promise<bigint[]> => Promise.all(sellers.map(async (seller) => (await moneyOf(db.pool, seller)).available));
   const states = async (): Promise<string[]> => (await ours.steps(id)).map(({ state }) => state);
   return { id, buyer: session.agent, deliver, paid, states, firstCall: steps[0]?.callId ?? '' };
@@ -40,7 +46,9 @@ test('a delivery is paid and the next step begun for whoever delivered; the last
   expect(await states()).toEqual(['settled', 'accepted', 'planned']);
   expect((await ours.step(id, 1))?.params).toBe('{"step":1}');
   expect(await deliver(1, 2)).toMatchObject({ next: 'started' });
-  expect(await deliver(2, null)).toMatchObject({ settled: { outcome: 'settled', requestCount: 3 }, next: null, ended: { id, state: 'completed', total_paid: '300000' } });
+  expect(await deliver(2, null))
+    .toMatchObject({ settled: { outcome: 'settled', requestCount: 3 }, next: null,
+    ended: { id, state: 'completed', total_paid: '300000' } });
   expect(await paid()).toEqual([usdc('0.10'), usdc('0.10'), usdc('0.10')]);
 });
 

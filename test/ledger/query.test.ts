@@ -39,7 +39,8 @@ test('sixty escrows that are refused for want of money cost no more sessions tha
     const refusals = await Promise.all(Array.from({ length: 60 }, () => payments.escrow({ buyer: anAddress(), seller })));
     // Outcomes, not errors: the statement that refuses goes well.
     expect(refusals).toHaveLength(60);
-    for (const refused of refusals) expect(refused).toMatchObject({ kind: 'refused', payment: null, refusal: { code: 'insufficient_balance' } });
+    for (const refused of refusals) expect(refused)
+      .toMatchObject({ kind: 'refused', payment: null, refusal: { code: 'insufficient_balance' } });
     expect(opened()).toBeLessThanOrEqual(CONNECTIONS);
   });
 });

@@ -1,4 +1,6 @@
-/** Fifty group commits at once over three pools, with sellers, sessions and steps mixed at random; then one question: are the books right? */
+/**
+ * Fifty group commits at once over three pools, with sellers, sessions and steps mixed at random; then one question: are the books right?
+ */
 import pg from 'pg';
 import type { NewSession } from '../../activities/gateway/store.ts';
 import { auditBooks } from '../../ledger/audit.ts';
@@ -61,7 +63,8 @@ test('settles, releases, failovers, closes and single calls of three processes n
     // Somebody else thinks the same, or the opposite, at the same moment.
     const other = stores[(n + 1) % 3]!;
     const end = roll(3) === 0 ? store.release(aGivenUp(call.id)) : store.settle(aDelivery(call.id, attempt));
-    const echo = roll(4) === 0 ? other.settle(aDelivery(call.id, attempt)) : roll(6) === 0 ? other.release(aGivenUp(call.id)) : Promise.resolve();
+    const echo = roll(4) === 0 ? other.settle(aDelivery(call.id, attempt)) : roll(6) === 0
+      ? other.release(aGivenUp(call.id)) : Promise.resolve();
     const close = roll(15) === 0 ? other.closeSession(session.id, 'closed') : Promise.resolve();
     await Promise.all([end, echo, close]);
   };
@@ -76,7 +79,8 @@ test('settles, releases, failovers, closes and single calls of three processes n
   await Promise.all(sessions.map((session, n) => stores[n % 3]!.closeSession(session.id, 'expired')));
   await db.pool.query('SELECT ledger_fold_fees(100000)');
   expect(await auditBooks(db.pool, { overdueMs: 0 })).toEqual({ ok: true, findings: [] });
-  const { rows: [left] } = await db.pool.query<{ pending: string; owned: string }>('SELECT sum(pending) AS pending, sum(available) AS owned FROM account');
+  const { rows: [left] } =
+    await db.pool.query<{ pending: string; owned: string }>('SELECT sum(pending) AS pending, sum(available) AS owned FROM account');
   expect(left).toEqual({ pending: '0', owned: (usdc('120.00') + 10n * usdc('50.00')).toString() });
   expect((await Promise.all(sellers.map((seller) => moneyOf(db.pool, seller)))).every(({ available }) => available > 0n)).toBe(true);
 }, 60_000);
@@ -94,7 +98,8 @@ test('giving up many calls of ended sessions while others are settled does not d
       return { call, session };
     }));
     await Promise.all(calls.map(({ session }, n) => stores[n % 3]!.closeSession(session.id, 'closed')));
-    const ends = calls.map(({ call }, n) => (n % 2 === 0 ? stores[n % 3]!.release(aGivenUp(call.id)) : stores[n % 3]!.settle(aDelivery(call.id))));
+    const ends = calls.map(({ call }, n) =>
+      (n % 2 === 0 ? stores[n % 3]!.release(aGivenUp(call.id)) : stores[n % 3]!.settle(aDelivery(call.id))));
     await Promise.all(ends);
   }
   expect(await deadlocks()).toBe(before);

@@ -14,11 +14,13 @@ test('an overdue escrow that cannot be ended is tried once in each lease, howeve
     const [stuck, next] = [await anOpenMultistep(node), await anOpenMultistep(node)];
     await makeUnendable(stuck);
     const overdue = (escrow: OpenMultistep, secs: number) =>
-      nodes.pool.query(`UPDATE multistep_escrow SET deadline = clock_timestamp() - $2 * interval '1 second' WHERE id = $1`, [escrow.id, secs]);
+      nodes.pool.query(`UPDATE multistep_escrow SET deadline = clock_timestamp() - $2 * interval '1 second' WHERE id = $1`,
+        [escrow.id, secs]);
     // The one that cannot be ended is overdue for longest, so it comes first.
     await overdue(stuck, 60);
     await overdue(next, 30);
-    const tries = async (): Promise<number> => Number((await nodes.pool.query<{ last_value: string }>('SELECT last_value FROM tries')).rows[0]?.last_value);
+    const tries = async (): Promise<number> =>
+      Number((await nodes.pool.query<{ last_value: string }>('SELECT last_value FROM tries')).rows[0]?.last_value);
     await eventually(async () => expect((await read(node, next)).body.escrow).toMatchObject({ status: 'aborted', resolution: 'expired' }));
     expect(await tries()).toBe(1);
     await sleep(WITHIN_A_LEASE_MS - 4_000);
@@ -28,7 +30,8 @@ test('an overdue escrow that cannot be ended is tried once in each lease, howeve
     expect(await tries()).toBe(2);
 
     await nodes.pool.query('DROP TRIGGER unendable ON multistep_escrow');
-    await eventually(async () => expect((await read(node, stuck)).body.escrow).toMatchObject({ status: 'aborted', resolution: 'expired' }), { withinMs: 20_000 });
+    await eventually(async () => expect((await read(node, stuck)).body.escrow).toMatchObject({ status: 'aborted', resolution: 'expired' }),
+      { withinMs: 20_000 });
     await node.booksAreRight();
   } finally {
     await nodes.close();

@@ -9,8 +9,10 @@ test('an agent finds the escrows it buys in and sells in, newest first and page 
   const [seller, second, third] = sellers;
   if (seller === undefined || second === undefined || third === undefined) throw new Error('Three sellers were made.');
   const ids: string[] = [];
-  for (const one of [seller, second, seller]) ids.unshift((await create(platform(), { buyer, sellers: [one], amounts: amounts.slice(0, 1) })).body.escrow.id);
-  const list = async ({ address, key }: { address: string; key: string }, query = ''): Promise<{ ids: string[]; more: boolean; next: string | undefined; count: number }> => {
+  for (const one of [seller, second, seller]) ids.unshift(
+    (await create(platform(), { buyer, sellers: [one], amounts: amounts.slice(0, 1) })).body.escrow.id);
+  const list = async ({ address, key }: { address: string; key: string },
+      query = ''): Promise<{ ids: string[]; more: boolean; next: string | undefined; count: number }> => {
     const { body } = await platform().ask('GET', `/v1/agents/${address}/multistep-escrows${query}`, { key });
     return { ids: body.escrows.map(({ id }: { id: string }) => id), more: body.has_more, next: body.next_cursor, count: body.count };
   };
@@ -20,7 +22,8 @@ test('an agent finds the escrows it buys in and sells in, newest first and page 
   const first = await list(buyer, '?limit=2');
   expect(first).toMatchObject({ ids: ids.slice(0, 2), more: true });
   expect(await list(buyer, `?limit=2&cursor=${first.next}`)).toMatchObject({ ids: ids.slice(2), more: false });
-  expect((await platform().ask('GET', `/v1/agents/${buyer.address}/multistep-escrows?cursor=nonsense`, { key: buyer.key })).body.error).toBe('invalid_cursor');
+  expect((await platform().ask('GET', `/v1/agents/${buyer.address}/multistep-escrows?cursor=nonsense`, { key: buyer.key })).body.error)
+    .toBe('invalid_cursor');
   expect((await platform().ask('GET', `/v1/agents/${buyer.address}/multistep-escrows`, { key: seller.key })).status).toBe(403);
 });
 
@@ -43,7 +46,8 @@ test('one key confirms one step, and the key of a refused request stays free', a
   expect(twins.filter(({ headers }) => headers.get('idempotent-replayed') === 'true')).toHaveLength(5);
   expect((await confirm(platform(), escrow, 1, { key: 'step' })).status).toBe(422);
   // Without the key, or with another one, the step was taken before.
-  expect([(await confirm(platform(), escrow, 0)).body.error, (await confirm(platform(), escrow, 0, { key: 'other' })).body.error]).toEqual(['duplicate_step', 'duplicate_step']);
+  expect([(await confirm(platform(), escrow, 0)).body.error, (await confirm(platform(), escrow, 0, { key: 'other' })).body.error])
+    .toEqual(['duplicate_step', 'duplicate_step']);
   const first = await refund(platform(), escrow, escrow.buyer, 'back');
   const again = await refund(platform(), escrow, escrow.buyer, 'back');
   expect([first.status, again.status, again.headers.get('idempotent-replayed')]).toEqual([200, 200, 'true']);

@@ -31,21 +31,25 @@ test('a worker dies behind a confirmed step, and another message comes before th
     // The second attempt finds a signal in the history, whose handler runs before that of the update.
     await handle.signal('surety-confirm-step', { stepIndex: 1 });
     await nodes.start();
-    await eventually(async () => expect((await read(front, escrow)).body.escrow).toMatchObject({ confirmedSteps: 2, spentAmount: '0.300000' }), { withinMs: 40_000, everyMs: 250 });
-    await eventually(async () => expect(await handle.query('surety-view')).toMatchObject({ version: 3, lastRefusal: null }), { withinMs: 20_000 });
+    await eventually(async () => expect((await read(front, escrow)).body.escrow)
+      .toMatchObject({ confirmedSteps: 2, spentAmount: '0.300000' }), { withinMs: 40_000, everyMs: 250 });
+    await eventually(async () => expect(await handle.query('surety-view')).toMatchObject({ version: 3, lastRefusal: null }),
+      { withinMs: 20_000 });
     await front.booksAreRight({ overdueMs: 60_000 });
   } finally {
     await nodes.close();
   }
 }, 120_000);
 
-test('the same update id takes a step once, even in a workflow that was lost and started anew; for another step it is refused', async () => {
+test('the same update id takes a step once, even in a workflow that was lost and started anew; for another step it is refused',
+    async () => {
   const nodes = await createNodes({ WORKER_QUEUES: 'multistep' });
   try {
     const node = await nodes.start();
     const escrow = await anOpenMultistep(node);
     const handle = handleOf(escrow, nodes.servers.namespace);
-    const confirm = (updateId: string, stepIndex: number): Promise<unknown> => handle.executeUpdate('surety-confirm-step', { updateId, args: [{ stepIndex }] });
+    const confirm = (updateId: string, stepIndex: number): Promise<unknown> =>
+      handle.executeUpdate('surety-confirm-step', { updateId, args: [{ stepIndex }] });
     expect(await confirm('one', 0)).toMatchObject({ version: 2 });
     expect(await confirm('one', 0)).toMatchObject({ version: 2 });
     await handle.terminate('lost');

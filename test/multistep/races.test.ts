@@ -7,7 +7,8 @@ import { createPlatformSuite } from '../support/platform-suite.ts';
 const { platform } = createPlatformSuite({ WORKER_QUEUES: 'multistep' });
 const TRIES = 20;
 
-const codes = (replies: readonly Reply[]): string[] => replies.map(({ status, body }) => (status === 200 ? 'ok' : `${status} ${body.error as string}`)).sort();
+const codes = (replies: readonly Reply[]): string[] =>
+  replies.map(({ status, body }) => (status === 200 ? 'ok' : `${status} ${body.error as string}`)).sort();
 
 /** What the buyer has back and what the sellers earned are together what was held, and nothing is held any more. */
 async function settled(escrow: OpenMultistep): Promise<{ paid: number; back: number; status: string }> {
@@ -29,7 +30,8 @@ async function many(attempt: (n: number) => Promise<void>): Promise<void> {
 test('two confirmations of one step at once: one is paid, the other is a duplicate', async () => {
   await many(async () => {
     const escrow = await anOpenMultistep(platform(), ['0.10', '0.20']);
-    expect(codes(await Promise.all([0, 0, 0, 0].map((step) => confirm(platform(), escrow, step))))).toEqual(['409 duplicate_step', '409 duplicate_step', '409 duplicate_step', 'ok']);
+    expect(codes(await Promise.all([0, 0, 0, 0].map((step) => confirm(platform(), escrow, step)))))
+      .toEqual(['409 duplicate_step', '409 duplicate_step', '409 duplicate_step', 'ok']);
     await refund(platform(), escrow);
     expect(await settled(escrow)).toEqual({ paid: 100_000, back: 200_000, status: 'aborted' });
   });
@@ -43,7 +45,8 @@ test('a confirmation against a refund: either the seller is paid and the rest co
     const [confirmed, refunded] = n % 2 === 0 ? [first, second] : [second, first];
     expect(refunded?.status).toBe(200);
     const { paid, status } = await settled(escrow);
-    expect([status, confirmed?.status === 200 ? 'paid' : confirmed?.body.error]).toEqual(['aborted', paid === 100_000 ? 'paid' : 'invalid_state']);
+    expect([status, confirmed?.status === 200 ? 'paid' : confirmed?.body.error])
+      .toEqual(['aborted', paid === 100_000 ? 'paid' : 'invalid_state']);
   });
 }, 120_000);
 
@@ -76,7 +79,8 @@ test('two refunds at once: the money comes back once', async () => {
 }, 120_000);
 
 test('confirmations around the deadline: before it the step is paid, from it on everything open comes back', async () => {
-  const escrows = await Promise.all(Array.from({ length: TRIES }, () => anOpenMultistep(platform(), ['0.10', '0.20'], { expiresIn: '1500ms' })));
+  const escrows = await Promise.all(Array.from({ length: TRIES },
+    () => anOpenMultistep(platform(), ['0.10', '0.20'], { expiresIn: '1500ms' })));
   const replies = await Promise.all(escrows.map(async (escrow, n) => {
     const { body } = await read(platform(), escrow);
     // Spread closely around the moment itself.
@@ -95,13 +99,16 @@ test('crossing escrows between the same agents do not deadlock', async () => {
   const [one, two] = [await platform().aTrader('5'), await platform().aTrader('5')];
   const make = async (buyer: typeof one, seller: typeof one): Promise<OpenMultistep> => {
     const { body } = await platform().ask('POST', '/v1/escrow/multistep', {
-      key: buyer.key, body: { totalAmount: '0.4', totalSteps: 4, plannedSteps: Array.from({ length: 4 }, () => ({ sellerAddr: seller.address, amount: '0.1' })) },
+      key: buyer.key, body: { totalAmount: '0.4', totalSteps: 4,
+        plannedSteps: Array.from({ length: 4 }, () => ({ sellerAddr: seller.address, amount: '0.1' })) },
     });
-    return { buyer, sellers: [seller], amounts: Array(4).fill('0.1'), id: body.escrow.id as string, workflowId: body.escrow.workflowId as string };
+    return { buyer, sellers: [seller], amounts: Array(4).fill('0.1'), id: body.escrow.id as string,
+      workflowId: body.escrow.workflowId as string };
   };
   const escrows = await Promise.all(Array.from({ length: 10 }, (_, n) => (n % 2 === 0 ? make(one, two) : make(two, one))));
   const replies = await Promise.all(escrows.flatMap((escrow) => [0, 1, 2].map((step) => confirm(platform(), escrow, step))));
   expect(new Set(replies.map(({ status }) => status))).toEqual(new Set([200]));
   await Promise.all(escrows.map((escrow) => refund(platform(), escrow)));
-  expect(await Promise.all([one, two].map((agent) => moneyIn(platform().db.pool, agent)))).toEqual([{ available: 5_000_000, escrowed: 0 }, { available: 5_000_000, escrowed: 0 }]);
+  expect(await Promise.all([one, two].map((agent) => moneyIn(platform().db.pool, agent))))
+    .toEqual([{ available: 5_000_000, escrowed: 0 }, { available: 5_000_000, escrowed: 0 }]);
 }, 120_000);

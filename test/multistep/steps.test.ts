@@ -11,21 +11,26 @@ test('a plan is held at once, each step is paid when it is confirmed, in any ord
   expect(created.status).toBe(201);
   const { escrow } = created.body;
   expect(escrow).toMatchObject({
-    id: expect.stringMatching(/^mse_[0-9a-f]{24}$/), buyerAddr: plan.buyer.address, totalAmount: '0.600000', spentAmount: '0.000000', refundedAmount: '0.000000', remainingAmount: '0.600000',
+    id: expect.stringMatching(/^mse_[0-9a-f]{24}$/), buyerAddr: plan.buyer.address, totalAmount: '0.600000', spentAmount: '0.000000',
+    refundedAmount: '0.000000', remainingAmount: '0.600000',
     totalSteps: 3, confirmedSteps: 0, status: 'open', workflowId: `multistep-escrow-${escrow.id}`,
-    plannedSteps: plan.sellers.map(({ address }, n) => ({ stepIndex: n, sellerAddr: address, amount: ['0.100000', '0.200000', '0.300000'][n], confirmed: false })),
+    plannedSteps: plan.sellers.map(({ address }, n) =>
+      ({ stepIndex: n, sellerAddr: address, amount: ['0.100000', '0.200000', '0.300000'][n], confirmed: false })),
   });
   expect(Date.parse(escrow.deadline) - Date.parse(escrow.createdAt)).toBeGreaterThan(86_390_000);
   expect(await money(plan.buyer)).toEqual({ available: 0, escrowed: 600_000 });
 
   const open: OpenMultistep = { ...plan, id: escrow.id, workflowId: escrow.workflowId };
   const third = await confirm(platform(), open, 2);
-  expect([third.status, third.body.escrow]).toMatchObject([200, { status: 'open', spentAmount: '0.300000', remainingAmount: '0.300000', confirmedSteps: 1 }]);
+  expect([third.status, third.body.escrow])
+    .toMatchObject([200, { status: 'open', spentAmount: '0.300000', remainingAmount: '0.300000', confirmedSteps: 1 }]);
   expect(third.body.escrow.plannedSteps.map(({ confirmed }: { confirmed: boolean }) => confirmed)).toEqual([false, false, true]);
   expect(Date.parse(third.body.escrow.plannedSteps[2].confirmedAt)).not.toBeNaN();
   expect((await confirm(platform(), open, 0)).body.escrow.status).toBe('open');
   const last = await confirm(platform(), open, 1);
-  expect(last.body.escrow).toMatchObject({ status: 'completed', spentAmount: '0.600000', remainingAmount: '0.000000', confirmedSteps: 3, endedAt: expect.any(String) });
+  expect(last.body.escrow)
+    .toMatchObject({ status: 'completed', spentAmount: '0.600000', remainingAmount: '0.000000', confirmedSteps: 3,
+    endedAt: expect.any(String) });
   expect(last.body.escrow.resolution).toBeUndefined();
   expect(await money(plan.buyer)).toEqual({ available: 0, escrowed: 0 });
   expect(await Promise.all(plan.sellers.map(async (seller) => (await money(seller)).available))).toEqual([100_000, 200_000, 300_000]);
@@ -37,9 +42,12 @@ test('the spellings of the README lead to the same escrow', async () => {
   const { buyer, sellers } = plan;
   const created = await platform().ask('POST', '/v1/multistep-escrows', { key: buyer.key, body: planBody(plan) });
   const { id } = created.body.escrow;
-  const steps = await platform().ask('POST', `/v1/multistep-escrows/${id}/steps`, { key: buyer.key, body: { stepIndex: 0, sellerAddr: sellers[0]?.address, amount: '0.1' } });
+  const steps = await platform()
+    .ask('POST', `/v1/multistep-escrows/${id}/steps`,
+    { key: buyer.key, body: { stepIndex: 0, sellerAddr: sellers[0]?.address, amount: '0.1' } });
   const aborted = await platform().ask('POST', `/v1/multistep-escrows/${id}/abort`, { key: buyer.key });
-  expect([created.status, steps.status, steps.body.escrow.confirmedSteps, aborted.status, aborted.body.escrow.status]).toEqual([201, 200, 1, 200, 'aborted']);
+  expect([created.status, steps.status, steps.body.escrow.confirmedSteps, aborted.status, aborted.body.escrow.status])
+    .toEqual([201, 200, 1, 200, 'aborted']);
   for (const path of [`/v1/escrow/multistep/${id}`, `/v1/escrows/multistep/${id}`, `/v1/multistep-escrows/${id}`]) {
     expect((await platform().ask('GET', path, { key: buyer.key })).body).toEqual(aborted.body);
   }
@@ -59,8 +67,11 @@ test('a refund returns what was not confirmed, keeps what was paid, and takes an
   for (const request of [{}, { headers: { 'content-type': 'application/json' } }, { body: {} }]) {
     const escrow = await anOpenMultistep(platform());
     await confirm(platform(), escrow, 1);
-    const { status, body } = await platform().ask('POST', `/v1/escrow/multistep/${escrow.id}/refund`, { key: escrow.buyer.key, ...request });
-    expect([status, body.escrow]).toMatchObject([200, { status: 'aborted', resolution: 'buyer_refund', spentAmount: '0.200000', refundedAmount: '0.400000', remainingAmount: '0.000000' }]);
+    const { status, body } = await platform()
+      .ask('POST', `/v1/escrow/multistep/${escrow.id}/refund`, { key: escrow.buyer.key, ...request });
+    expect([status, body.escrow])
+      .toMatchObject([200,
+      { status: 'aborted', resolution: 'buyer_refund', spentAmount: '0.200000', refundedAmount: '0.400000', remainingAmount: '0.000000' }]);
     expect(await money(escrow.buyer)).toEqual({ available: 400_000, escrowed: 0 });
   }
 });
@@ -82,18 +93,23 @@ test.each<[what: string, change: Record<string, unknown>, status: number, code: 
   ['steps that add up to more', { totalAmount: '0.599999' }, 400, 'amount_exceeds_total'],
   ['fewer steps than announced', { totalSteps: 4 }, 400, 'validation_error'],
   ['no steps', { totalSteps: 0, plannedSteps: [] }, 400, 'validation_error'],
-  ['a hundred and one steps', { totalSteps: 101, totalAmount: '1.01', plannedSteps: Array.from({ length: 101 }, () => ({ sellerAddr: other, amount: '0.01' })) }, 400, 'validation_error'],
+  ['a hundred and one steps',
+    { totalSteps: 101, totalAmount: '1.01', plannedSteps: Array.from({ length: 101 }, () => ({ sellerAddr: other, amount: '0.01' })) },
+    400, 'validation_error'],
   ['half a step', { totalSteps: 2.5 }, 400, 'validation_error'],
   ['a total of zero', { totalAmount: '0' }, 400, 'invalid_amount'],
   ['a negative total', { totalAmount: '-0.6' }, 400, 'invalid_amount'],
   ['a total as a number', { totalAmount: 0.6 }, 400, 'invalid_amount'],
   ['seven decimal places', { totalAmount: '0.6000000' }, 400, 'invalid_amount'],
   ['no total', { totalAmount: undefined }, 400, 'invalid_amount'],
-  ['a seller that is no address', { totalSteps: 1, totalAmount: '0.1', plannedSteps: [{ sellerAddr: 'bob', amount: '0.1' }] }, 400, 'invalid_address'],
+  ['a seller that is no address', { totalSteps: 1, totalAmount: '0.1', plannedSteps: [{ sellerAddr: 'bob', amount: '0.1' }] }, 400,
+    'invalid_address'],
   ['a step of zero', { totalSteps: 1, plannedSteps: [{ sellerAddr: other, amount: '0.00' }] }, 400, 'invalid_amount'],
-  ['a seller nobody knows', { totalSteps: 1, totalAmount: '0.1', plannedSteps: [{ sellerAddr: other, amount: '0.1' }] }, 404, 'agent_not_found'],
+  ['a seller nobody knows', { totalSteps: 1, totalAmount: '0.1', plannedSteps: [{ sellerAddr: other, amount: '0.1' }] }, 404,
+    'agent_not_found'],
   ['a field nobody knows', { arbiter: other }, 400, 'validation_error'],
-  ['a field nobody knows in a step', { totalSteps: 1, totalAmount: '0.1', plannedSteps: [{ sellerAddr: other, amount: '0.1', tip: '1' }] }, 400, 'validation_error'],
+  ['a field nobody knows in a step', { totalSteps: 1, totalAmount: '0.1', plannedSteps: [{ sellerAddr: other, amount: '0.1', tip: '1' }] },
+    400, 'validation_error'],
   ['a time that is none', { expiresIn: 'soon' }, 400, 'validation_error'],
   ['no time at all', { expiresIn: '0s' }, 400, 'validation_error'],
   ['less than a second', { expiresIn: '999ms' }, 400, 'validation_error'],
@@ -105,7 +121,8 @@ test.each<[what: string, change: Record<string, unknown>, status: number, code: 
   expect(await money(plan.buyer)).toEqual({ available: 600_000, escrowed: 0 });
 });
 
-test.each<[string, number]>([['1s', 1_000], ['90s', 90_000], ['1h30m', 5_400_000], ['1.5h', 5_400_000], ['2d', 172_800_000], ['365d', 31_536_000_000]])('an escrow of %s ends after %d ms', async (expiresIn, ms) => {
+test.each<[string, number]>([['1s', 1_000], ['90s', 90_000], ['1h30m', 5_400_000], ['1.5h', 5_400_000], ['2d', 172_800_000],
+    ['365d', 31_536_000_000]])('an escrow of %s ends after %d ms', async (expiresIn, ms) => {
   const { body: { escrow } } = await create(platform(), await aPlan(platform()), { expiresIn });
   expect(Math.abs(Date.parse(escrow.deadline) - Date.parse(escrow.createdAt) - ms)).toBeLessThan(1_000);
 });
@@ -124,7 +141,9 @@ test('a buyer cannot be its own seller, nor hold more than it has', async () => 
   const own = await create(platform(), { ...plan, sellers: [...plan.sellers.slice(0, 2), plan.buyer] });
   expect([own.status, own.body.error, own.body.message]).toEqual([400, 'self_trade', expect.stringContaining('step 2')]);
   const { status, body } = await create(platform(), { ...plan, amounts: ['0.10', '0.20', '0.300001'] });
-  expect([status, body]).toMatchObject([402, { error: 'insufficient_balance', price: '0.600001', currency: 'USDC', funds_status: 'no_change', recovery: expect.any(String) }]);
+  expect([status, body])
+    .toMatchObject([402,
+    { error: 'insufficient_balance', price: '0.600001', currency: 'USDC', funds_status: 'no_change', recovery: expect.any(String) }]);
   expect(await money(plan.buyer)).toEqual({ available: 600_000, escrowed: 0 });
 });
 
@@ -148,7 +167,8 @@ test.each<[what: string, stepIndex: number, body: Record<string, unknown>, statu
 ])('confirming %s is refused, and nothing is paid', async (_what, stepIndex, body, status, code) => {
   const escrow = await anOpenMultistep(platform());
   await confirm(platform(), escrow, 1);
-  const reply = await confirm(platform(), escrow, stepIndex, { body: { ...(stepIndex < 0 || stepIndex > 2 ? { sellerAddr: other } : {}), ...body } });
+  const reply = await confirm(platform(), escrow, stepIndex,
+    { body: { ...(stepIndex < 0 || stepIndex > 2 ? { sellerAddr: other } : {}), ...body } });
   expect([reply.status, reply.body.error, reply.body.funds_status]).toEqual([status, code, 'no_change']);
   expect(await money(escrow.buyer)).toEqual({ available: 0, escrowed: 400_000 });
 });
@@ -160,7 +180,8 @@ test('only the buyer takes steps; sellers may read, strangers may not, and an un
   if (seller === undefined) throw new Error('Three sellers were made.');
   for (const by of [seller, stranger]) {
     for (const reply of [await confirm(platform(), escrow, 0, { by }), await refund(platform(), escrow, by)]) {
-      expect([reply.status, reply.body.error, reply.body.message]).toEqual([403, 'unauthorized', 'Only the buyer of this escrow may do that.']);
+      expect([reply.status, reply.body.error, reply.body.message])
+        .toEqual([403, 'unauthorized', 'Only the buyer of this escrow may do that.']);
     }
   }
   expect((await read(platform(), escrow, seller)).status).toBe(200);
@@ -182,7 +203,8 @@ test('after the end every step is refused, and the refusal says where the money 
   await refund(platform(), aborted);
   for (const [escrow, state, funds] of [[completed, 'completed', 'released_to_seller'], [aborted, 'aborted', 'returned']] as const) {
     // The state comes before everything about the step.
-    for (const reply of [await confirm(platform(), escrow, 0), await confirm(platform(), escrow, 99, { body: { sellerAddr: other } }), await refund(platform(), escrow)]) {
+    for (const reply of [await confirm(platform(), escrow, 0), await confirm(platform(), escrow, 99, { body: { sellerAddr: other } }),
+        await refund(platform(), escrow)]) {
       expect([reply.status, reply.body]).toMatchObject([409, { error: 'invalid_state', status: state, funds_status: funds }]);
     }
   }

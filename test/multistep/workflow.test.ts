@@ -7,9 +7,11 @@ import { createPlatformSuite, eventually } from '../support/platform-suite.ts';
 const { platform, story } = createPlatformSuite({ WORKER_QUEUES: 'multistep' });
 const handleOf = ({ workflowId }: OpenMultistep): WorkflowHandle => platform().temporal.client.workflow.getHandle(workflowId);
 const viewOf = (escrow: OpenMultistep): Promise<KeptPaymentReport> => handleOf(escrow).query<KeptPaymentReport>('surety-view');
-const money = ({ address }: { address: string }): Promise<{ available: number; escrowed: number }> => moneyIn(platform().db.pool, { address });
+const money = ({ address }: { address: string }): Promise<{ available: number; escrowed: number }> =>
+  moneyIn(platform().db.pool, { address });
 const update = (escrow: OpenMultistep, name: string, ...args: [] | [unknown]): Promise<PaymentView> =>
-  (args.length === 0 ? handleOf(escrow).executeUpdate<PaymentView, []>(name) : handleOf(escrow).executeUpdate<PaymentView, [unknown]>(name, { args }));
+  (args.length === 0 ? handleOf(escrow).executeUpdate<PaymentView, []>(name)
+    : handleOf(escrow).executeUpdate<PaymentView, [unknown]>(name, { args }));
 
 async function stateOf(escrow: OpenMultistep): Promise<Record<string, unknown>> {
   return (await read(platform(), escrow)).body.escrow;
@@ -21,7 +23,8 @@ async function becomes(escrow: OpenMultistep, expected: Record<string, unknown>,
 
 /** Nothing is left that a workflow would still have to hear. */
 async function allTold({ id }: OpenMultistep): Promise<void> {
-  await eventually(async () => expect((await platform().db.pool.query('SELECT 1 FROM workflow_notice WHERE payment_id = $1', [id])).rowCount).toBe(0));
+  await eventually(async () =>
+    expect((await platform().db.pool.query('SELECT 1 FROM workflow_notice WHERE payment_id = $1', [id])).rowCount).toBe(0));
 }
 
 /** The refusal of an update, as its code. */
@@ -58,16 +61,19 @@ story('at the deadline the rest goes back, and what was paid stays paid', async 
   const escrow = await anOpenMultistep(platform(), undefined, { expiresIn: '5s' });
   expect((await confirm(platform(), escrow, 0)).status).toBe(200);
   expect(await handleOf(escrow).result()).toMatchObject({ state: 'aborted', ended: true });
-  expect(await stateOf(escrow)).toMatchObject({ status: 'aborted', resolution: 'expired', spentAmount: '0.100000', refundedAmount: '0.500000' });
+  expect(await stateOf(escrow))
+    .toMatchObject({ status: 'aborted', resolution: 'expired', spentAmount: '0.100000', refundedAmount: '0.500000' });
   expect(await money(escrow.buyer)).toEqual({ available: 500_000, escrowed: 0 });
-  expect((await confirm(platform(), escrow, 1)).body).toMatchObject({ error: 'invalid_state', status: 'aborted', funds_status: 'returned' });
+  expect((await confirm(platform(), escrow, 1)).body)
+    .toMatchObject({ error: 'invalid_state', status: 'aborted', funds_status: 'returned' });
   await allTold(escrow);
 });
 
 story('an escrow whose workflow was lost is ended by the sweeper', async () => {
   const escrow = await anOpenMultistep(platform());
   await handleOf(escrow).terminate('lost');
-  await platform().db.pool.query(`UPDATE multistep_escrow SET deadline = clock_timestamp() - interval '11 seconds' WHERE id = $1`, [escrow.id]);
+  await platform().db.pool.query(`UPDATE multistep_escrow SET deadline = clock_timestamp() - interval '11 seconds' WHERE id = $1`,
+    [escrow.id]);
   const late = await confirm(platform(), escrow, 0);
   // Either it has been ended already, or its time is over although nobody has ended it yet.
   expect([late.status, late.body.error]).toEqual([409, 'invalid_state']);
@@ -93,7 +99,9 @@ test.each(['terminated', 'cancelled'] as const)('a workflow that was %s is start
 test('steps can be taken by update: the plan fills in what is left out, and the answer is the new state', async () => {
   const escrow = await anOpenMultistep(platform());
   expect(await update(escrow, 'surety-confirm-step', { stepIndex: 1 })).toMatchObject({ version: 2, state: 'open' });
-  expect(await update(escrow, 'surety-confirm-step', { stepIndex: 0, sellerAddr: escrow.sellers[0]?.address.toUpperCase().replace('0X', '0x'), amount: '0.1' })).toMatchObject({ version: 3 });
+  expect(await update(escrow, 'surety-confirm-step',
+    { stepIndex: 0, sellerAddr: escrow.sellers[0]?.address.toUpperCase().replace('0X', '0x'), amount: '0.1' }))
+    .toMatchObject({ version: 3 });
   expect(await stateOf(escrow)).toMatchObject({ confirmedSteps: 2, spentAmount: '0.300000' });
   expect(await update(escrow, 'surety-refund')).toMatchObject({ version: 4, state: 'aborted', ended: true });
   expect(await handleOf(escrow).result()).toMatchObject({ version: 4, state: 'aborted' });
@@ -106,11 +114,15 @@ test('an update is refused with the code that HTTP would answer with, and the es
   const escrow = await anOpenMultistep(platform());
   await confirm(platform(), escrow, 1);
   const refusals: [unknown, string][] = [
-    [{ stepIndex: 3 }, 'step_out_of_range'], [{ stepIndex: -1 }, 'step_out_of_range'], [{ stepIndex: 1 }, 'duplicate_step'], [{ stepIndex: 0, amount: '0.2' }, 'step_mismatch'],
-    [{ stepIndex: 0, sellerAddr: escrow.buyer.address }, 'step_mismatch'], [{ stepIndex: 0, amount: '0' }, 'invalid_amount'], [{ stepIndex: 0, amount: 0.1 }, 'invalid_amount'],
-    [{ stepIndex: 0, sellerAddr: 'x' }, 'invalid_address'], [{ stepIndex: '0' }, 'validation_error'], [{}, 'validation_error'], [null, 'validation_error'], ['0', 'validation_error'],
+    [{ stepIndex: 3 }, 'step_out_of_range'], [{ stepIndex: -1 }, 'step_out_of_range'], [{ stepIndex: 1 }, 'duplicate_step'],
+    [{ stepIndex: 0, amount: '0.2' }, 'step_mismatch'],
+    [{ stepIndex: 0, sellerAddr: escrow.buyer.address }, 'step_mismatch'], [{ stepIndex: 0, amount: '0' }, 'invalid_amount'],
+    [{ stepIndex: 0, amount: 0.1 }, 'invalid_amount'],
+    [{ stepIndex: 0, sellerAddr: 'x' }, 'invalid_address'], [{ stepIndex: '0' }, 'validation_error'], [{}, 'validation_error'],
+    [null, 'validation_error'], ['0', 'validation_error'],
   ];
-  for (const [input, code] of refusals) expect([input, await refusalOf(update(escrow, 'surety-confirm-step', input))]).toEqual([input, code]);
+  for (const [input, code] of refusals) expect([input, await refusalOf(update(escrow, 'surety-confirm-step', input))])
+    .toEqual([input, code]);
   expect(await refusalOf(update(escrow, 'surety-confirm-step'))).toBe('validation_error');
   expect(await stateOf(escrow)).toMatchObject({ status: 'open', confirmedSteps: 1 });
   expect(await update(escrow, 'surety-confirm-step', { stepIndex: 0 })).toMatchObject({ version: 3 });
@@ -136,7 +148,9 @@ test('steps can be taken by signal; why one was refused can be read afterwards',
 test('updates, signals and requests for the same steps, all at once, pay each step once', async () => {
   const escrow = await anOpenMultistep(platform(), Array.from({ length: 10 }, () => '0.01'));
   const handle = handleOf(escrow);
-  const twins = Array.from({ length: 10 }, (_, n) => [update(escrow, 'surety-confirm-step', { stepIndex: n % 9 }), confirm(platform(), escrow, n % 9), handle.signal('surety-confirm-step', { stepIndex: n % 9 })]).flat();
+  const twins = Array.from({ length: 10 },
+    (_, n) => [update(escrow, 'surety-confirm-step', { stepIndex: n % 9 }), confirm(platform(), escrow, n % 9),
+    handle.signal('surety-confirm-step', { stepIndex: n % 9 })]).flat();
   await Promise.all(twins.map((twin) => twin.catch(() => undefined)));
   await becomes(escrow, { confirmedSteps: 9, spentAmount: '0.090000' });
   await refund(platform(), escrow);

@@ -24,11 +24,13 @@ async function whileHeld(table: string, id: string, meanwhile: () => Promise<voi
 }
 
 const somebodyWaits = async (): Promise<void> => {
-  const { rowCount } = await platform().db.pool.query(`SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`);
+  const { rowCount } = await platform()
+    .db.pool.query(`SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`);
   expect(rowCount).toBe(1);
 };
 
-const kinds: Readonly<Record<string, { table: string; update: string; state: string; make: () => Promise<{ id: string; workflowId: string }> }>> = {
+const kinds: Readonly<Record<string,
+    { table: string; update: string; state: string; make: () => Promise<{ id: string; workflowId: string }> }>> = {
   'an escrow': {
     table: 'payment', update: 'surety-confirm', state: 'released',
     async make() {
@@ -40,7 +42,8 @@ const kinds: Readonly<Record<string, { table: string; update: string; state: str
   'a stream': { table: 'stream', update: 'surety-close', state: 'closed', make: () => aStream(platform()) },
 };
 
-test.each(Object.entries(kinds))('the operator who ends %s hears of the end, whatever crosses the update', async (_kind, { table, update, state, make }) => {
+test.each(Object.entries(kinds))('the operator who ends %s hears of the end, whatever crosses the update',
+    async (_kind, { table, update, state, make }) => {
   const { id, workflowId } = await make();
   const handle = platform().temporal.client.workflow.getHandle(workflowId);
   const view = await eventually(() => handle.query<object>('surety-view'));

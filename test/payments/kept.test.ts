@@ -37,17 +37,21 @@ test('events of one payment are told in their order, page by page, with amounts 
 });
 
 test('events are found by index, however many payments and calls there are', async () => {
-  await db.pool.query(`INSERT INTO outbox (topic, ref) SELECT CASE n % 2 WHEN 0 THEN 'call.settled' ELSE 'escrow.created' END, 'esc_' || n FROM generate_series(1, 20000) n`);
+  await db.pool.query(
+    `INSERT INTO outbox (topic, ref) SELECT CASE n % 2 WHEN 0 THEN 'call.settled' ELSE 'escrow.created' END, 'esc_' || n FROM generate_series(1, 20000) n`);
   await db.pool.query('ANALYZE outbox');
-  const { rows } = await db.pool.query<{ 'QUERY PLAN': string }>(`EXPLAIN SELECT id FROM outbox WHERE ref = 'esc_77' AND topic NOT LIKE 'call.%' AND (created_at, id) > (timestamptz 'epoch', -1) ORDER BY created_at, id LIMIT 10`);
+  const { rows } = await db.pool.query<{ 'QUERY PLAN': string }>(
+    `EXPLAIN SELECT id FROM outbox WHERE ref = 'esc_77' AND topic NOT LIKE 'call.%' AND (created_at, id) > (timestamptz 'epoch', -1) ORDER BY created_at, id LIMIT 10`);
   expect(rows.map((row) => row['QUERY PLAN']).join('\n')).toContain('outbox_by_ref');
   expect(await readTimelineEvents(db.pool, 'esc_77', { limit: 10 })).toHaveLength(1);
   expect(await readTimelineEvents(db.pool, 'esc_78', { limit: 10 })).toEqual([]);
 });
 
 test.each([
-  [{ amountMicros: '1' }, { amount: '0.000001' }], [{ releasedMicros: '400000', refundedMicros: '0' }, { released: '0.400000', refunded: '0.000000' }],
-  [{ stepIndex: 3, amount: '20' }, { stepIndex: 3, amount: '0.000020' }], [{ amount: '0.10' }, { amount: '0.10' }], [{ by: '17', reason: '5' }, { by: '17', reason: '5' }],
+  [{ amountMicros: '1' }, { amount: '0.000001' }],
+  [{ releasedMicros: '400000', refundedMicros: '0' }, { released: '0.400000', refunded: '0.000000' }],
+  [{ stepIndex: 3, amount: '20' }, { stepIndex: 3, amount: '0.000020' }], [{ amount: '0.10' }, { amount: '0.10' }],
+  [{ by: '17', reason: '5' }, { by: '17', reason: '5' }],
 ])('data %j is shown as %j', (data, shown) => expect(shownData(data)).toEqual(shown));
 
 test('a sentence names the amount of an event, or none where there is none', () => {
@@ -56,7 +60,8 @@ test('a sentence names the amount of an event, or none where there is none', () 
 
 test('keys sort a step before the money it moved, and read back as the place they name', () => {
   const at = { atMicros: 5n };
-  const keys = [keyOf({ kind: 'state', id: 9n }), keyOf({ kind: 'posting', id: 2n }), keyOf({ kind: 'posting', id: 10n }), keyOf({ kind: 'attempt', id: 0n }), keyOf({ kind: 'call', id: `call_${'0'.repeat(24)}` }), keyOf({ kind: 'ticks', id: 0n })];
+  const keys = [keyOf({ kind: 'state', id: 9n }), keyOf({ kind: 'posting', id: 2n }), keyOf({ kind: 'posting', id: 10n }),
+    keyOf({ kind: 'attempt', id: 0n }), keyOf({ kind: 'call', id: `call_${'0'.repeat(24)}` }), keyOf({ kind: 'ticks', id: 0n })];
   expect(keys.toSorted()).toEqual(keys);
   expect(keys.every(isKey)).toBe(true);
   const place = { ...at, key: keys[1] ?? '' };

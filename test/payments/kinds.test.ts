@@ -29,7 +29,8 @@ afterAll(async () => {
 async function show(id: string) {
   const { status, body } = await app.ask('GET', `/v1/payments/${id}`, admin);
   expect(status).toBe(200);
-  return { ...body.payment, told: (body.payment.timeline as { kind: string; data: { state?: string; type?: string } }[]).map(({ kind, data }) => `${kind} ${data.state ?? data.type ?? ''}`.trim()) };
+  return { ...body.payment, told: (body.payment.timeline as { kind: string; data: { state?: string; type?: string } }[])
+    .map(({ kind, data }) => `${kind} ${data.state ?? data.type ?? ''}`.trim()) };
 }
 
 test('an escrow', async () => {
@@ -47,9 +48,13 @@ test('an escrow', async () => {
 test('a multistep escrow', async () => {
   const id = idOf('mse_');
   await db.pool.query(`INSERT INTO agent (address, name) VALUES ($1, 'Seller')`, [seller]);
-  await db.pool.query('SELECT multistep_create($1, NULL, NULL)', [JSON.stringify({ id, buyer, total: '300000', expiresInMs: 60_000, workflowId: 'w', steps: [{ seller, amount: '100000' }, { seller, amount: '200000' }] })]);
-  await db.pool.query(`SELECT ledger_capture(ARRAY[$1], ARRAY[$1 || ':step:1'], ARRAY[$2], ARRAY[200000::bigint], ARRAY[0::bigint], NULL)`, [id, seller]);
-  expect(await show(id)).toMatchObject({ kind: 'multistep_escrow', state: 'open', ended: false, told: ['state created', 'posting hold', 'posting capture'] });
+  await db.pool.query('SELECT multistep_create($1, NULL, NULL)',
+    [JSON.stringify({ id, buyer, total: '300000', expiresInMs: 60_000, workflowId: 'w',
+    steps: [{ seller, amount: '100000' }, { seller, amount: '200000' }] })]);
+  await db.pool.query(`SELECT ledger_capture(ARRAY[$1], ARRAY[$1 || ':step:1'], ARRAY[$2], ARRAY[200000::bigint], ARRAY[0::bigint], NULL)`,
+    [id, seller]);
+  expect(await show(id))
+    .toMatchObject({ kind: 'multistep_escrow', state: 'open', ended: false, told: ['state created', 'posting hold', 'posting capture'] });
 });
 
 test('a stream, its ticks as one entry', async () => {
@@ -59,13 +64,16 @@ test('a stream, its ticks as one entry', async () => {
     VALUES ($1, $2, $3, 1500000, 10, 60000, now(), 'w', now(), now(), 1, 2, 20)`, [id, buyer, seller]);
   await db.pool.query(`SELECT ledger_increase_hold($1, $1 || ':topup:1', 500000)`, [id]);
   await db.pool.query(`INSERT INTO stream_tick SELECT $1, n, 10, n * 10, NULL, 'buyer', now() FROM generate_series(1, 2) n`, [id]);
-  expect(await show(id)).toMatchObject({ kind: 'stream', state: 'open', amounts: { deposit: '1.500000', spent: '0.000020' }, told: ['posting hold', 'posting hold', 'ticks'] });
+  expect(await show(id))
+    .toMatchObject({ kind: 'stream', state: 'open', amounts: { deposit: '1.500000', spent: '0.000020' },
+    told: ['posting hold', 'posting hold', 'ticks'] });
 });
 
 test('a pipeline with its steps', async () => {
   const session = await anOpenSession(db.pool, { maxTotal: '1.00' });
   const id = idOf('pipe_');
-  await db.pool.query(`INSERT INTO pipeline (id, session_id, buyer, steps, held, workflow_id) VALUES ($1, $2, $3, 2, 100, 'pipeline-x')`, [id, session.id, session.agent]);
+  await db.pool.query(`INSERT INTO pipeline (id, session_id, buyer, steps, held, workflow_id) VALUES ($1, $2, $3, 2, 100, 'pipeline-x')`,
+    [id, session.id, session.agent]);
   await db.pool.query(`SELECT payment_moved('pipeline', $1, 1, 'pipeline.created')`, [id]);
   for (const step of [0, 1]) {
     const call = aNewCall(session, [aCandidate(seller)]);
@@ -74,7 +82,9 @@ test('a pipeline with its steps', async () => {
     await aStore(db.pool).settle(aDelivery(call.id));
   }
   const step = ['state accepted', 'posting capture', 'state settled'];
-  expect(await show(id)).toMatchObject({ kind: 'pipeline', state: 'running', parties: [{ role: 'buyer', address: session.agent }], told: ['state created', ...step, ...step] });
+  expect(await show(id))
+    .toMatchObject({ kind: 'pipeline', state: 'running', parties: [{ role: 'buyer', address: session.agent }],
+    told: ['state created', ...step, ...step] });
 });
 
 test.each(['esc_', 'mse_', 'str_', 'pipe_'])('%s: an unknown id is not found', async (prefix) => {

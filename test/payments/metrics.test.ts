@@ -15,12 +15,14 @@ const { platform, seller } = createPlatformSuite({ REQUEST_TIMEOUT: '4s' });
 const before = new Map<string, number>();
 async function figures(): Promise<Map<string, number>> {
   const { text } = await platform().ask('GET', '/metrics');
-  return new Map([...text.matchAll(/^(surety_(?:payments|pipelines|stream)_\S+) (\d+)$/gm)].map(([, name = '', value]) => [name, Number(value)]));
+  return new Map([...text.matchAll(/^(surety_(?:payments|pipelines|stream)_\S+) (\d+)$/gm)].map(([, name = '', value]) =>
+    [name, Number(value)]));
 }
 
 /** What has been counted since the test began, leaving out what has not moved. */
 async function counted(): Promise<Record<string, number>> {
-  return Object.fromEntries([...(await figures())].map(([name, value]) => [name.replace('surety_', ''), value - (before.get(name) ?? 0)] as const).filter(([, value]) => value !== 0));
+  return Object.fromEntries([...(await figures())].map(([name, value]) =>
+    [name.replace('surety_', ''), value - (before.get(name) ?? 0)] as const).filter(([, value]) => value !== 0));
 }
 
 /** The page of figures is made at most once a second. */
@@ -35,15 +37,19 @@ beforeEach(async () => {
 test('escrows: paid on a confirmation that was sent twice, given back by the clock', async () => {
   const stage = await setStage(platform(), '10');
   const [paid, late] = [await stage.anEscrow(), await stage.anEscrow({ terms: { autoRelease: '1s' } })];
-  for (let n = 0; n < 2; n += 1) await stage.step(paid, 'confirm', stage.cast.buyer, undefined, { headers: { 'idempotency-key': 'confirm-once' } });
+  for (let n = 0; n < 2; n += 1) await stage.step(paid, 'confirm', stage.cast.buyer, undefined,
+    { headers: { 'idempotency-key': 'confirm-once' } });
   await eventually(async () => expect((await stage.get(late))['status']).toBe('refunded'));
-  await becomes({ 'payments_begun_total{kind="escrow"}': 2, 'payments_ended_total{kind="escrow",outcome="released"}': 1, 'payments_ended_total{kind="escrow",outcome="refunded"}': 1 });
+  await becomes({ 'payments_begun_total{kind="escrow"}': 2, 'payments_ended_total{kind="escrow",outcome="released"}': 1,
+    'payments_ended_total{kind="escrow",outcome="refunded"}': 1 });
 });
 
 /** What has been counted of steps and lives, whichever way they went. */
 async function byPath(): Promise<Record<'steps' | 'lives', number>> {
   const { text } = await platform().ask('GET', '/metrics');
-  const sum = (name: string): number => [...text.matchAll(new RegExp(`^surety_payment_${name}_total\\{\\S+ (\\d+)$`, 'gm'))].reduce((total, [, value]) => total + Number(value), 0);
+  const sum = (name: string): number =>
+    [...text.matchAll(new RegExp(`^surety_payment_${name}_total\\{\\S+ (\\d+)$`, 'gm'))].reduce((total, [, value]) => total + Number(value),
+    0);
   return { steps: sum('steps'), lives: sum('lives') };
 }
 
@@ -52,7 +58,8 @@ test('each step of an escrow counts once by the way it went, one that was refuse
   const { steps, lives } = await byPath();
   const id = await stage.anEscrowIn('delivered');
   expect((await stage.step(id, 'cancel', stage.cast.buyer)).status).toBe(403);
-  for (let n = 0; n < 2; n += 1) await stage.step(id, 'confirm', stage.cast.buyer, undefined, { headers: { 'idempotency-key': 'confirm-once' } });
+  for (let n = 0; n < 2; n += 1) await stage.step(id, 'confirm', stage.cast.buyer, undefined,
+    { headers: { 'idempotency-key': 'confirm-once' } });
   await eventually(async () => expect(await byPath()).toEqual({ steps: steps + 3, lives: lives + 1 }), { everyMs: 300 });
 });
 
@@ -62,7 +69,8 @@ test('multistep escrows: completed, taken back, ended by the clock', async () =>
   await confirm(platform(), done, 0);
   await refund(platform(), aborted);
   await becomes({
-    'payments_begun_total{kind="multistep_escrow"}': 3, 'payments_ended_total{kind="multistep_escrow",outcome="completed"}': 1, 'payments_ended_total{kind="multistep_escrow",outcome="aborted"}': 2,
+    'payments_begun_total{kind="multistep_escrow"}': 3, 'payments_ended_total{kind="multistep_escrow",outcome="completed"}': 1,
+    'payments_ended_total{kind="multistep_escrow",outcome="aborted"}': 2,
   });
 });
 
@@ -93,7 +101,8 @@ test('pipelines: by what their request was answered', async () => {
   sellers[1]?.behave({ kind: 'slow', ms: 6_000 });
   const { body } = await runPipeline(platform(), session, { steps });
   expect(body.error).toBe('pipeline_pending');
-  await becomes(Object.fromEntries(['completed', 'replayed', 'refused', 'failed', 'pending'].map((outcome) => [`pipelines_total{outcome="${outcome}"}`, 1])));
+  await becomes(Object.fromEntries(['completed', 'replayed', 'refused', 'failed', 'pending'].map((outcome) =>
+    [`pipelines_total{outcome="${outcome}"}`, 1])));
   await eventually(async () => expect((await platform().sessionNow(session))['reserved']).toBe('0.000000'));
 });
 
@@ -107,10 +116,12 @@ test('many who find at the same moment that the time is up count one end', async
   await pool.query(`UPDATE stream SET created_at = created_at - interval '1 day' WHERE id = $1`, [stream.id]);
   const [plans, streams] = [createMultistepStore({ pool, metrics }), createStreamStore({ pool, metrics })];
   const { payments } = platform().runtime.ports;
-  const looks: (() => Promise<unknown>)[] = [() => payments.closeExpired(escrowKind), () => plans.look(plan.id), () => streams.look(stream.id)];
+  const looks: (() => Promise<unknown>)[] = [() => payments.closeExpired(escrowKind), () => plans.look(plan.id),
+    () => streams.look(stream.id)];
   await Promise.all(looks.flatMap((look) => Array.from({ length: 5 }, look)));
   const { text } = await metrics.render();
-  for (const line of ['kind="multistep_escrow",outcome="aborted"', 'kind="stream",outcome="stale_closed"']) expect(text).toContain(`surety_payments_ended_total{${line}} 1\n`);
+  for (const line of ['kind="multistep_escrow",outcome="aborted"', 'kind="stream",outcome="stale_closed"']) expect(text)
+    .toContain(`surety_payments_ended_total{${line}} 1\n`);
   // Payments on the engine are counted by the platform itself.
   const ended = 'payments_ended_total{kind="escrow",outcome="refunded"}';
   await eventually(async () => expect(await counted()).toMatchObject({ [ended]: 1 }), { everyMs: 300 });

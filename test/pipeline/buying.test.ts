@@ -14,10 +14,12 @@ test.each([1, 3, 10])('%i steps are bought in order, each handed the answer of t
   const line = await sellers(count);
   const { types, owners } = await aLine(platform(), line);
   const session = await platform().aSession({ maxTotal: '2.00' });
-  const steps = types.map((serviceType, step) => ({ serviceType, params: step === 0 ? { text: 'begin' } : { before: '$prev', name: '$prev.seller' } }));
+  const steps = types.map((serviceType, step) =>
+    ({ serviceType, params: step === 0 ? { text: 'begin' } : { before: '$prev', name: '$prev.seller' } }));
   const { status, body } = await runPipeline(platform(), session, { steps });
   expect([status, body.status]).toEqual([200, 'completed']);
-  expect(body.steps.map((step: { step: number; stepIndex: number; serviceName: string; amountPaid: string; status: string }) => [step.step, step.stepIndex, step.serviceName, step.amountPaid, step.status]))
+  expect(body.steps.map((step: { step: number; stepIndex: number; serviceName: string; amountPaid: string; status: string }) =>
+    [step.step, step.stepIndex, step.serviceName, step.amountPaid, step.status]))
     .toEqual(types.map((_, step) => [step, step, `Seller ${step}`, '0.100000', 'paid']));
   const total = usdc('0.10') * BigInt(count);
   expect([usdc(body.totalPaid), usdc(body.totalSpent), usdc(body.remaining)]).toEqual([total, total, usdc('2.00') - total]);
@@ -26,7 +28,8 @@ test.each([1, 3, 10])('%i steps are bought in order, each handed the answer of t
   for (const [step, { requests }] of line.entries()) {
     expect(requests).toHaveLength(1);
     expect(requests[0]?.idempotencyKey).toBe(body.steps[step].callId);
-    if (step > 0) expect(JSON.parse(requests[0]?.body ?? '')).toEqual({ before: body.steps[step - 1].response, name: `Seller ${step - 1}` });
+    if (step > 0) expect(JSON.parse(requests[0]?.body ?? ''))
+      .toEqual({ before: body.steps[step - 1].response, name: `Seller ${step - 1}` });
   }
   for (const owner of owners) expect((await platform().moneyOf(owner)).available).toBe(usdc('0.10'));
   const now = await pipelineNow(platform(), session, body.pipelineId);

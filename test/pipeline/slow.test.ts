@@ -5,7 +5,8 @@ import { aLine, newestPipeline, runPipeline, undone, type StepBody } from '../su
 import { createPlatformSuite, eventually } from '../support/platform-suite.ts';
 import type { Seller } from '../support/sellers.ts';
 
-const { platform, seller, story } = createPlatformSuite({ WORKER_QUEUES: 'gateway,pipeline', REQUEST_TIMEOUT: '12s', SELLER_TIMEOUT: '10s' });
+const { platform, seller, story } =
+  createPlatformSuite({ WORKER_QUEUES: 'gateway,pipeline', REQUEST_TIMEOUT: '12s', SELLER_TIMEOUT: '10s' });
 
 let lines = 0;
 
@@ -18,7 +19,8 @@ async function aSlowLine(ms: number) {
 }
 
 /** Starts it and waits until the slow seller is at work. */
-async function begin(session: OpenSession, steps: readonly StepBody[], slow: Seller, key?: string): Promise<{ reply: Promise<Reply>; id: string; workflowId: string }> {
+async function begin(session: OpenSession, steps: readonly StepBody[], slow: Seller,
+    key?: string): Promise<{ reply: Promise<Reply>; id: string; workflowId: string }> {
   const reply = runPipeline(platform(), session, { steps }, key);
   await eventually(() => Promise.resolve(expect(slow.requests.length).toBe(1)), { everyMs: 10 });
   const { pipelineId, workflowId } = await newestPipeline(platform(), session);
@@ -27,7 +29,8 @@ async function begin(session: OpenSession, steps: readonly StepBody[], slow: Sel
   return { reply, id: pipelineId, workflowId };
 }
 
-const cancel = (session: OpenSession, id: string): Promise<Reply> => platform().ask('POST', `/v1/gateway/pipelines/${id}/cancel`, { key: session.buyer.key });
+const cancel = (session: OpenSession, id: string): Promise<Reply> => platform()
+  .ask('POST', `/v1/gateway/pipelines/${id}/cancel`, { key: session.buyer.key });
 
 story('a slow step goes on as an ordinary activity with a sign of life, and the next is handed its answer', async () => {
   const { sellers: [, slow, last], steps } = await aSlowLine(3_000);
@@ -50,8 +53,10 @@ story('cancelled while a step runs: that step is paid, the next is never asked, 
   expect(await cancel(session, id)).toMatchObject({ status: 200, body: { pipeline: { status: 'cancelling' } } });
   expect(await cancel(session, id)).toMatchObject({ status: 409, body: { code: 'invalid_state' } });
   const { status, body } = await reply;
-  expect([status, body.code, body.status, body.funds_status, body.partialResult.totalPaid]).toEqual([409, 'pipeline_cancelled', 'cancelled', 'settled_safe', '0.200000']);
-  expect(await Promise.all(owners.map(async (owner) => (await platform().moneyOf(owner)).available))).toEqual([usdc('0.10'), usdc('0.10'), 0n]);
+  expect([status, body.code, body.status, body.funds_status, body.partialResult.totalPaid])
+    .toEqual([409, 'pipeline_cancelled', 'cancelled', 'settled_safe', '0.200000']);
+  expect(await Promise.all(owners.map(async (owner) => (await platform().moneyOf(owner)).available)))
+    .toEqual([usdc('0.10'), usdc('0.10'), 0n]);
   expect(last.requests).toHaveLength(0);
   expect(await platform().sessionNow(session)).toMatchObject({ reserved: '0.000000', remaining: '0.800000' });
 }, 40_000);
@@ -60,11 +65,14 @@ story('cancelled while a refundable step runs: its delivery is given back, and u
   const { sellers: [, slow], owners, steps } = await aSlowLine(2_500);
   const undo = await seller('Undo');
   const session = await platform().aSession();
-  const { reply, id } = await begin(session, steps.map((step) => ({ ...step, refundable: true, compensation: { endpoint: undo.endpoint } })), slow);
+  const { reply, id } =
+    await begin(session, steps.map((step) => ({ ...step, refundable: true, compensation: { endpoint: undo.endpoint } })), slow);
   await cancel(session, id);
   const { body } = await reply;
-  expect([body.code, body.funds_status, body.partialResult.steps.map(({ status }: { status: string }) => status)]).toEqual(['pipeline_cancelled', 'returned', ['refunded', 'refunded']]);
-  expect((await undone(platform(), session, id)).compensations).toMatchObject([{ status: 'done' }, { status: 'done' }, { status: 'not_needed' }]);
+  expect([body.code, body.funds_status, body.partialResult.steps.map(({ status }: { status: string }) => status)])
+    .toEqual(['pipeline_cancelled', 'returned', ['refunded', 'refunded']]);
+  expect((await undone(platform(), session, id)).compensations)
+    .toMatchObject([{ status: 'done' }, { status: 'done' }, { status: 'not_needed' }]);
   expect(undo.requests).toHaveLength(2);
   for (const owner of owners) expect((await platform().moneyOf(owner)).available).toBe(0n);
 }, 40_000);
@@ -75,7 +83,8 @@ for (const way of ['signal', 'update', 'cancellation'] as const) story(`an opera
   const { reply, workflowId } = await begin(session, steps, slow);
   const handle = platform().temporal.client.workflow.getHandle(workflowId);
   if (way === 'signal') await handle.signal('surety-cancel');
-  else if (way === 'update') expect(await handle.executeUpdate('surety-cancel', { args: [{ by: session.buyer.address }] })).toMatchObject({ state: 'cancelling' });
+  else if (way === 'update') expect(await handle.executeUpdate('surety-cancel', { args: [{ by: session.buyer.address }] }))
+    .toMatchObject({ state: 'cancelling' });
   else await handle.cancel();
   expect((await reply).body).toMatchObject({ code: 'pipeline_cancelled', partialResult: { totalPaid: '0.200000' } });
   expect(await handle.result()).toMatchObject({ state: 'cancelled', ended: true });
@@ -88,8 +97,10 @@ story('a signal from somebody who is not the buyer is refused, and the reason is
   const { reply, workflowId } = await begin(session, steps, slow);
   const handle = platform().temporal.client.workflow.getHandle(workflowId);
   await handle.signal('surety-cancel', { by: '0x00000000000000000000000000000000000000aa' });
-  await eventually(async () => expect(await handle.query('surety-view')).toMatchObject({ state: 'running', lastRefusal: 'Only the buyer may cancel a pipeline.' }));
-  await expect(handle.executeUpdate('surety-cancel', { args: [{ by: '0x00000000000000000000000000000000000000aa' }] })).rejects.toMatchObject({ cause: { type: 'unauthorized' } });
+  await eventually(async () => expect(await handle.query('surety-view'))
+    .toMatchObject({ state: 'running', lastRefusal: 'Only the buyer may cancel a pipeline.' }));
+  await expect(handle.executeUpdate('surety-cancel', { args: [{ by: '0x00000000000000000000000000000000000000aa' }] }))
+    .rejects.toMatchObject({ cause: { type: 'unauthorized' } });
   expect((await reply).status).toBe(200);
 }, 40_000);
 
@@ -97,7 +108,8 @@ story('a session that is closed while its pipeline runs keeps what the pipeline 
   const { sellers: [, slow], owners, steps } = await aSlowLine(2_500);
   const session = await platform().aSession({ maxTotal: '1.00' });
   const { reply } = await begin(session, [steps[0]!, { ...steps[1]!, refundable: true }, steps[2]!], slow);
-  expect((await platform().closeSession(session)).body).toMatchObject({ totalSpent: '0.100000', totalRefunded: '0.700000', stillReserved: '0.200000' });
+  expect((await platform().closeSession(session)).body)
+    .toMatchObject({ totalSpent: '0.100000', totalRefunded: '0.700000', stillReserved: '0.200000' });
   expect(await platform().moneyOf(session.buyer)).toEqual({ available: usdc('0.70'), pending: usdc('0.20') });
   expect((await reply).body).toMatchObject({ status: 'completed', totalPaid: '0.300000', remaining: '0.000000' });
   expect(await platform().moneyOf(session.buyer)).toEqual({ available: usdc('0.70'), pending: 0n });

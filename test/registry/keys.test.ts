@@ -50,7 +50,9 @@ test.each([
 
 test('only the hash of the secret is stored', async () => {
   const { key } = await anAgent(registry);
-  const { rows } = await db.pool.query(`SELECT length(secret_hash) AS bytes, row_to_json(k)::text LIKE '%' || $2 || '%' AS readable FROM api_key k WHERE id = $1`, [key.keyId, key.secret.slice(3)]);
+  const { rows } = await db.pool.query(
+    `SELECT length(secret_hash) AS bytes, row_to_json(k)::text LIKE '%' || $2 || '%' AS readable FROM api_key k WHERE id = $1`,
+    [key.keyId, key.secret.slice(3)]);
   expect(rows).toEqual([{ bytes: 32, readable: false }]);
 });
 
@@ -116,7 +118,8 @@ test('a process whose listening connection was cut believes the database, not it
   const { address, key } = await anAgent(registry);
   const further = await registry.keys.create({ address, tenantId: null }, 'Second');
   await elsewhere.keys.authenticate(further.secret);
-  await db.pool.query(`SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'surety-registry-listener'`);
+  await db.pool.query(
+    `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'surety-registry-listener'`);
   expect(await eventually(() => Promise.resolve(!elsewhere.changes.isLive()))).toBe(true);
   await registry.keys.revoke({ address, keyId: key.keyId }, further.keyId);
   expect(await elsewhere.keys.authenticate(further.secret)).toBeNull();

@@ -34,10 +34,12 @@ describe('A side of a posting has one name', () => {
   });
 
   const reversal: PostingRow = {
-    id: '9', ref: 'reversal:7', kind: 'reversal', debit_account: '2', debit_bucket: 'available', credit_account: '1', credit_bucket: 'available', amount: '5', note: 'mistake',
+    id: '9', ref: 'reversal:7', kind: 'reversal', debit_account: '2', debit_bucket: 'available', credit_account: '1',
+    credit_bucket: 'available', amount: '5', note: 'mistake',
     created_at: new Date(0), reverses: '7', reversed_by: null, reversed_at: null, original_kind: 'capture', original_bucket: 'pending',
   };
-  test.each([['the payee gives back', '2', 'reversal_settle_hold_in'], ['the payer gets back', '1', 'reversal_spend']])('a reversal, as %s, names what it reverses', (_, account, type) => {
+  test.each([['the payee gives back', '2', 'reversal_settle_hold_in'], ['the payer gets back', '1', 'reversal_spend']])(
+      'a reversal, as %s, names what it reverses', (_, account, type) => {
     expect(toEntry(reversal, account)).toMatchObject({ id: 'entry_9', type, amount: 5n, reversalOf: 'entry_7', description: 'mistake' });
   });
   test('a reversed deposit is named as such', () => {
@@ -46,7 +48,8 @@ describe('A side of a posting has one name', () => {
   });
 });
 
-test.each([['entry_17', 17n], ['17', 17n], ['entry_0', null], ['entry_', null], ['', null], ['entry_1x', null], ['-1', null], [`entry_${'9'.repeat(19)}`, null], ['٣', null]])(
+test.each([['entry_17', 17n], ['17', 17n], ['entry_0', null], ['entry_', null], ['', null], ['entry_1x', null], ['-1', null],
+  [`entry_${'9'.repeat(19)}`, null], ['٣', null]])(
   'the entry id %p is posting %p', (text, posting) => {
     expect(postingOf(text)).toBe(posting);
   });
@@ -55,8 +58,10 @@ test('the ledger page shows buyer, seller and platform their own side, and incom
   const [buyer, seller] = [anAddress(), anAddress()];
   await aDeposit(db.pool, buyer, '1');
   await aPayment(db.pool, { from: buyer, to: seller, amount: '0.30', fee: '0.03' });
-  const typesOf = async (owner: string): Promise<unknown[]> => (await readEntries(db.pool, owner, { limit: 50, before: null })).entries.map(({ type, amount }) => [type, amount]);
-  expect(await typesOf(buyer)).toEqual([['spend', 30_000n], ['spend', 270_000n], ['hold', 300_000n], ['deposit', 300_000n], ['deposit', 1_000_000n]]);
+  const typesOf = async (owner: string): Promise<unknown[]> => (await readEntries(db.pool, owner, { limit: 50, before: null }))
+    .entries.map(({ type, amount }) => [type, amount]);
+  expect(await typesOf(buyer))
+    .toEqual([['spend', 30_000n], ['spend', 270_000n], ['hold', 300_000n], ['deposit', 300_000n], ['deposit', 1_000_000n]]);
   expect(await typesOf(seller)).toEqual([['settle_hold_in', 270_000n]]);
   expect(await typesOf(platformAddress)).toEqual([['platform_fee', 30_000n]]);
 });
@@ -95,7 +100,8 @@ test('the balance at a moment is what it was then, and now is what the account s
   await note('2000000');
   await db.pool.query(`SELECT ledger_hold('h', $1, 'USDC', 500000, 'pending', NULL)`, [buyer]);
   await note('1500000');
-  await db.pool.query(`SELECT ledger_capture(ARRAY['h'], ARRAY['r'], ARRAY[$1], ARRAY[200000::bigint], ARRAY[0::bigint], $2)`, [seller, platformAddress]);
+  await db.pool.query(`SELECT ledger_capture(ARRAY['h'], ARRAY['r'], ARRAY[$1], ARRAY[200000::bigint], ARRAY[0::bigint], $2)`,
+    [seller, platformAddress]);
   await db.pool.query(`SELECT ledger_close_hold('h', 0)`);
   await note('1800000');
   const { rows } = await db.pool.query(`SELECT id FROM posting WHERE ref = 'r'`);
@@ -109,14 +115,16 @@ test('the balance at a moment is what it was then, and now is what the account s
     });
   }
   const { entries } = await readEntries(db.pool, seller, { limit: 10, before: null });
-  expect(entries).toMatchObject([{ type: 'reversal_settle_hold_in', reversalOf: entries[1]?.id }, { type: 'settle_hold_in', reversedBy: entries[0]?.id, reversedAt: expect.any(Date) }]);
+  expect(entries).toMatchObject([{ type: 'reversal_settle_hold_in', reversalOf: entries[1]?.id },
+    { type: 'settle_hold_in', reversedBy: entries[0]?.id, reversedAt: expect.any(Date) }]);
 });
 
 test('payments carry the whole price, and a stranger sees only those with itself', async () => {
   const [ada, bob, eve] = [anAddress(), anAddress(), anAddress()];
   await aPayment(db.pool, { from: ada, to: bob, amount: '0.30', fee: '0.03' });
   await aPayment(db.pool, { from: eve, to: ada, amount: '0.20' });
-  expect(await readPayments(db.pool, ada, { counterparty: null, limit: 10 })).toMatchObject([{ from: eve, to: ada, amount: 200_000n }, { from: ada, to: bob, amount: 300_000n }]);
+  expect(await readPayments(db.pool, ada, { counterparty: null, limit: 10 }))
+    .toMatchObject([{ from: eve, to: ada, amount: 200_000n }, { from: ada, to: bob, amount: 300_000n }]);
   expect(await readPayments(db.pool, ada, { counterparty: eve, limit: 10 })).toMatchObject([{ from: eve, to: ada }]);
   expect(await readPayments(db.pool, ada, { counterparty: anAddress(), limit: 10 })).toEqual([]);
 });
@@ -126,5 +134,6 @@ test('the replay agrees with every account, and names the one that was tampered 
   const owner = anAddress();
   await aDeposit(db.pool, owner, '1');
   await db.pool.query('UPDATE account SET available = available + 1 WHERE owner = $1', [owner]);
-  expect(await replayAccounts(db.pool, { onlyMismatches: true, limit: 100 })).toMatchObject([{ owner, match: false, replayAvailable: 1_000_000n, actualAvailable: 1_000_001n }]);
+  expect(await replayAccounts(db.pool, { onlyMismatches: true, limit: 100 }))
+    .toMatchObject([{ owner, match: false, replayAvailable: 1_000_000n, actualAvailable: 1_000_001n }]);
 });

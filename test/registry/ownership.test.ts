@@ -71,7 +71,8 @@ describe('Registering with a proof', () => {
     expect(await strict.keys.authenticate(key.secret)).toMatchObject({ address: addressOf(wallet), keyId: key.keyId });
   });
 
-  const refusals: readonly [string, string, () => Promise<{ address: string; proof: { challengeId: string; signature: string } | null }>][] = [
+  const refusals: readonly [string, string,
+    () => Promise<{ address: string; proof: { challengeId: string; signature: string } | null }>][] = [
     ['no proof', 'proof_required', () => Promise.resolve({ address: anAddress(), proof: null })],
     ['a signature of another key', 'invalid_signature', async () => {
       const proof = await proofOf(aWallet(), addressOf(owner));
@@ -82,7 +83,8 @@ describe('Registering with a proof', () => {
       return { address: addressOf(owner), proof: { ...proof, signature: await owner.signMessage('something else') } };
     }],
     ['a challenge for another address', 'proof_required', async () => ({ address: anAddress(), proof: await proofOf(owner) })],
-    ['a challenge nobody made', 'proof_required', async () => ({ address: addressOf(owner), proof: { ...(await proofOf(owner)), challengeId: 'chal_none' } })],
+    ['a challenge nobody made', 'proof_required',
+      async () => ({ address: addressOf(owner), proof: { ...(await proofOf(owner)), challengeId: 'chal_none' } })],
     ['a challenge used before', 'proof_required', async () => {
       const proof = await proofOf(owner);
       await db.prisma.ownershipChallenge.update({ where: { id: proof.challengeId }, data: { usedAt: new Date() } });
@@ -93,7 +95,8 @@ describe('Registering with a proof', () => {
       await db.prisma.ownershipChallenge.update({ where: { id: proof.challengeId }, data: { expiresAt: new Date(Date.now() - 1) } });
       return { address: addressOf(owner), proof };
     }],
-    ['garbage for a signature', 'invalid_signature', async () => ({ address: addressOf(owner), proof: { ...(await proofOf(owner)), signature: '0xdead' } })],
+    ['garbage for a signature', 'invalid_signature',
+      async () => ({ address: addressOf(owner), proof: { ...(await proofOf(owner)), signature: '0xdead' } })],
   ];
   const owner = aWallet();
   test.each(refusals)('is refused with %s: %s', async (_, code, make) => {
@@ -148,7 +151,8 @@ describe('In demo mode', () => {
   test('an address registers once, however many try at the same time', async () => {
     const address = anAddress();
     const outcomes = await Promise.allSettled([1, 2, 3, 4].map(() => demo.agents.register(address, fields, null)));
-    const codes = outcomes.map((outcome) => (outcome.status === 'fulfilled' ? 'registered' : (outcome.reason as { code: string }).code)).sort();
+    const codes = outcomes.map((outcome) => (outcome.status === 'fulfilled' ? 'registered' : (outcome.reason as { code: string }).code))
+      .sort();
     expect(codes).toEqual(['agent_exists', 'agent_exists', 'agent_exists', 'registered']);
     expect(await demo.keys.list(address)).toHaveLength(1);
   });
@@ -187,6 +191,7 @@ describe('Whoever proves control', () => {
 
   test('gets no key for an agent that is not there', async () => {
     const wallet = aWallet();
-    await expect(strict.agents.recover(addressOf(wallet), await proofOf(wallet), { name: 'x', revokeOthers: false })).rejects.toMatchObject({ code: 'agent_not_found' });
+    await expect(strict.agents.recover(addressOf(wallet), await proofOf(wallet), { name: 'x', revokeOthers: false }))
+      .rejects.toMatchObject({ code: 'agent_not_found' });
   });
 });

@@ -15,8 +15,10 @@ describe('The score', () => {
     ['has failed four times, too few to judge', { failed: 4 }, 18.7, 'new'],
     ['has failed five times', { failed: 5 }, 6.7, 'new'],
     ['has done five small jobs for one buyer', { successful: 5, counterparties: 1, volumeMicros: 500_000n }, 32.8, 'emerging'],
-    ['has done a hundred jobs for twenty buyers in a month', { successful: 100, counterparties: 20, volumeMicros: 100_000_000n, firstSeenAt: daysAgo(30) }, 68, 'trusted'],
-    ['has done everything there is', { successful: 1_000, counterparties: 200, volumeMicros: 100_000_000_000n, firstSeenAt: daysAgo(1_000) }, 100, 'elite'],
+    ['has done a hundred jobs for twenty buyers in a month',
+      { successful: 100, counterparties: 20, volumeMicros: 100_000_000n, firstSeenAt: daysAgo(30) }, 68, 'trusted'],
+    ['has done everything there is',
+      { successful: 1_000, counterparties: 200, volumeMicros: 100_000_000_000n, firstSeenAt: daysAgo(1_000) }, 100, 'elite'],
     ['is known to the graph', { traceRank: 100 }, 48, 'established'],
   ])('of an agent that %s', (_, change, score, tier) => {
     const reputation = reputationOf({ ...nothing, ...change }, now);
@@ -24,11 +26,14 @@ describe('The score', () => {
     expect(reputation.tier).toBe(tier);
   });
 
-  test.each<[number, string]>([[0, 'new'], [19.99, 'new'], [20, 'emerging'], [39.99, 'emerging'], [40, 'established'], [60, 'trusted'], [79.99, 'trusted'], [80, 'elite']])('%p is %s', (score, tier) => {
+  test.each<[number, string]>([[0, 'new'], [19.99, 'new'], [20, 'emerging'], [39.99, 'emerging'], [40, 'established'], [60, 'trusted'],
+      [79.99, 'trusted'], [80, 'elite']])('%p is %s', (score, tier) => {
     expect(tierOf(score)).toBe(tier);
   });
 
-  test.each<[string, ReputationInputs]>([['nothing', nothing], ['everything', { volumeMicros: 10n ** 18n, successful: 1e9, failed: 0, counterparties: 1e6, firstSeenAt: daysAgo(1e4) }]])('of %s stays between 0 and 100', (_, inputs) => {
+  test.each<[string, ReputationInputs]>([['nothing', nothing],
+      ['everything', { volumeMicros: 10n ** 18n, successful: 1e9, failed: 0, counterparties: 1e6, firstSeenAt: daysAgo(1e4) }]])(
+      'of %s stays between 0 and 100', (_, inputs) => {
     const { score, components } = reputationOf(inputs, now);
     for (const value of [score, ...Object.values(components)]) expect(value >= 0 && value <= 100).toBe(true);
   });
@@ -74,8 +79,10 @@ describe('The job', () => {
     await aPayment(db.pool, { from: buyer.address, to: seller.address, amount: '0.50' });
     await job().runOnce();
     await job().runOnce();
-    expect(await registry.agents.find(seller.address)).toMatchObject({ stats: { settledCount: 4n, volumeMicros: 2_000_000n, boughtCount: 0n, failedCount: 0n, counterpartyCount: 1 } });
-    expect(await registry.agents.find(buyer.address)).toMatchObject({ stats: { settledCount: 0n, boughtCount: 4n, spentMicros: 2_000_000n } });
+    expect(await registry.agents.find(seller.address))
+      .toMatchObject({ stats: { settledCount: 4n, volumeMicros: 2_000_000n, boughtCount: 0n, failedCount: 0n, counterpartyCount: 1 } });
+    expect(await registry.agents.find(buyer.address))
+      .toMatchObject({ stats: { settledCount: 0n, boughtCount: 4n, spentMicros: 2_000_000n } });
     expect(await of(seller.address)).toMatchObject({ totalTransactions: 4, successful: 4, failed: 0, successRate: 1 });
   });
 
@@ -83,7 +90,8 @@ describe('The job', () => {
     const [buyer, seller] = [await anAgent(registry), await anAgent(registry)];
     for (let n = 0; n < 12; n += 1) await aPayment(db.pool, { from: buyer.address, to: seller.address, amount: '1' });
     await job().runOnce();
-    expect(await registry.agents.find(seller.address)).toMatchObject({ stats: { settledCount: 12n, recentSuccessful: 5, recentVolumeMicros: 5_000_000n } });
+    expect(await registry.agents.find(seller.address))
+      .toMatchObject({ stats: { settledCount: 12n, recentSuccessful: 5, recentVolumeMicros: 5_000_000n } });
   });
 
   test('leaves reversed payments out of the score', async () => {
@@ -107,9 +115,11 @@ describe('The job', () => {
   });
 
   test.each<[string, string, number | undefined, number]>([
-    ['no answer', 'timeout', undefined, 1], ['a broken connection', 'reset', undefined, 1], ['an answer that is too large', 'too_large', undefined, 1],
+    ['no answer', 'timeout', undefined, 1], ['a broken connection', 'reset', undefined, 1],
+    ['an answer that is too large', 'too_large', undefined, 1],
     ['a server error', 'error_answer', 500, 1], ['being busy', 'error_answer', 429, 1],
-    ['refusing a bad request', 'error_answer', 400, 0], ['not being asked', 'circuit_open', undefined, 0], ['a delivery', 'delivered', 200, 0],
+    ['refusing a bad request', 'error_answer', 400, 0], ['not being asked', 'circuit_open', undefined, 0],
+    ['a delivery', 'delivered', 200, 0],
   ])('counts %s as it should', async (_, outcome, httpStatus, failed) => {
     const { address } = await anAgent(registry);
     await aTroubledCall(anAddress(), [{ seller: address, outcome, httpStatus }]);
@@ -136,7 +146,8 @@ describe('The job', () => {
     const [buyer, seller] = [await anAgent(registry), await anAgent(registry)];
     await aPayment(db.pool, { from: buyer.address, to: seller.address });
     await Promise.all([job().runOnce(), job().runOnce(), job().runOnce()]);
-    const { rows } = await db.pool.query(`SELECT (SELECT sum(settled_count) FROM agent_stats) = (SELECT count(*) FROM posting WHERE kind = 'capture') AS right`);
+    const { rows } = await db.pool.query(
+      `SELECT (SELECT sum(settled_count) FROM agent_stats) = (SELECT count(*) FROM posting WHERE kind = 'capture') AS right`);
     expect(rows).toEqual([{ right: true }]);
   });
 

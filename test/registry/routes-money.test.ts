@@ -30,11 +30,15 @@ describe('The wallet over HTTP', () => {
   test('shows deposits, and each page leads to the next', async () => {
     const { address, key } = await anAgent(registry);
     const mine = (path: string): Promise<Reply> => ask(`GET /v1/agents/${address}${path}`, { key: key.secret });
-    expect((await mine('/balance')).body).toEqual({ balance: { agentAddr: address, available: '0.000000', pending: '0.000000', escrowed: '0.000000', creditLimit: '0.000000', creditUsed: '0.000000', totalIn: '0.000000', totalOut: '0.000000' } });
+    expect((await mine('/balance')).body)
+      .toEqual({ balance: { agentAddr: address, available: '0.000000', pending: '0.000000', escrowed: '0.000000', creditLimit: '0.000000',
+      creditUsed: '0.000000', totalIn: '0.000000', totalOut: '0.000000' } });
     expect((await mine('/ledger')).body).toEqual({ entries: [] });
     for (const amount of ['1', '2', '3']) await aDeposit(db.pool, address, amount);
     const first = await mine('/ledger?limit=2');
-    expect(first.body).toMatchObject({ entries: [{ type: 'deposit', amount: '3.000000', txHash: expect.stringMatching(/^0x/), agentAddr: address }, { amount: '2.000000' }], hasMore: true });
+    expect(first.body).toMatchObject(
+      { entries: [{ type: 'deposit', amount: '3.000000', txHash: expect.stringMatching(/^0x/), agentAddr: address },
+      { amount: '2.000000' }], hasMore: true });
     const second = await mine(`/ledger?limit=2&cursor=${first.body.nextCursor}`);
     expect(second.body).toMatchObject({ entries: [{ amount: '1.000000' }] });
     expect(second.body).not.toHaveProperty('hasMore');
@@ -49,10 +53,12 @@ describe('The wallet over HTTP', () => {
     expect(await asAda(`GET /v1/agents/:ada/balance?at=${at}`)).toMatchObject({ status: 400, body: { code: 'invalid_timestamp' } });
   });
   test('a time with an offset is understood, escaped or not', async () => {
-    for (const at of ['2026-01-31T12:00:00+02:00', '2026-01-31T12:00:00%2B02:00', '2026-01-31T12:00:00.123456789Z']) expect((await asAda(`GET /v1/agents/:ada/balance?at=${at}`)).status).toBe(200);
+    for (const at of ['2026-01-31T12:00:00+02:00', '2026-01-31T12:00:00%2B02:00', '2026-01-31T12:00:00.123456789Z']) expect(
+      (await asAda(`GET /v1/agents/:ada/balance?at=${at}`)).status).toBe(200);
   });
 
-  test.each(['x', 'MTIz', Buffer.from('1|abc').toString('base64url'), Buffer.from('1|').toString('base64url')])('the cursor %s is refused', async (cursor) => {
+  test.each(['x', 'MTIz', Buffer.from('1|abc').toString('base64url'), Buffer.from('1|').toString('base64url')])('the cursor %s is refused',
+      async (cursor) => {
     expect(await asAda(`GET /v1/agents/:ada/ledger?cursor=${cursor}`)).toMatchObject({ status: 400, body: { code: 'invalid_cursor' } });
   });
 
@@ -60,14 +66,17 @@ describe('The wallet over HTTP', () => {
     const [buyer, seller] = [await anAgent(registry), await anAgent(registry)];
     await aPayment(db.pool, { from: buyer.address, to: seller.address, amount: '0.40' });
     const see = (key?: string): Promise<Reply> => ask(`GET /v1/agents/${seller.address}/transactions`, { key });
-    expect((await see(seller.key.secret)).body).toMatchObject({ count: 1, transactions: [{ from: buyer.address, to: seller.address, amount: '0.400000', status: 'confirmed', serviceId: '' }] });
+    expect((await see(seller.key.secret)).body)
+      .toMatchObject({ count: 1,
+      transactions: [{ from: buyer.address, to: seller.address, amount: '0.400000', status: 'confirmed', serviceId: '' }] });
     expect((await see(buyer.key.secret)).body.count).toBe(1);
     expect((await see(ada.key.secret)).body).toEqual({ transactions: [], count: 0 });
     expect((await see()).status).toBe(401);
   });
 
   test('claims about payments elsewhere are checked and not recorded', async () => {
-    const claim = (change: object): Promise<Reply> => asAda('POST /v1/transactions', { txHash: '0x1', from: ada.address, to: bob.address, amount: '5', ...change });
+    const claim = (change: object): Promise<Reply> =>
+      asAda('POST /v1/transactions', { txHash: '0x1', from: ada.address, to: bob.address, amount: '5', ...change });
     expect(await claim({})).toMatchObject({ status: 501, body: { code: 'not_configured', funds_status: 'no_change' } });
     expect(await claim({ from: bob.address })).toMatchObject({ status: 403, body: { code: 'forbidden' } });
     expect(await claim({ to: ada.address })).toMatchObject({ status: 400, body: { code: 'self_trade' } });
@@ -77,8 +86,10 @@ describe('The wallet over HTTP', () => {
   test('money that could not be sent on is not held', async () => {
     await aDeposit(db.pool, ada.address, '9');
     const before = (await asAda('GET /v1/agents/:ada/balance')).body;
-    expect(await asAda('POST /v1/agents/:ada/withdraw', { amount: '5' })).toMatchObject({ status: 503, body: { code: 'withdrawals_disabled', funds_status: 'no_change' } });
-    expect(await asAda('POST /v1/agents/:ada/payouts', { to: bob.address, amount: '5', clientRef: 'a' })).toMatchObject({ status: 503, body: { code: 'withdrawals_disabled', funds_status: 'no_change' } });
+    expect(await asAda('POST /v1/agents/:ada/withdraw', { amount: '5' }))
+      .toMatchObject({ status: 503, body: { code: 'withdrawals_disabled', funds_status: 'no_change' } });
+    expect(await asAda('POST /v1/agents/:ada/payouts', { to: bob.address, amount: '5', clientRef: 'a' }))
+      .toMatchObject({ status: 503, body: { code: 'withdrawals_disabled', funds_status: 'no_change' } });
     expect(await asAda('POST /v1/agents/:ada/credit/apply', {})).toMatchObject({ status: 503, body: { code: 'not_configured' } });
     expect(await asAda('POST /v1/agents/:ada/withdraw', { amount: '0' })).toMatchObject({ status: 400, body: { code: 'invalid_amount' } });
     expect((await asAda('GET /v1/agents/:ada/balance')).body).toEqual(before);
@@ -88,15 +99,18 @@ describe('The wallet over HTTP', () => {
 describe('The admin', () => {
   test('is told which agent is missing where the log of changes is asked for, and that none is kept', async () => {
     expect(await asAdmin('GET /v1/admin/audit')).toMatchObject({ status: 400, body: { code: 'missing_agent' } });
-    expect(await asAdmin(`GET /v1/admin/audit?agent=${ada.address}&operation=spend`)).toMatchObject({ status: 501, body: { code: 'not_configured' } });
+    expect(await asAdmin(`GET /v1/admin/audit?agent=${ada.address}&operation=spend`))
+      .toMatchObject({ status: 501, body: { code: 'not_configured' } });
   });
 
   const hash = (): string => `${anAddress()}feed`;
   test('credits a deposit once, to an address that need not be registered', async () => {
     const body = { agentAddress: anAddress(), amount: '10.00', txHash: hash() };
-    expect(await asAdmin('POST /v1/admin/deposits', body)).toMatchObject({ status: 201, body: { status: 'credited', message: expect.any(String), amount: '10.000000' } });
+    expect(await asAdmin('POST /v1/admin/deposits', body))
+      .toMatchObject({ status: 201, body: { status: 'credited', message: expect.any(String), amount: '10.000000' } });
     for (const txHash of [body.txHash, body.txHash.toUpperCase().replace('0X', '0x')]) {
-      expect(await asAdmin('POST /v1/admin/deposits', { ...body, txHash })).toMatchObject({ status: 409, body: { code: 'duplicate_deposit' } });
+      expect(await asAdmin('POST /v1/admin/deposits', { ...body, txHash }))
+        .toMatchObject({ status: 409, body: { code: 'duplicate_deposit' } });
     }
     const { rows } = await db.pool.query('SELECT available FROM account WHERE owner = $1', [body.agentAddress]);
     expect(rows).toEqual([{ available: '10000000' }]);
@@ -108,7 +122,8 @@ describe('The admin', () => {
     const replies = await Promise.all([1, 2, 3].map(() => asAdmin('POST /v1/admin/deposits', body, key)));
     expect(replies.map((reply) => reply.status)).toEqual([201, 201, 201]);
     for (const reply of replies) expect(reply.body).toEqual(replies[0]?.body);
-    expect(await asAdmin('POST /v1/admin/deposits', { ...body, amount: '2' }, key)).toMatchObject({ status: 422, body: { code: 'idempotency_mismatch' } });
+    expect(await asAdmin('POST /v1/admin/deposits', { ...body, amount: '2' }, key))
+      .toMatchObject({ status: 422, body: { code: 'idempotency_mismatch' } });
     const { rows } = await db.pool.query('SELECT available FROM account WHERE owner = $1', [body.agentAddress]);
     expect(rows).toEqual([{ available: '1000000' }]);
   });
@@ -122,10 +137,13 @@ describe('The admin', () => {
   });
 
   test.each<[string, object, string]>([
-    ['of nothing', { amount: '0' }, 'invalid_amount'], ['of less than nothing', { amount: '-1' }, 'invalid_amount'], ['of a number', { amount: 5 }, 'invalid_amount'],
-    ['to no address', { agentAddress: 'bob' }, 'invalid_address'], ['without a hash', { txHash: '' }, 'validation_error'], ['with more than is asked', { note: 'x' }, 'validation_error'],
+    ['of nothing', { amount: '0' }, 'invalid_amount'], ['of less than nothing', { amount: '-1' }, 'invalid_amount'],
+    ['of a number', { amount: 5 }, 'invalid_amount'],
+    ['to no address', { agentAddress: 'bob' }, 'invalid_address'], ['without a hash', { txHash: '' }, 'validation_error'],
+    ['with more than is asked', { note: 'x' }, 'validation_error'],
   ])('does not credit a deposit %s', async (_, change, code) => {
-    expect(await asAdmin('POST /v1/admin/deposits', { agentAddress: anAddress(), amount: '1', txHash: hash(), ...change })).toMatchObject({ status: 400, body: { code } });
+    expect(await asAdmin('POST /v1/admin/deposits', { agentAddress: anAddress(), amount: '1', txHash: hash(), ...change }))
+      .toMatchObject({ status: 400, body: { code } });
   });
 
   test('takes a payment back on both sides, once', async () => {
@@ -133,9 +151,11 @@ describe('The admin', () => {
     await aPayment(db.pool, { from: buyer.address, to: seller.address, amount: '0.40' });
     const page = await ask(`GET /v1/agents/${seller.address}/ledger`, { key: seller.key.secret });
     const entryId = page.body.entries[0].id;
-    expect(await asAdmin('POST /v1/admin/reversals', { entryId, reason: 'mistake' })).toMatchObject({ status: 201, body: { status: 'reversed', entryId, reversalId: expect.stringMatching(/^entry_/) } });
+    expect(await asAdmin('POST /v1/admin/reversals', { entryId, reason: 'mistake' }))
+      .toMatchObject({ status: 201, body: { status: 'reversed', entryId, reversalId: expect.stringMatching(/^entry_/) } });
     expect(await asAdmin(`POST /v1/admin/ledger/reverse/${entryId}`)).toMatchObject({ status: 409, body: { code: 'already_reversed' } });
-    const { rows } = await db.pool.query('SELECT owner, available FROM account WHERE owner = ANY ($1) ORDER BY owner = $2', [[buyer.address, seller.address], seller.address]);
+    const { rows } = await db.pool.query('SELECT owner, available FROM account WHERE owner = ANY ($1) ORDER BY owner = $2',
+      [[buyer.address, seller.address], seller.address]);
     expect(rows).toEqual([{ owner: buyer.address, available: '400000' }, { owner: seller.address, available: '0' }]);
   });
 
@@ -143,7 +163,8 @@ describe('The admin', () => {
     const { address } = await anAgent(registry);
     await aDeposit(db.pool, address, '1');
     await db.pool.query(`SELECT ledger_hold('hold-1', $1, 'USDC', 1000000, 'pending', NULL)`, [address]);
-    const { rows } = await db.pool.query<{ id: string; kind: string }>('SELECT p.id, p.kind FROM posting p JOIN account a ON a.id = p.credit_account WHERE a.owner = $1', [address]);
+    const { rows } = await db.pool.query<{ id: string; kind: string }>(
+      'SELECT p.id, p.kind FROM posting p JOIN account a ON a.id = p.credit_account WHERE a.owner = $1', [address]);
     const idOf = (kind: string): string => `entry_${rows.find((row) => row.kind === kind)?.id}`;
     const take = (entryId: string): Promise<Reply> => asAdmin('POST /v1/admin/reversals', { entryId, reason: 'x' });
     expect(await take('entry_999999')).toMatchObject({ status: 404, body: { code: 'entry_not_found' } });
@@ -154,7 +175,9 @@ describe('The admin', () => {
   });
 
   test('sees what the process is doing', async () => {
-    expect((await asAdmin('GET /v1/admin/state')).body).toMatchObject({ state: { db: { open_connections: expect.any(Number), max_open: expect.any(Number) }, requests: { draining: false } }, timestamp: expect.any(String) });
+    expect((await asAdmin('GET /v1/admin/state')).body)
+      .toMatchObject({ state: { db: { open_connections: expect.any(Number), max_open: expect.any(Number) }, requests: { draining: false } },
+      timestamp: expect.any(String) });
   });
 
   test('is nobody without the secret', async () => {
@@ -167,18 +190,23 @@ describe('The admin', () => {
 describe('The books', () => {
   test('are proven account by account and as a whole', async () => {
     const good = await asAdmin('GET /v1/admin/reconcile');
-    expect(good).toMatchObject({ status: 200, body: { ok: true, findings: [], results: expect.arrayContaining([expect.objectContaining({ match: true })]) } });
+    expect(good).toMatchObject({ status: 200,
+      body: { ok: true, findings: [], results: expect.arrayContaining([expect.objectContaining({ match: true })]) } });
     expect((await asAdmin('GET /v1/admin/ledger/reconcile?discrepancies=true')).body).toMatchObject({ results: [], count: 0 });
-    expect((await asAdmin('POST /v1/admin/reconcile')).body).toMatchObject({ report: { healthy: true, ledgerMismatches: 0, orphanedHolds: 0, invariantViolations: 0, findings: [], durationMs: expect.any(Number) } });
+    expect((await asAdmin('POST /v1/admin/reconcile')).body)
+      .toMatchObject({ report: { healthy: true, ledgerMismatches: 0, orphanedHolds: 0, invariantViolations: 0, findings: [],
+      durationMs: expect.any(Number) } });
   });
 
   test('that were tampered with are called wrong, and the account is named', async () => {
     const { address } = await anAgent(registry);
     await aDeposit(db.pool, address, '1');
-    const tamper = (by: number): Promise<unknown> => db.pool.query('UPDATE account SET available = available + $2 WHERE owner = $1', [address, by]);
+    const tamper = (by: number): Promise<unknown> =>
+      db.pool.query('UPDATE account SET available = available + $2 WHERE owner = $1', [address, by]);
     await tamper(1);
     const { body } = await asAdmin('GET /v1/admin/reconcile?discrepancies=true');
-    expect(body).toMatchObject({ ok: false, count: 1, results: [{ agentAddr: address, match: false, replayAvailable: '1.000000', actualAvailable: '1.000001' }] });
+    expect(body).toMatchObject({ ok: false, count: 1,
+      results: [{ agentAddr: address, match: false, replayAvailable: '1.000000', actualAvailable: '1.000001' }] });
     const { report } = (await asAdmin('POST /v1/admin/reconcile', {})).body;
     expect(report).toMatchObject({ healthy: false, ledgerMismatches: expect.any(Number) });
     expect(report.ledgerMismatches).toBeGreaterThan(0);
@@ -198,20 +226,25 @@ describe('What everybody may see', () => {
 
   test('says who sold and never who bought', async () => {
     const [feed, timeline] = [await ask('GET /v1/feed?limit=100'), await ask('GET /v1/timeline')];
-    expect(feed.body.feed[0]).toMatchObject({ toName: 'Bob', toAddress: bob.address, amount: '0.700000', fromName: 'A buyer', timeAgo: expect.stringMatching(/s ago$/) });
-    expect(timeline.body).toMatchObject({ timeline: expect.arrayContaining([expect.objectContaining({ type: 'transaction' })]), count: expect.any(Number) });
+    expect(feed.body.feed[0])
+      .toMatchObject({ toName: 'Bob', toAddress: bob.address, amount: '0.700000', fromName: 'A buyer',
+      timeAgo: expect.stringMatching(/s ago$/) });
+    expect(timeline.body)
+      .toMatchObject({ timeline: expect.arrayContaining([expect.objectContaining({ type: 'transaction' })]), count: expect.any(Number) });
     for (const reply of [feed, timeline]) expect(reply.text).not.toContain(ada.address);
   });
 
   test('network figures are flat', async () => {
     const { body } = await ask('GET /v1/network/stats');
-    expect(body).toMatchObject({ totalAgents: expect.any(Number), totalServices: expect.any(Number), totalTransactions: expect.any(Number), totalVolume: expect.stringMatching(/^\d+\.\d{6}$/) });
+    expect(body).toMatchObject({ totalAgents: expect.any(Number), totalServices: expect.any(Number), totalTransactions: expect.any(Number),
+      totalVolume: expect.stringMatching(/^\d+\.\d{6}$/) });
     expect((await ask('GET /v1/network/stats/enhanced')).body).toMatchObject({ activeSessionKeys: 0 });
   });
 
   test('reputation comes nested and flat', async () => {
     const { body } = await ask('GET /v1/reputation/:bob');
-    expect(body).toMatchObject({ address: bob.address, score: expect.any(Number), tier: 'new', totalTransactions: 1, successRate: 1, reputation: { address: bob.address, components: { successScore: 50 }, metrics: { totalVolumeUsd: 0.7 } } });
+    expect(body).toMatchObject({ address: bob.address, score: expect.any(Number), tier: 'new', totalTransactions: 1, successRate: 1,
+      reputation: { address: bob.address, components: { successScore: 50 }, metrics: { totalVolumeUsd: 0.7 } } });
     expect(await ask(`GET /v1/reputation/${anAddress()}`)).toMatchObject({ status: 404, body: { code: 'agent_not_found' } });
     expect((await ask('GET /v1/reputation/:bob/history')).status).toBe(501);
   });
@@ -220,15 +253,19 @@ describe('What everybody may see', () => {
     const stranger = anAddress();
     const { body } = await ask('POST /v1/reputation/batch', { body: { addresses: [bob.address, stranger] } });
     expect(body.results).toMatchObject([{ address: bob.address, totalTransactions: 1 }, { address: stranger, score: 0, tier: 'new' }]);
-    expect(body.scores).toMatchObject([{ address: bob.address, reputation: { address: bob.address } }, { address: stranger, reputation: { score: 0 } }]);
+    expect(body.scores).toMatchObject([{ address: bob.address, reputation: { address: bob.address } },
+      { address: stranger, reputation: { score: 0 } }]);
     const compared = await ask('POST /v1/reputation/compare', { body: { addresses: [stranger, bob.address] } });
     expect(compared.body).toMatchObject({ best: bob.address, agents: [{ address: stranger }, { address: bob.address }] });
-    expect((await ask('GET /v1/reputation?limit=2')).body).toMatchObject({ leaderboard: [{ rank: 1 }, { rank: 2 }], total: expect.any(Number), tiers: { elite: 0 } });
+    expect((await ask('GET /v1/reputation?limit=2')).body)
+      .toMatchObject({ leaderboard: [{ rank: 1 }, { rank: 2 }], total: expect.any(Number), tiers: { elite: 0 } });
   });
 
   test.each<[string, string, unknown, string]>([
-    ['batch', 'of nobody', [], 'validation_error'], ['batch', 'of 101', Array.from({ length: 101 }, () => `0x${'1'.repeat(40)}`), 'too_many_addresses'],
-    ['batch', 'of words', ['bob'], 'invalid_address'], ['compare', 'of one', [`0x${'1'.repeat(40)}`], 'validation_error'], ['batch', 'of text', 'bob', 'validation_error'],
+    ['batch', 'of nobody', [], 'validation_error'],
+    ['batch', 'of 101', Array.from({ length: 101 }, () => `0x${'1'.repeat(40)}`), 'too_many_addresses'],
+    ['batch', 'of words', ['bob'], 'invalid_address'], ['compare', 'of one', [`0x${'1'.repeat(40)}`], 'validation_error'],
+    ['batch', 'of text', 'bob', 'validation_error'],
   ])('a %s %s is refused', async (what, _, addresses, code) => {
     expect(await ask(`POST /v1/reputation/${what}`, { body: { addresses } })).toMatchObject({ status: 400, body: { code } });
   });
@@ -236,9 +273,11 @@ describe('What everybody may see', () => {
   test('agents are listed newest first, by what they offer', async () => {
     const { address } = await anAgent(registry);
     await aService(registry, address, { type: 'rare' });
-    expect((await ask('GET /v1/agents?serviceType=rare')).body).toMatchObject({ count: 1, agents: [{ address, services: [{ type: 'rare' }] }] });
+    expect((await ask('GET /v1/agents?serviceType=rare')).body)
+      .toMatchObject({ count: 1, agents: [{ address, services: [{ type: 'rare' }] }] });
     expect((await ask('GET /v1/agents?limit=1')).body).toMatchObject({ count: 1, agents: [{ address }] });
-    expect((await ask('GET /v1/agents?active=false&limit=1000')).body.agents.some((agent: { address: string }) => agent.address === address)).toBe(false);
+    expect((await ask('GET /v1/agents?active=false&limit=1000'))
+      .body.agents.some((agent: { address: string }) => agent.address === address)).toBe(false);
     expect(await ask('GET /v1/agents?active=perhaps')).toMatchObject({ status: 400, body: { code: 'validation_error' } });
     expect((await ask('GET /v1/auth/info')).body).toMatchObject({ type: 'api_key', publicEndpoints: expect.any(Array) });
   });

@@ -21,14 +21,18 @@ describe('Registering over HTTP', () => {
     const wallet = aWallet();
     const sign = async (): Promise<object> => {
       const challenge = await ask('POST /v1/auth/challenge', { body: { address: wallet.address } });
-      expect(challenge).toMatchObject({ status: 201, body: { challengeId: expect.stringMatching(/^chal_/), expiresAt: expect.any(String) } });
+      expect(challenge).toMatchObject({ status: 201,
+        body: { challengeId: expect.stringMatching(/^chal_/), expiresAt: expect.any(String) } });
       return { challengeId: challenge.body.challengeId, signature: await wallet.signMessage(challenge.body.message) };
     };
-    const registered = await ask('POST /v1/agents', { body: { address: wallet.address, name: 'Grace', ownerAddress: ada.address, endpoint: 'https://example.com/', proof: await sign() } });
+    const registered = await ask('POST /v1/agents',
+      { body: { address: wallet.address, name: 'Grace', ownerAddress: ada.address, endpoint: 'https://example.com/',
+      proof: await sign() } });
     expect(registered).toMatchObject({
       status: 201,
       body: {
-        agent: { address: wallet.address.toLowerCase(), name: 'Grace', ownerAddress: ada.address, isAutonomous: true, verified: true, endpoint: 'https://example.com/', services: [] },
+        agent: { address: wallet.address.toLowerCase(), name: 'Grace', ownerAddress: ada.address, isAutonomous: true, verified: true,
+          endpoint: 'https://example.com/', services: [] },
         apiKey: expect.stringMatching(/^sk_/), keyId: expect.stringMatching(/^ak_/), warning: expect.any(String), usage: expect.any(String),
       },
     });
@@ -37,14 +41,18 @@ describe('Registering over HTTP', () => {
     const recovered = await ask('POST /v1/auth/recover', { body: { address: wallet.address, proof: await sign(), revokeOthers: true } });
     expect(recovered.status).toBe(201);
     expect((await ask('GET /v1/auth/me', { key: registered.body.apiKey })).status).toBe(401);
-    expect(await ask('GET /v1/auth/me', { key: recovered.body.apiKey })).toMatchObject({ status: 200, body: { agentAddress: wallet.address.toLowerCase(), keyName: 'Recovered key' } });
+    expect(await ask('GET /v1/auth/me', { key: recovered.body.apiKey }))
+      .toMatchObject({ status: 200, body: { agentAddress: wallet.address.toLowerCase(), keyName: 'Recovered key' } });
   });
 
   test('as the clients of the first system do it works in demo mode', async () => {
     const address = anAddress();
-    const { status, body } = await ask('POST /v1/agents', { body: { address: address.toUpperCase().replace('0X', '0x'), name: 'x', description: '', metadata: { a: [1] } } });
+    const { status, body } =
+      await ask('POST /v1/agents',
+      { body: { address: address.toUpperCase().replace('0X', '0x'), name: 'x', description: '', metadata: { a: [1] } } });
     expect(status).toBe(201);
-    expect(body.agent).toMatchObject({ address, isAutonomous: false, verified: false, metadata: { a: [1] }, stats: { totalReceived: '0.000000', successRate: 1, transactionCount: 0 } });
+    expect(body.agent).toMatchObject({ address, isAutonomous: false, verified: false, metadata: { a: [1] },
+      stats: { totalReceived: '0.000000', successRate: 1, transactionCount: 0 } });
     expect(await ask(`GET /v1/agents/${address}`)).toMatchObject({ status: 200, body: { address, services: [] } });
   });
 
@@ -82,19 +90,25 @@ describe('A service over HTTP', () => {
   const valid = { type: 'code-review', name: 'Review', price: '0.25', description: '', endpoint: 'http://localhost:9090/x' };
   test('is offered, changed by what is sent only, found and withdrawn', async () => {
     const added = await asAda('POST /v1/agents/:ada/services', valid);
-    expect(added).toMatchObject({ status: 201, body: { id: expect.stringMatching(/^svc_[0-9a-f]{24}$/), price: '0.250000', active: true, idempotent: false, agentAddress: ada.address } });
+    expect(added).toMatchObject({ status: 201,
+      body: { id: expect.stringMatching(/^svc_[0-9a-f]{24}$/), price: '0.250000', active: true, idempotent: false,
+      agentAddress: ada.address } });
     const changed = await asAda(`PUT /v1/agents/:ada/services/${added.body.id}`, { price: '0.3', idempotent: true });
-    expect(changed).toMatchObject({ status: 200, body: { name: 'Review', price: '0.300000', active: true, idempotent: true, endpoint: valid.endpoint } });
+    expect(changed).toMatchObject({ status: 200,
+      body: { name: 'Review', price: '0.300000', active: true, idempotent: true, endpoint: valid.endpoint } });
     const found = await ask('GET /v1/services?type=code-review&sortBy=best_value&minPrice=0');
     expect(found).toMatchObject({
-      status: 200, body: { count: 1, services: [{ id: added.body.id, agentName: 'Ada', valueScore: expect.any(Number), reputationTier: 'new', verified: false }], query: { type: 'code-review', minPrice: '0', sortBy: 'value' } },
+      status: 200, body: { count: 1,
+        services: [{ id: added.body.id, agentName: 'Ada', valueScore: expect.any(Number), reputationTier: 'new', verified: false }],
+        query: { type: 'code-review', minPrice: '0', sortBy: 'value' } },
     });
     expect((await asAda(`DELETE /v1/agents/:ada/services/${added.body.id}`)).status).toBe(204);
     expect((await ask('GET /v1/services?type=code-review')).body).toMatchObject({ services: [], count: 0 });
   });
 
   const bad: readonly [string, object, string][] = [
-    ...['1e9', '-1', '0', '0.0000000', '1.0000001', '', ' 1', '1,5', '.5', '5.', '9'.repeat(400), '١'].map((price): [string, object, string] => [`the price ${price.slice(0, 12)}`, { price }, 'invalid_amount']),
+    ...['1e9', '-1', '0', '0.0000000', '1.0000001', '', ' 1', '1,5', '.5', '5.', '9'.repeat(400),
+      '١'].map((price): [string, object, string] => [`the price ${price.slice(0, 12)}`, { price }, 'invalid_amount']),
     ['a number for a price', { price: 1 }, 'invalid_amount'],
     ['a type that cannot be called', { type: 'two words' }, 'validation_error'],
     ['an empty type', { type: '' }, 'validation_error'],
@@ -108,7 +122,8 @@ describe('A service over HTTP', () => {
     expect(await asAda('PUT /v1/agents/:ada/services/svc_1', change)).toMatchObject({ status: 400, body: { code } });
   });
 
-  test.each([['minPrice=1e9', 'invalid_amount'], ['maxPrice=-1', 'invalid_amount'], ['sortBy=colour', 'validation_error']])('is not looked for with %s', async (query, code) => {
+  test.each([['minPrice=1e9', 'invalid_amount'], ['maxPrice=-1', 'invalid_amount'], ['sortBy=colour', 'validation_error']])(
+      'is not looked for with %s', async (query, code) => {
     expect(await ask(`GET /v1/services?${query}`)).toMatchObject({ status: 400, body: { code } });
   });
 
@@ -124,8 +139,10 @@ describe('Keys over HTTP', () => {
     const { address, key } = await anAgent(registry);
     const mine = (line: string, body?: unknown): Promise<Reply> => ask(line, { key: key.secret, body });
     const second = await mine('POST /v1/auth/keys');
-    expect(second).toMatchObject({ status: 201, body: { name: 'Additional key', apiKey: expect.stringMatching(/^sk_/), warning: expect.any(String) } });
-    expect(await mine('GET /v1/auth/keys')).toMatchObject({ status: 200, body: { count: 2, keys: [{ id: second.body.keyId, revoked: false }, { id: key.keyId }] } });
+    expect(second).toMatchObject({ status: 201,
+      body: { name: 'Additional key', apiKey: expect.stringMatching(/^sk_/), warning: expect.any(String) } });
+    expect(await mine('GET /v1/auth/keys'))
+      .toMatchObject({ status: 200, body: { count: 2, keys: [{ id: second.body.keyId, revoked: false }, { id: key.keyId }] } });
     const third = await mine(`POST /v1/auth/keys/${second.body.keyId}/regenerate`, {});
     expect(third).toMatchObject({ status: 200, body: { oldKeyId: second.body.keyId, apiKey: expect.stringMatching(/^sk_/) } });
     expect((await ask('GET /v1/auth/me', { key: second.body.apiKey })).status).toBe(401);

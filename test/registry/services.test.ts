@@ -13,7 +13,8 @@ let elsewhere: Registry;
 
 beforeAll(async () => {
   db = await createTestDatabase();
-  const checkEndpoint = (url: string): Promise<void> => (url.includes('forbidden') ? Promise.reject(new SuretyError('invalid_endpoint', 'no')) : Promise.resolve());
+  const checkEndpoint = (url: string): Promise<void> =>
+    (url.includes('forbidden') ? Promise.reject(new SuretyError('invalid_endpoint', 'no')) : Promise.resolve());
   registry = aRegistry(db, { checkEndpoint });
   elsewhere = aRegistry(db);
   await registry.start();
@@ -39,10 +40,12 @@ async function eventually(check: () => boolean): Promise<boolean> {
 
 describe('Changing a service', () => {
   const original: Omit<ServiceFields, 'type'> = {
-    name: 'Old name', description: 'old', priceMicros: parseAmount('0.10'), endpoint: 'http://127.0.0.1:9/work', idempotent: false, metadata: { a: 1 }, active: true,
+    name: 'Old name', description: 'old', priceMicros: parseAmount('0.10'), endpoint: 'http://127.0.0.1:9/work', idempotent: false,
+    metadata: { a: 1 }, active: true,
   };
   const cases: readonly [keyof ServiceFields, ServiceFields[keyof ServiceFields]][] = [
-    ['name', 'New name'], ['description', ''], ['priceMicros', parseAmount('2')], ['endpoint', ''], ['idempotent', true], ['metadata', { b: 2 }], ['active', false],
+    ['name', 'New name'], ['description', ''], ['priceMicros', parseAmount('2')], ['endpoint', ''], ['idempotent', true],
+    ['metadata', { b: 2 }], ['active', false],
     ['type', 'another-type'],
   ];
   test.each(cases)('changes %s and keeps the rest', async (field, value) => {
@@ -56,7 +59,8 @@ describe('Changing a service', () => {
   test('of nothing keeps everything', async () => {
     const { address } = await anAgent(registry);
     const before = await aService(registry, address, { type: aType() });
-    expect(await registry.services.update(address, before.id, {})).toMatchObject({ name: before.name, priceMicros: before.priceMicros, active: true });
+    expect(await registry.services.update(address, before.id, {}))
+      .toMatchObject({ name: before.name, priceMicros: before.priceMicros, active: true });
   });
 
   test('is refused for the service of another agent, a deleted service, and an endpoint that must not be called', async () => {
@@ -65,7 +69,8 @@ describe('Changing a service', () => {
     const { id } = await aService(registry, address, { type: aType() });
     await expect(registry.services.update(other.address, id, { name: 'x' })).rejects.toMatchObject({ code: 'not_found' });
     await expect(registry.services.remove(other.address, id)).rejects.toMatchObject({ code: 'not_found' });
-    await expect(registry.services.update(address, id, { endpoint: 'http://forbidden/' })).rejects.toMatchObject({ code: 'invalid_endpoint' });
+    await expect(registry.services.update(address, id, { endpoint: 'http://forbidden/' }))
+      .rejects.toMatchObject({ code: 'invalid_endpoint' });
     await registry.services.remove(address, id);
     await expect(registry.services.update(address, id, { name: 'x' })).rejects.toMatchObject({ code: 'not_found' });
     await expect(registry.services.remove(address, id)).rejects.toMatchObject({ code: 'not_found' });
@@ -95,7 +100,8 @@ describe('The catalogue', () => {
     expect(await eventually(() => elsewhere.catalogue.offerById(id) === null)).toBe(true);
   });
 
-  test.each([['an inactive service', { active: false }], ['a service without endpoint', { endpoint: '' }]])('does not offer %s', async (_, change) => {
+  test.each([['an inactive service', { active: false }], ['a service without endpoint', { endpoint: '' }]])('does not offer %s',
+      async (_, change) => {
     const type = aType();
     const { address } = await anAgent(registry);
     await aService(registry, address, { type, ...change });
@@ -143,7 +149,8 @@ describe('The catalogue', () => {
     const { address } = await anAgent(registry);
     await aService(registry, address, { type });
     let down = false;
-    const pool = { query: (...args: unknown[]) => (down ? Promise.reject(new Error('away')) : (db.pool.query as (...all: unknown[]) => unknown)(...args)) };
+    const pool = { query: (...args: unknown[]) =>
+      (down ? Promise.reject(new Error('away')) : (db.pool.query as (...all: unknown[]) => unknown)(...args)) };
     const mine = aRegistry(db, { pool: pool as unknown as typeof db.pool });
     await mine.start();
     down = true;
@@ -161,11 +168,13 @@ describe('Discovery', () => {
 
   beforeAll(async () => {
     // Dearer services have the better sellers; the best offer for its price is neither.
-    const sellers: readonly [string, string, number][] = [['cheap', '0.10', 10], ['fair', '0.20', 60], ['good', '0.80', 70], ['best', '1.00', 90]];
+    const sellers: readonly [string, string, number][] = [['cheap', '0.10', 10], ['fair', '0.20', 60],
+      ['good', '0.80', 70], ['best', '1.00', 90]];
     for (const [name, price, score] of sellers) {
       const { address } = await anAgent(registry, { name });
       await aService(registry, address, { type, name, price });
-      await db.pool.query('INSERT INTO agent_stats (address, score, tier) VALUES ($1, $2, $3)', [address, score, score > 80 ? 'elite' : 'new']);
+      await db.pool.query('INSERT INTO agent_stats (address, score, tier) VALUES ($1, $2, $3)',
+        [address, score, score > 80 ? 'elite' : 'new']);
     }
     const { address } = await anAgent(registry, { name: 'sleeping' });
     await aService(registry, address, { type, name: 'sleeping', price: '0.05', active: false });
@@ -191,7 +200,8 @@ describe('Discovery', () => {
   });
 
   test('tells the score for each USDC only when asked to sort by it', async () => {
-    expect((await find({ sortBy: 'value' }))[0]).toMatchObject({ name: 'fair', valueScore: 300, reputationScore: 60, agentName: 'fair', successRate: 1, transactionCount: 0 });
+    expect((await find({ sortBy: 'value' }))[0])
+      .toMatchObject({ name: 'fair', valueScore: 300, reputationScore: 60, agentName: 'fair', successRate: 1, transactionCount: 0 });
     expect((await find())[0]).toMatchObject({ valueScore: null, active: true });
   });
 

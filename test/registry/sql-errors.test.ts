@@ -17,9 +17,12 @@ test.each<[string, Error, string | null, string | undefined]>([
   ['a server that shuts down', fault('57P01'), 'unavailable', 'unknown'],
   ['a connection that ended', new Error('Connection terminated unexpectedly'), 'unavailable', 'unknown'],
   ['a lost connection inside another error', new Error('outer', { cause: fault('ECONNRESET') }), 'unavailable', 'unknown'],
-  ['a server that is starting, as Prisma tells it', new Error('outer', { cause: { kind: 'postgres', originalCode: '57P03', originalMessage: 'the database system is starting up' } }), 'unavailable', undefined],
+  ['a server that is starting, as Prisma tells it',
+    new Error('outer', { cause: { kind: 'postgres', originalCode: '57P03', originalMessage: 'the database system is starting up' } }),
+    'unavailable', undefined],
   ['a connection that ended, as Prisma tells it', new Error('outer', { cause: { kind: 'ConnectionClosed' } }), 'unavailable', 'unknown'],
-  ['a broken constraint, as Prisma tells it', new Error('outer', { cause: { kind: 'UniqueConstraintViolation', originalCode: '23505' } }), null, undefined],
+  ['a broken constraint, as Prisma tells it', new Error('outer', { cause: { kind: 'UniqueConstraintViolation', originalCode: '23505' } }),
+    null, undefined],
   ['a broken constraint', fault('23505'), null, undefined],
   ['anything else', new Error('x'), null, undefined],
 ])('%s becomes what the client should see', (_, error, code, funds) => {
@@ -31,7 +34,8 @@ test.each<[string, Error, string | null, string | undefined]>([
 });
 
 test('the detail that SQL gives is what the client reads', () => {
-  expect(translateSqlError(fault('SURTY', 'not_reversible', 'A hold is given back, not reversed.'))).toMatchObject({ message: 'A hold is given back, not reversed.' });
+  expect(translateSqlError(fault('SURTY', 'not_reversible', 'A hold is given back, not reversed.')))
+    .toMatchObject({ message: 'A hold is given back, not reversed.' });
 });
 
 describe('On a real server', () => {
@@ -42,7 +46,8 @@ describe('On a real server', () => {
   afterAll(() => db?.close());
 
   test('a refusal keeps its code', async () => {
-    await expect(withSqlErrors(() => db.pool.query(`SELECT ledger_hold('h', 'nobody', 'USDC', 1, 'pending', NULL)`))).rejects.toMatchObject({ code: 'insufficient_balance', status: 402 });
+    await expect(withSqlErrors(() => db.pool.query(`SELECT ledger_hold('h', 'nobody', 'USDC', 1, 'pending', NULL)`)))
+      .rejects.toMatchObject({ code: 'insufficient_balance', status: 402 });
   });
 
   test('a connection that is cut while a statement runs leaves the outcome unknown', async () => {
@@ -50,7 +55,8 @@ describe('On a real server', () => {
     client.on('error', () => undefined);
     await client.connect();
     const { rows } = await client.query('SELECT pg_backend_pid() AS pid');
-    const running = expect(withSqlErrors(() => client.query('SELECT pg_sleep(30)'))).rejects.toMatchObject({ code: 'unavailable', extras: { body: { funds_status: 'unknown' } } });
+    const running = expect(withSqlErrors(() => client.query('SELECT pg_sleep(30)')))
+      .rejects.toMatchObject({ code: 'unavailable', extras: { body: { funds_status: 'unknown' } } });
     await db.pool.query('SELECT pg_terminate_backend($1)', [rows[0].pid]);
     await running;
   });

@@ -27,11 +27,13 @@ function openssl(...args: string[]): void {
 /** An authority of our own, a server's and a client's certificate by it, and an authority that nobody knows. */
 beforeAll(() => {
   const key = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes'];
-  for (const ca of ['ca', 'foreign']) openssl('req', '-x509', ...key, '-keyout', `${ca}.key`, '-out', `${ca}.pem`, '-days', '2', '-subj', `/CN=${ca}`);
+  for (const ca of ['ca', 'foreign']) openssl('req', '-x509', ...key, '-keyout', `${ca}.key`, '-out', `${ca}.pem`, '-days',
+    '2', '-subj', `/CN=${ca}`);
   writeFileSync(file('names'), 'subjectAltName=DNS:localhost');
   for (const name of ['server', 'client']) {
     openssl('req', ...key, '-keyout', `${name}.key`, '-out', `${name}.csr`, '-subj', `/CN=${name}`);
-    openssl('x509', '-req', '-in', `${name}.csr`, '-CA', 'ca.pem', '-CAkey', 'ca.key', '-CAcreateserial', '-days', '2', '-extfile', 'names', '-out', `${name}.pem`);
+    openssl('x509', '-req', '-in', `${name}.csr`, '-CA', 'ca.pem', '-CAkey', 'ca.key', '-CAcreateserial', '-days', '2', '-extfile',
+      'names', '-out', `${name}.pem`);
   }
   writeFileSync(file('words'), 'these are words');
 });
@@ -50,7 +52,8 @@ async function behindTls(options: TlsOptions = {}): Promise<string> {
   const server = createServer({ key: pem('server.key'), cert: pem('server.pem'), ALPNProtocols: ['h2'], ...options }, (socket) => {
     const upstream = connect(Number(port), host);
     socket.pipe(upstream).pipe(socket);
-    for (const end of [socket, upstream]) end.on('error', () => undefined).on('close', () => [socket, upstream].forEach((other) => other.destroy()));
+    for (const end of [socket, upstream]) end.on('error', () => undefined)
+      .on('close', () => [socket, upstream].forEach((other) => other.destroy()));
   });
   server.on('tlsClientError', () => undefined);
   server.on('connection', (socket: Socket) => sockets.add(socket));
@@ -59,7 +62,8 @@ async function behindTls(options: TlsOptions = {}): Promise<string> {
   return `localhost:${(server.address() as AddressInfo).port}`;
 }
 
-const securityOf = (address: string, settings: Record<string, string>): Promise<TemporalSecurity> => readTemporalSecurity(readEnv({ TEMPORAL_ADDRESS: address, ...settings }));
+const securityOf = (address: string, settings: Record<string, string>): Promise<TemporalSecurity> =>
+  readTemporalSecurity(readEnv({ TEMPORAL_ADDRESS: address, ...settings }));
 
 /** Both of the SDK's kinds of connection. */
 async function reaches(address: string, settings: Record<string, string>): Promise<boolean> {
@@ -85,8 +89,10 @@ test('a server is reached with the certificate that vouches for it, and neither 
 test('a server that asks who comes lets in those with a certificate, and nobody else', async () => {
   const address = await behindTls({ requestCert: true, rejectUnauthorized: true, ca: pem('ca.pem') });
   const known = { TEMPORAL_TLS_CA_FILE: file('ca.pem') };
-  expect(await reaches(address, { ...known, TEMPORAL_TLS_CERT_FILE: file('client.pem'), TEMPORAL_TLS_KEY_FILE: file('client.key') })).toBe(true);
-  expect(await reaches(address, { ...known, TEMPORAL_TLS_CERT_FILE: file('foreign.pem'), TEMPORAL_TLS_KEY_FILE: file('foreign.key') })).toBe(false);
+  expect(await reaches(address, { ...known, TEMPORAL_TLS_CERT_FILE: file('client.pem'), TEMPORAL_TLS_KEY_FILE: file('client.key') }))
+    .toBe(true);
+  expect(await reaches(address, { ...known, TEMPORAL_TLS_CERT_FILE: file('foreign.pem'), TEMPORAL_TLS_KEY_FILE: file('foreign.key') }))
+    .toBe(false);
   expect(await reaches(address, known)).toBe(false);
 }, 60_000);
 
@@ -95,7 +101,8 @@ test('an API key goes with every request, as Temporal Cloud wants it', async () 
   const server = createSecureServer({ key: pem('server.key'), cert: pem('server.pem') });
   server.on('stream', (stream, headers) => {
     seen.push(headers.authorization);
-    stream.respond({ ':status': 200, 'content-type': 'application/grpc', 'grpc-status': '16', 'grpc-message': 'not this key' }, { endStream: true });
+    stream.respond({ ':status': 200, 'content-type': 'application/grpc', 'grpc-status': '16', 'grpc-message': 'not this key' },
+      { endStream: true });
   });
   server.on('connection', (socket: Socket) => sockets.add(socket));
   listeners.push(server);
@@ -109,15 +116,21 @@ test('an API key goes with every request, as Temporal Cloud wants it', async () 
 }, 60_000);
 
 test.each([
-  ['nothing', {}, {}], ['TLS asked for', { TEMPORAL_TLS: 'true' }, { tls: {} }], ['an API key', { TEMPORAL_API_KEY: API_KEY }, { tls: {}, apiKey: API_KEY }], ['TLS off', { TEMPORAL_TLS: 'false' }, {}],
-])('%s makes the right options', async (_what, settings, options) => expect(await securityOf('cloud.example:7233', settings)).toEqual(options));
+  ['nothing', {}, {}], ['TLS asked for', { TEMPORAL_TLS: 'true' }, { tls: {} }],
+  ['an API key', { TEMPORAL_API_KEY: API_KEY }, { tls: {}, apiKey: API_KEY }], ['TLS off', { TEMPORAL_TLS: 'false' }, {}],
+])('%s makes the right options', async (_what, settings,
+options) => expect(await securityOf('cloud.example:7233', settings)).toEqual(options));
 
 test.each<[what: string, settings: Record<string, string>, sentence: RegExp]>([
-  ['a file that is not there', { TEMPORAL_TLS_CA_FILE: 'no-such.pem' }, /^TEMPORAL_TLS_CA_FILE: \S*no-such\.pem cannot be read \(ENOENT\)\.$/],
+  ['a file that is not there', { TEMPORAL_TLS_CA_FILE: 'no-such.pem' },
+    /^TEMPORAL_TLS_CA_FILE: \S*no-such\.pem cannot be read \(ENOENT\)\.$/],
   ['a file with words', { TEMPORAL_TLS_CA_FILE: 'words' }, /^TEMPORAL_TLS_CA_FILE: \S*words is not a certificate in PEM form\.$/],
-  ['a key where a certificate belongs', { TEMPORAL_TLS_CERT_FILE: 'client.key', TEMPORAL_TLS_KEY_FILE: 'client.key' }, /^TEMPORAL_TLS_CERT_FILE: \S+ is not a certificate/],
-  ['a certificate where a key belongs', { TEMPORAL_TLS_CERT_FILE: 'client.pem', TEMPORAL_TLS_KEY_FILE: 'client.pem' }, /^TEMPORAL_TLS_KEY_FILE: \S+ is not a private key/],
-  ['the key of another certificate', { TEMPORAL_TLS_CERT_FILE: 'client.pem', TEMPORAL_TLS_KEY_FILE: 'server.key' }, /^TEMPORAL_TLS_KEY_FILE: \S+ is not the key of the certificate/],
+  ['a key where a certificate belongs', { TEMPORAL_TLS_CERT_FILE: 'client.key', TEMPORAL_TLS_KEY_FILE: 'client.key' },
+    /^TEMPORAL_TLS_CERT_FILE: \S+ is not a certificate/],
+  ['a certificate where a key belongs', { TEMPORAL_TLS_CERT_FILE: 'client.pem', TEMPORAL_TLS_KEY_FILE: 'client.pem' },
+    /^TEMPORAL_TLS_KEY_FILE: \S+ is not a private key/],
+  ['the key of another certificate', { TEMPORAL_TLS_CERT_FILE: 'client.pem', TEMPORAL_TLS_KEY_FILE: 'server.key' },
+    /^TEMPORAL_TLS_KEY_FILE: \S+ is not the key of the certificate/],
 ])('%s is named in a sentence', async (_what, settings, sentence) => {
   const files = Object.fromEntries(Object.entries(settings).map(([name, value]) => [name, file(value)]));
   const error = await securityOf('cloud.example:7233', files).catch((failed: Error) => failed.message);
@@ -127,8 +140,10 @@ test.each<[what: string, settings: Record<string, string>, sentence: RegExp]>([
 
 test.each<[what: string, settings: Record<string, string>, named: string]>([
   ['an API key for the embedded server', { TEMPORAL_API_KEY: API_KEY }, 'TEMPORAL_API_KEY: only for a server named in TEMPORAL_ADDRESS'],
-  ['an API key in the clear', { TEMPORAL_ADDRESS: 'a:1', TEMPORAL_API_KEY: API_KEY, TEMPORAL_TLS: 'false' }, 'TEMPORAL_TLS: must not be off together with TEMPORAL_API_KEY'],
-  ['a certificate without its key', { TEMPORAL_ADDRESS: 'a:1', TEMPORAL_TLS_CERT_FILE: 'x' }, 'TEMPORAL_TLS_CERT_FILE, TEMPORAL_TLS_KEY_FILE: need each other'],
+  ['an API key in the clear', { TEMPORAL_ADDRESS: 'a:1', TEMPORAL_API_KEY: API_KEY, TEMPORAL_TLS: 'false' },
+    'TEMPORAL_TLS: must not be off together with TEMPORAL_API_KEY'],
+  ['a certificate without its key', { TEMPORAL_ADDRESS: 'a:1', TEMPORAL_TLS_CERT_FILE: 'x' },
+    'TEMPORAL_TLS_CERT_FILE, TEMPORAL_TLS_KEY_FILE: need each other'],
   ['an API key of two lines', { TEMPORAL_ADDRESS: 'a:1', TEMPORAL_API_KEY: `${API_KEY}\nx` }, 'TEMPORAL_API_KEY: must be one word'],
 ])('%s stops the start, and the secret is not told', (_what, settings, named) => {
   expect(() => readEnv(settings)).toThrow(named);
@@ -138,7 +153,8 @@ test.each<[what: string, settings: Record<string, string>, named: string]>([
 test('a worker serves its queues over TLS, and its log holds no key', async () => {
   const db = await createTestDatabase();
   const worker = startProgram('workers/main.ts', {
-    DATA_DIR: dir, DATABASE_URL: db.url, TEMPORAL_ADDRESS: await behindTls(), TEMPORAL_TLS_CA_FILE: file('ca.pem'), TEMPORAL_API_KEY: API_KEY, LOG_LEVEL: 'trace', WORKER_QUEUES: 'stream',
+    DATA_DIR: dir, DATABASE_URL: db.url, TEMPORAL_ADDRESS: await behindTls(), TEMPORAL_TLS_CA_FILE: file('ca.pem'),
+    TEMPORAL_API_KEY: API_KEY, LOG_LEVEL: 'trace', WORKER_QUEUES: 'stream',
   });
   try {
     await worker.prints(/Surety worker is ready {2}queues: stream/, 60_000);

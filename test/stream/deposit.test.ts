@@ -6,7 +6,8 @@ import { aStream, seqsOf, step, streamNow, upTo, type OpenedStream } from '../su
 const { platform } = createPlatformSuite({ WORKER_QUEUES: 'stream' });
 
 async function eventsOf({ id }: OpenedStream): Promise<string[]> {
-  const { rows } = await platform().db.pool.query<{ topic: string }>(`SELECT topic FROM outbox WHERE ref = $1 AND topic NOT LIKE 'call.%' ORDER BY id`, [id]);
+  const { rows } = await platform()
+    .db.pool.query<{ topic: string }>(`SELECT topic FROM outbox WHERE ref = $1 AND topic NOT LIKE 'call.%' ORDER BY id`, [id]);
   return rows.map(({ topic }) => topic.replace('stream.', ''));
 }
 
@@ -33,7 +34,8 @@ test('at nine tenths the deposit is low, when no further tick can be paid the st
 
 test('a tick that takes the last of the deposit at once tells both, and a top-up too small for a tick resumes nothing', async () => {
   const stream = await aStream(platform(), { buyer: await platform().aTrader('2.00'), holdAmount: '1.00', pricePerTick: '0.10' });
-  expect((await step(platform(), stream, 'tick', { amount: '1.00' })).body).toMatchObject({ remaining: '0.000000', depositLow: true, paused: true });
+  expect((await step(platform(), stream, 'tick', { amount: '1.00' })).body)
+    .toMatchObject({ remaining: '0.000000', depositLow: true, paused: true });
   expect((await step(platform(), stream, 'top-up', { amount: '0.05' })).body.stream).toMatchObject({ paused: true, remaining: '0.050000' });
   expect(await eventsOf(stream)).toEqual(['opened', 'deposit_low', 'paused', 'topped_up']);
   const handle = platform().temporal.client.workflow.getHandle(stream.workflowId);
@@ -56,7 +58,8 @@ describe('the same Idempotency-Key', () => {
     const buyer = await platform().aTrader('5.00');
     const seller = await platform().aTrader();
     const open = (holdAmount: string) => platform().ask('POST', '/v1/streams', {
-      key: buyer.key, headers: { 'idempotency-key': 'open' }, body: { buyerAddr: buyer.address, sellerAddr: seller.address, holdAmount, pricePerTick: '0.10' },
+      key: buyer.key, headers: { 'idempotency-key': 'open' },
+      body: { buyerAddr: buyer.address, sellerAddr: seller.address, holdAmount, pricePerTick: '0.10' },
     });
     const replies = await Promise.all([open('1.00'), open('1.00'), open('1.00')]);
     expect(replies.map(({ status }) => status)).toEqual([201, 201, 201]);
@@ -71,7 +74,8 @@ describe('the same Idempotency-Key', () => {
     const buyer = await platform().aTrader();
     const seller = await platform().aTrader();
     const open = () => platform().ask('POST', '/v1/streams', {
-      key: buyer.key, headers: { 'idempotency-key': 'poor' }, body: { buyerAddr: buyer.address, sellerAddr: seller.address, holdAmount: '1.00', pricePerTick: '0.10' },
+      key: buyer.key, headers: { 'idempotency-key': 'poor' },
+      body: { buyerAddr: buyer.address, sellerAddr: seller.address, holdAmount: '1.00', pricePerTick: '0.10' },
     });
     expect((await open()).status).toBe(402);
     await platform().db.pool.query(`SELECT ledger_deposit($1, 'USDC', 1000000, 'for-the-poor', NULL)`, [buyer.address]);

@@ -17,7 +17,8 @@ function blocks(page: string): string[] {
 
 function bash(script: string, env: Readonly<Record<string, string>>): Promise<{ code: number | null; printed: string }> {
   return new Promise((resolve) => {
-    const child = spawn('bash', ['-c', `set -eo pipefail\n${script}`], { env: { ...process.env, ...env }, stdio: ['ignore', 'pipe', 'pipe'] });
+    const child = spawn('bash', ['-c', `set -eo pipefail\n${script}`],
+      { env: { ...process.env, ...env }, stdio: ['ignore', 'pipe', 'pipe'] });
     let printed = '';
     for (const stream of [child.stdout, child.stderr]) stream.setEncoding('utf8').on('data', (text: string) => { printed += text; });
     child.once('close', (code) => resolve({ code, printed }));
@@ -25,12 +26,16 @@ function bash(script: string, env: Readonly<Record<string, string>>): Promise<{ 
 }
 
 test('the stream in curl works as it is written, with the helpers of the README', async () => {
-  const helpers = (blocks('README.md').find((block) => block.includes('field()')) ?? '').split('\n').filter((line) => /^(field|post|get)\(\)/.test(line)).join('\n');
+  const helpers = (blocks('README.md').find((block) => block.includes('field()')) ?? '').split('\n')
+    .filter((line) => /^(field|post|get)\(\)/.test(line)).join('\n');
   const curl = blocks('docs/streams.md').find((block) => block.includes('/top-up')) ?? '';
   const [buyer, seller] = [await platform().aTrader('2.00'), await platform().aTrader()];
-  const { code, printed } = await bash(`${helpers}\n${curl}`, { API: platform().baseUrl, BUYER: buyer.address, BUYER_KEY: buyer.key, SELLER: seller.address, SELLER_KEY: seller.key });
+  const { code, printed } =
+    await bash(`${helpers}\n${curl}`,
+    { API: platform().baseUrl, BUYER: buyer.address, BUYER_KEY: buyer.key, SELLER: seller.address, SELLER_KEY: seller.key });
   const answers = printed.split('\n').filter((line) => line.startsWith('{')).map((line) => JSON.parse(line) as Record<string, unknown>);
-  if (code !== 0 || answers.some((answer) => answer['error'] !== undefined)) throw new Error(`The commands ended with ${code}:\n${printed}`);
+  if (code !== 0 || answers.some((answer) => answer['error'] !== undefined)) throw new Error(
+    `The commands ended with ${code}:\n${printed}`);
   expect(answers.at(-1)).toMatchObject({ stream: { status: 'closed', spentAmount: '0.501000', closeReason: 'done' } });
   expect(await platform().moneyOf(buyer)).toEqual({ available: usdc('1.499'), pending: 0n });
   expect((await platform().moneyOf(seller)).available).toBe(usdc('0.501'));
@@ -39,9 +44,11 @@ test('the stream in curl works as it is written, with the helpers of the README'
 test('each command for operators works as it is written', async () => {
   const { temporalAddress } = testServers();
   const named = process.env['TEMPORAL_CLI'];
-  const cli = await findTemporal({ ...(named === undefined ? {} : { cli: named }), cacheDir: process.env['CACHE_DIR'] ?? defaultCacheDir(), notice: () => undefined });
+  const cli = await findTemporal({ ...(named === undefined ? {} : { cli: named }), cacheDir: process.env['CACHE_DIR'] ?? defaultCacheDir(),
+    notice: () => undefined });
   const lines = (blocks('docs/streams.md').find((block) => block.includes('temporal workflow')) ?? '').trim().split('\n');
-  const run = (line: string, id: string) => bash(line.replace(/^temporal /, '"$CLI" '), { CLI: cli, STREAM: id, TEMPORAL_ADDRESS: temporalAddress });
+  const run = (line: string, id: string) =>
+    bash(line.replace(/^temporal /, '"$CLI" '), { CLI: cli, STREAM: id, TEMPORAL_ADDRESS: temporalAddress });
   const [signal = '', update = '', query = ''] = lines;
   expect(lines).toHaveLength(3);
 
@@ -49,7 +56,8 @@ test('each command for operators works as it is written', async () => {
   await step(platform(), signalled, 'tick');
   expect((await run(query, signalled.id)).printed).toMatch(/"?state"?:\s*"?open/);
   expect(await run(signal, signalled.id)).toMatchObject({ code: 0 });
-  await eventually(async () => expect(await streamNow(platform(), signalled)).toMatchObject({ status: 'closed', closeReason: 'the meter is broken' }));
+  await eventually(async () => expect(await streamNow(platform(), signalled))
+    .toMatchObject({ status: 'closed', closeReason: 'the meter is broken' }));
 
   const updated = await aStream(platform());
   expect(await run(update, updated.id)).toMatchObject({ code: 0, printed: expect.stringContaining('closed') });

@@ -13,8 +13,10 @@ test('a stream holds its deposit, counts ticks of both parties, and its close pa
   const first = await step(platform(), stream, 'tick');
   expect(first.status).toBe(200);
   expect(first.body).toMatchObject({
-    tick: { id: expect.stringMatching(/^tick_[0-9a-f]{32}$/), streamId: stream.id, seq: 1, amount: '0.100000', cumulative: '0.100000', tickedBy: 'buyer' },
-    stream: { id: stream.id, status: 'open', spentAmount: '0.100000', remaining: '0.900000', tickCount: 1, workflowId: `stream-${stream.id}` },
+    tick: { id: expect.stringMatching(/^tick_[0-9a-f]{32}$/), streamId: stream.id, seq: 1, amount: '0.100000',
+      cumulative: '0.100000', tickedBy: 'buyer' },
+    stream: { id: stream.id, status: 'open', spentAmount: '0.100000', remaining: '0.900000', tickCount: 1,
+      workflowId: `stream-${stream.id}` },
     remaining: '0.900000', depositLow: false, paused: false,
   });
   const second = await step(platform(), stream, 'tick', { seq: 2, amount: '0.05', metadata: 'page 2' }, { by: stream.seller });
@@ -23,7 +25,9 @@ test('a stream holds its deposit, counts ticks of both parties, and its close pa
   expect(await platform().moneyOf(buyer)).toEqual({ available: usdc('2.00'), pending: usdc('1.00') });
 
   const closed = await step(platform(), stream, 'close', { reason: 'enough' }, { by: stream.seller });
-  expect([closed.status, closed.body.stream]).toEqual([200, expect.objectContaining({ status: 'closed', closeReason: 'enough', spentAmount: '0.150000', remaining: '0.000000', tickCount: 2 })]);
+  expect([closed.status, closed.body.stream])
+    .toEqual([200, expect.objectContaining({ status: 'closed', closeReason: 'enough', spentAmount: '0.150000',
+    remaining: '0.000000', tickCount: 2 })]);
   expect(await platform().moneyOf(buyer)).toEqual({ available: usdc('2.85'), pending: 0n });
   expect((await platform().moneyOf(stream.seller)).available).toBe(usdc('0.15'));
 
@@ -41,9 +45,11 @@ test('a stream that never ticked is closed for nothing', async () => {
 test('a batch counts all its ticks at once, by number or by list', async () => {
   const stream = await aStream(platform(), { holdAmount: '10.00', pricePerTick: '0.001' });
   const counted = await step(platform(), stream, 'ticks', { fromSeq: 1, count: 1_000 }, { by: stream.seller });
-  expect([counted.status, counted.body]).toEqual([200, expect.objectContaining({ accepted: 1_000, firstSeq: 1, lastSeq: 1_000, remaining: '9.000000' })]);
+  expect([counted.status, counted.body])
+    .toEqual([200, expect.objectContaining({ accepted: 1_000, firstSeq: 1, lastSeq: 1_000, remaining: '9.000000' })]);
   const listed = await step(platform(), stream, 'ticks', { ticks: [{}, { amount: '0.5', metadata: 'a heavy one' }, { amount: '0.002' }] });
-  expect(listed.body).toMatchObject({ accepted: 3, firstSeq: 1_001, lastSeq: 1_003, stream: { spentAmount: '1.503000', tickCount: 1_003 } });
+  expect(listed.body).toMatchObject({ accepted: 3, firstSeq: 1_001, lastSeq: 1_003,
+    stream: { spentAmount: '1.503000', tickCount: 1_003 } });
   expect(await seqsOf(platform(), stream)).toEqual(upTo(1_003));
   const { body } = await platform().ask('GET', `/v1/streams/${stream.id}/ticks?cursor=1000`, { key: stream.buyer.key });
   expect(body.ticks.map(({ amount, cumulative, metadata }: Record<string, string>) => [amount, cumulative, metadata])).toEqual([
@@ -59,7 +65,8 @@ test('a workflow of the same name keeps the stream, tells its state, and ends wi
   await step(platform(), stream, 'ticks', { count: 10 });
   await eventually(async () => expect(await handle.query('surety-view')).toMatchObject({ state: 'paused', ended: false }));
   const { searchAttributes } = await handle.describe();
-  expect(searchAttributes).toMatchObject({ Buyer: [stream.buyer.address], Seller: [stream.seller.address], PaymentState: ['paused'], AmountUsd: [1] });
+  expect(searchAttributes)
+    .toMatchObject({ Buyer: [stream.buyer.address], Seller: [stream.seller.address], PaymentState: ['paused'], AmountUsd: [1] });
   await step(platform(), stream, 'close');
   expect(await handle.result()).toMatchObject({ state: 'closed', ended: true });
   await eventually(async () => expect((await platform().db.pool.query('SELECT 1 FROM workflow_notice')).rowCount).toBe(0));

@@ -10,17 +10,20 @@ const adminSecret = 'a-secret-for-tests';
 test('of two ticks with one number, one is counted and the other is told', async () => {
   const stream = await aStream(platform(), { holdAmount: '10.00' });
   for (let seq = 1; seq <= 10; seq += 1) {
-    const [one, two] = await Promise.all([step(platform(), stream, 'tick', { seq, metadata: 'one' }), step(platform(), stream, 'tick', { seq, metadata: 'two' }, { by: stream.seller })]);
+    const [one, two] = await Promise.all([step(platform(), stream, 'tick', { seq, metadata: 'one' }),
+      step(platform(), stream, 'tick', { seq, metadata: 'two' }, { by: stream.seller })]);
     expect([one.status, two.status].sort()).toEqual([200, 409]);
     const [won, lost] = one.status === 200 ? [one, two] : [two, one];
-    expect(lost.body).toMatchObject({ error: 'sequence_mismatch', expectedSeq: seq + 1, recordedTick: { id: won.body.tick.id, metadata: won.body.tick.metadata } });
+    expect(lost.body).toMatchObject({ error: 'sequence_mismatch', expectedSeq: seq + 1,
+      recordedTick: { id: won.body.tick.id, metadata: won.body.tick.metadata } });
   }
   expect(await seqsOf(platform(), stream)).toEqual(upTo(10));
 });
 
 test('fifty ticks at once on a deposit for ten: exactly ten are counted', async () => {
   const stream = await aStream(platform(), { holdAmount: '1.00', pricePerTick: '0.10' });
-  const replies = await Promise.all(Array.from({ length: 50 }, (_, n) => step(platform(), stream, 'tick', {}, { by: n % 2 === 0 ? stream.buyer : stream.seller })));
+  const replies = await Promise.all(Array.from({ length: 50 },
+    (_, n) => step(platform(), stream, 'tick', {}, { by: n % 2 === 0 ? stream.buyer : stream.seller })));
   expect(replies.filter(({ status }) => status === 200)).toHaveLength(10);
   expect(replies.filter(({ status }) => status === 402)).toHaveLength(40);
   expect(new Set(replies.flatMap(({ body }) => (body.tick === undefined ? [] : [body.tick.seq]))).size).toBe(10);
@@ -29,11 +32,13 @@ test('fifty ticks at once on a deposit for ten: exactly ten are counted', async 
 
 test.each([1, 2, 3])('ticks against a close: every counted tick is paid, none is counted afterwards (round %s)', async () => {
   const stream = await aStream(platform(), { holdAmount: '10.00', pricePerTick: '0.01' });
-  const ticks = Array.from({ length: 60 }, (_, n) => sleep(n).then(() => (n % 6 === 0 ? step(platform(), stream, 'ticks', { count: 5 }) : step(platform(), stream, 'tick'))));
+  const ticks = Array.from({ length: 60 },
+    (_, n) => sleep(n).then(() => (n % 6 === 0 ? step(platform(), stream, 'ticks', { count: 5 }) : step(platform(), stream, 'tick'))));
   const closed = sleep(30).then(() => step(platform(), stream, 'close', {}, { by: stream.seller }));
   const replies = await Promise.all(ticks);
   const { body } = await closed;
-  const counted = replies.filter(({ status }) => status === 200).reduce((sum, reply) => sum + ((reply.body.accepted as number | undefined) ?? 1), 0);
+  const counted = replies.filter(({ status }) => status === 200)
+    .reduce((sum, reply) => sum + ((reply.body.accepted as number | undefined) ?? 1), 0);
   for (const { status, body: refused } of replies) if (status !== 200) expect([status, refused.error]).toEqual([409, 'stream_closed']);
   expect(body.stream.tickCount).toBe(counted);
   expect(await seqsOf(platform(), stream)).toEqual(upTo(counted));
@@ -46,7 +51,8 @@ test('of many closes at once, by both parties and by signal, one pays', async ()
   await step(platform(), stream, 'tick');
   const handle = platform().temporal.client.workflow.getHandle(stream.workflowId);
   const [replies] = await Promise.all([
-    Promise.all(Array.from({ length: 8 }, (_, n) => step(platform(), stream, 'close', {}, { by: n % 2 === 0 ? stream.buyer : stream.seller }))),
+    Promise.all(Array.from({ length: 8 },
+      (_, n) => step(platform(), stream, 'close', {}, { by: n % 2 === 0 ? stream.buyer : stream.seller }))),
     handle.signal('surety-close').catch(() => undefined),
   ]);
   expect(replies.filter(({ status }) => status === 200).length).toBeLessThanOrEqual(1);
@@ -58,7 +64,8 @@ test('of many closes at once, by both parties and by signal, one pays', async ()
 test('top-ups against ticks at the end of the deposit: nothing is counted that was not held', async () => {
   const stream = await aStream(platform(), { buyer: await platform().aTrader('1.50'), holdAmount: '0.50', pricePerTick: '0.10' });
   const replies = await Promise.all([
-    ...Array.from({ length: 30 }, (_, n) => sleep(n * 2).then(() => step(platform(), stream, 'tick'))), ...Array.from({ length: 10 }, (_, n) => sleep(n * 6).then(() => step(platform(), stream, 'top-up', { amount: '0.10' }))),
+    ...Array.from({ length: 30 }, (_, n) => sleep(n * 2).then(() => step(platform(), stream, 'tick'))),
+    ...Array.from({ length: 10 }, (_, n) => sleep(n * 6).then(() => step(platform(), stream, 'top-up', { amount: '0.10' }))),
   ]);
   expect(replies.slice(30).map(({ status }) => status)).toEqual(Array(10).fill(200));
   const counted = replies.slice(0, 30).filter(({ status }) => status === 200).length;
@@ -81,8 +88,10 @@ test('a top-up against a close either comes first and is returned, or is refused
 test('a stale close against a tick in the same instant: the tick is counted and keeps the stream open, or comes too late', async () => {
   for (let n = 0; n < 8; n += 1) {
     const stream = await aStream(platform());
-    await platform().db.pool.query(`UPDATE stream SET created_at = created_at - interval '1 hour', look_at = look_at - interval '1 hour' WHERE id = $1`, [stream.id]);
-    const [tick] = await Promise.all([step(platform(), stream, 'tick', { seq: 1 }), platform().ask('POST', '/v1/admin/streams/force-close-stale', { adminSecret, body: {} })]);
+    await platform().db.pool.query(
+      `UPDATE stream SET created_at = created_at - interval '1 hour', look_at = look_at - interval '1 hour' WHERE id = $1`, [stream.id]);
+    const [tick] = await Promise.all([step(platform(), stream, 'tick', { seq: 1 }),
+      platform().ask('POST', '/v1/admin/streams/force-close-stale', { adminSecret, body: {} })]);
     const now = await streamNow(platform(), stream);
     const counted = tick.status === 200 ? 1 : 0;
     expect([now['status'], now.tickCount]).toEqual(counted === 1 ? ['open', 1] : ['stale_closed', 0]);
@@ -95,7 +104,9 @@ test('a stale close against a tick in the same instant: the tick is counted and 
 test('thirty-two streams tick at once, one by one and in batches: the sellers have the sum of the ticks', async () => {
   const streams = await Promise.all(Array.from({ length: 32 }, () => aStream(platform(), { holdAmount: '1.00', pricePerTick: '0.001' })));
   await Promise.all(streams.map(async (stream, s) => {
-    for (let seq = 1; seq <= 20; seq += 1) expect((await step(platform(), stream, 'tick', { seq }, { by: seq % 2 === 0 ? stream.buyer : stream.seller })).status).toBe(200);
+    for (let seq = 1; seq <= 20;
+      seq += 1) expect((await step(platform(), stream, 'tick', { seq }, { by: seq % 2 === 0 ? stream.buyer : stream.seller })).status)
+      .toBe(200);
     expect((await step(platform(), stream, 'ticks', { fromSeq: 21, count: 100 + s })).status).toBe(200);
   }));
   await Promise.all(streams.map((stream) => step(platform(), stream, 'close')));

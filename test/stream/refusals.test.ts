@@ -17,7 +17,8 @@ beforeAll(async () => {
 
 type Change = Record<string, unknown>;
 const open = (change: Change = {}, key = buyer.key) =>
-  platform().ask('POST', '/v1/streams', { key, body: { buyerAddr: buyer.address, sellerAddr: seller.address, holdAmount: '1.00', pricePerTick: '0.10', ...change } });
+  platform().ask('POST', '/v1/streams',
+    { key, body: { buyerAddr: buyer.address, sellerAddr: seller.address, holdAmount: '1.00', pricePerTick: '0.10', ...change } });
 
 test.each<[what: string, change: Change, status: number, code: string]>([
   ['another buyer than the caller', { buyerAddr: anAddress() }, 403, 'unauthorized'],
@@ -54,7 +55,8 @@ test('nobody opens a stream to themselves, in any case of the letters', async ()
   expect([reply.status, reply.body.error]).toEqual([400, 'self_trade']);
 });
 
-test.each<[secs: number | undefined, means: number]>([[undefined, 60], [0, 60], [-5, 60], [1, 1], [2_592_000, 2_592_000]])('a stale timeout of %s seconds means %s', async (secs, means) => {
+test.each<[secs: number | undefined, means: number]>([[undefined, 60], [0, 60], [-5, 60], [1, 1], [2_592_000, 2_592_000]])(
+    'a stale timeout of %s seconds means %s', async (secs, means) => {
   const { body } = await open({ staleTimeoutSecs: secs });
   expect(body.stream.staleTimeoutSecs).toBe(means);
 });
@@ -93,19 +95,22 @@ describe('a tick', () => {
     expect(gap.body).toMatchObject({ expectedSeq: 2, funds_status: 'held_pending' });
     expect(gap.body.recordedTick).toBeUndefined();
     const twice = await step(platform(), stream, 'tick', { seq: 1 }, { by: seller });
-    expect(twice.body).toMatchObject({ expectedSeq: 2, recordedTick: { seq: 1, amount: '0.250000', cumulative: '0.250000', metadata: 'the first', tickedBy: 'buyer' } });
+    expect(twice.body).toMatchObject({ expectedSeq: 2,
+      recordedTick: { seq: 1, amount: '0.250000', cumulative: '0.250000', metadata: 'the first', tickedBy: 'buyer' } });
   });
 
   test('beyond the deposit is told what is left, and a smaller one still counts', async () => {
     const { body } = await step(platform(), stream, 'tick', { amount: '5' });
     expect(body).toMatchObject({ remaining: '0.750000', price: '5.000000', currency: 'USDC', funds_status: 'held_pending' });
-    expect((await step(platform(), stream, 'tick', { amount: '0.75' })).body.stream).toMatchObject({ spentAmount: '1.000000', paused: true });
+    expect((await step(platform(), stream, 'tick', { amount: '0.75' })).body.stream)
+      .toMatchObject({ spentAmount: '1.000000', paused: true });
     const next = await step(platform(), stream, 'tick', {}, { by: seller });
     expect([next.status, next.body.error, next.body.price, next.body.remaining]).toEqual([402, 'hold_exhausted', '0.100000', '0.000000']);
   });
 
   test('without a body, or with nulls and empty text, takes the defaults', async () => {
-    const empty = await platform().ask('POST', `/v1/streams/${stream.id}/tick`, { key: buyer.key, headers: { 'content-type': 'application/json' } });
+    const empty = await platform()
+      .ask('POST', `/v1/streams/${stream.id}/tick`, { key: buyer.key, headers: { 'content-type': 'application/json' } });
     expect(empty.body.tick).toMatchObject({ seq: 2, amount: '0.100000' });
     const nulls = await step(platform(), stream, 'tick', { seq: null, amount: null, metadata: '' });
     expect(nulls.body.tick).toMatchObject({ seq: 3, amount: '0.100000' });
@@ -116,7 +121,8 @@ describe('a tick', () => {
   test('after the end is refused, and says whether it was counted before', async () => {
     await step(platform(), stream, 'close');
     const late = await step(platform(), stream, 'tick', { seq: 2 });
-    expect([late.status, late.body.error, late.body.funds_status, late.body.recordedTick]).toEqual([409, 'stream_closed', 'settled_safe', undefined]);
+    expect([late.status, late.body.error, late.body.funds_status, late.body.recordedTick])
+      .toEqual([409, 'stream_closed', 'settled_safe', undefined]);
     const counted = await step(platform(), stream, 'tick', { seq: 1 });
     expect(counted.body).toMatchObject({ error: 'stream_closed', recordedTick: { seq: 1, amount: '0.250000' } });
   });
@@ -139,7 +145,8 @@ describe('a batch', () => {
     ['with a field that does not exist', { ticks: [{ seq: 1 }] }, 400, 'validation_error'],
     ['with a misspelt field', { fromseq: 1, count: 1 }, 400, 'validation_error'],
     ['with a gap', { fromSeq: 2, count: 1 }, 409, 'sequence_mismatch'],
-    ['whose amounts add up to more than any number holds', { ticks: Array(1_000).fill({ amount: '999999999999.999999' }) }, 402, 'hold_exhausted'],
+    ['whose amounts add up to more than any number holds', { ticks: Array(1_000).fill({ amount: '999999999999.999999' }) }, 402,
+      'hold_exhausted'],
   ])('%s is refused and changes nothing', async (_what, body, status, code) => {
     const reply = await step(platform(), stream, 'ticks', body);
     expect([reply.status, reply.body.error]).toEqual([status, code]);
@@ -147,17 +154,21 @@ describe('a batch', () => {
   });
 
   test('of one and of a thousand is counted, and sent again it is told where to go on', async () => {
-    expect((await step(platform(), stream, 'ticks', { fromSeq: 1, ticks: [{}] })).body).toMatchObject({ accepted: 1, firstSeq: 1, lastSeq: 1 });
-    expect((await step(platform(), stream, 'ticks', { fromSeq: 2, count: 999 })).body).toMatchObject({ accepted: 999, firstSeq: 2, lastSeq: 1_000, paused: true });
+    expect((await step(platform(), stream, 'ticks', { fromSeq: 1, ticks: [{}] })).body)
+      .toMatchObject({ accepted: 1, firstSeq: 1, lastSeq: 1 });
+    expect((await step(platform(), stream, 'ticks', { fromSeq: 2, count: 999 })).body)
+      .toMatchObject({ accepted: 999, firstSeq: 2, lastSeq: 1_000, paused: true });
     const again = await step(platform(), stream, 'ticks', { fromSeq: 2, count: 999 });
     expect([again.status, again.body.error, again.body.expectedSeq]).toEqual([409, 'sequence_mismatch', 1_001]);
     const other = await aStream(platform(), { buyer, seller, holdAmount: '1.00', pricePerTick: '0.001' });
-    expect((await step(platform(), other, 'ticks', { ticks: Array(1_000).fill({}) }, { by: seller })).body).toMatchObject({ accepted: 1_000, remaining: '0.000000' });
+    expect((await step(platform(), other, 'ticks', { ticks: Array(1_000).fill({}) }, { by: seller })).body)
+      .toMatchObject({ accepted: 1_000, remaining: '0.000000' });
     expect(await seqsOf(platform(), other)).toEqual(upTo(1_000));
   });
 
   test('that the deposit cannot pay whole is refused whole, and told how many it could pay', async () => {
-    const { status, body } = await step(platform(), stream, 'ticks', { ticks: [{ amount: '0.4' }, { amount: '0.4' }, { amount: '0.3' }, {}] });
+    const { status, body } =
+      await step(platform(), stream, 'ticks', { ticks: [{ amount: '0.4' }, { amount: '0.4' }, { amount: '0.3' }, {}] });
     expect([status, body.error, body.affordable, body.remaining]).toEqual([402, 'hold_exhausted', 2, '1.000000']);
     expect(await seqsOf(platform(), stream)).toEqual([]);
   });
@@ -199,9 +210,11 @@ describe('other steps and reads', () => {
     expect((await streamNow(platform(), stream)).status).toBe('open');
   });
 
-  test.each([['GET', ''], ['GET', '/ticks'], ['POST', '/tick'], ['POST', '/ticks'], ['POST', '/close'], ['POST', '/top-up']])('%s …%s of a stream that does not exist is 404', async (method, path) => {
+  test.each([['GET', ''], ['GET', '/ticks'], ['POST', '/tick'], ['POST', '/ticks'], ['POST', '/close'], ['POST', '/top-up']])(
+      '%s …%s of a stream that does not exist is 404', async (method, path) => {
     const body = path === '/ticks' ? { count: 1 } : path === '/top-up' ? { amount: '1' } : {};
-    const reply = await platform().ask(method, `/v1/streams/str_000000000000000000000000${path}`, { key: buyer.key, ...(method === 'POST' ? { body } : {}) });
+    const reply = await platform()
+      .ask(method, `/v1/streams/str_000000000000000000000000${path}`, { key: buyer.key, ...(method === 'POST' ? { body } : {}) });
     expect([reply.status, reply.body.error]).toEqual([404, 'not_found']);
   });
 
@@ -217,7 +230,8 @@ describe('other steps and reads', () => {
   test('the admin sees every stream, and a list is for its agent alone', async () => {
     const adminSecret = 'a-secret-for-tests';
     expect((await platform().ask('GET', `/v1/streams/${stream.id}`, { adminSecret })).body.stream.id).toBe(stream.id);
-    expect((await platform().ask('GET', `/v1/streams/${stream.id}/ticks`, { adminSecret })).body).toMatchObject({ ticks: [], count: 0, has_more: false });
+    expect((await platform().ask('GET', `/v1/streams/${stream.id}/ticks`, { adminSecret })).body)
+      .toMatchObject({ ticks: [], count: 0, has_more: false });
     expect((await platform().ask('GET', `/v1/agents/${buyer.address}/streams`, { key: stranger.key })).status).toBe(403);
     expect((await platform().ask('GET', `/v1/agents/${buyer.address}/streams`, { adminSecret })).body.count).toBeGreaterThan(0);
   });
@@ -225,7 +239,8 @@ describe('other steps and reads', () => {
   test('an agent finds what it buys and what it sells in one list, newest first, page by page, each once', async () => {
     const [one, two] = await Promise.all([platform().aTrader('50.00'), platform().aTrader('50.00')]);
     const made: string[] = [];
-    for (let n = 0; n < 7; n += 1) made.unshift((await aStream(platform(), { buyer: n % 2 === 0 ? one : two, seller: n % 2 === 0 ? two : one })).id);
+    for (let n = 0; n < 7;
+      n += 1) made.unshift((await aStream(platform(), { buyer: n % 2 === 0 ? one : two, seller: n % 2 === 0 ? two : one })).id);
     const seen: string[] = [];
     let next = '';
     do {

@@ -15,13 +15,15 @@ const { platform, story } = createPlatformSuite({ WORKER_QUEUES: 'stream' });
 /** The sweeper waits for ten seconds before it does the work of a workflow. */
 const BEFORE_THE_SWEEPER_MS = 9_000;
 
-const workflowOf = ({ workflowId }: OpenedStream, runId?: string): WorkflowHandle => platform().temporal.client.workflow.getHandle(workflowId, runId);
+const workflowOf = ({ workflowId }: OpenedStream, runId?: string): WorkflowHandle => platform()
+  .temporal.client.workflow.getHandle(workflowId, runId);
 const ended = (stream: OpenedStream, status: string, withinMs: number) =>
   eventually(async () => expect((await streamNow(platform(), stream))['status']).toBe(status), { withinMs });
 
 /** Lets an hour pass, as the row sees it. */
 async function anHourLater({ id }: OpenedStream, columns = ['created_at', 'last_tick_at', 'look_at']): Promise<void> {
-  await platform().db.pool.query(`UPDATE stream SET ${columns.map((column) => `${column} = ${column} - interval '1 hour'`).join(', ')} WHERE id = $1`, [id]);
+  await platform().db.pool.query(
+    `UPDATE stream SET ${columns.map((column) => `${column} = ${column} - interval '1 hour'`).join(', ')} WHERE id = $1`, [id]);
 }
 
 async function eventTypes(handle: WorkflowHandle): Promise<number[]> {
@@ -41,7 +43,8 @@ story('a stream that falls silent is ended by the timer of its workflow, and wha
 }, 40_000);
 
 story('a stream that ticks outlives its stale timeout many times, a paused one does not', async () => {
-  const [live, paused] = await Promise.all([aStream(platform(), { staleTimeoutSecs: 2, holdAmount: '10.00' }), aStream(platform(), { staleTimeoutSecs: 2 })]);
+  const [live, paused] =
+    await Promise.all([aStream(platform(), { staleTimeoutSecs: 2, holdAmount: '10.00' }), aStream(platform(), { staleTimeoutSecs: 2 })]);
   await step(platform(), paused, 'tick', { amount: '1.00' });
   for (let n = 0; n < 20; n += 1) {
     expect((await step(platform(), live, 'tick')).status).toBe(200);
@@ -65,14 +68,19 @@ story('the sweeper ends a stream whose workflow is lost, and a lost workflow of 
   expect(await workflowOf(living).result()).toMatchObject({ state: 'closed' });
 }, 40_000);
 
-story('a hundred thousand ticks leave no trace in the history, and looks at a stream that lives on make new runs, each of them short', async () => {
+story('a hundred thousand ticks leave no trace in the history, and looks at a stream that lives on make new runs, each of them short',
+    async () => {
   const eventsMax = 40;
   const stream = await aStream(platform(), { holdAmount: '101.00', pricePerTick: '0.001', staleTimeoutSecs: 3_600 });
   await workflowOf(stream).terminate('to be started with a shorter limit');
-  const { rows: [row] } = await platform().db.pool.query<{ created_at: Date }>(`UPDATE stream SET stale_timeout_ms = 600 WHERE id = $1 RETURNING created_at`, [stream.id]);
-  const input: StreamInput = { id: stream.id, view: { version: 1, state: 'open', ended: false, deadlineMs: (row?.created_at.getTime() ?? 0) + 600 }, eventsMax, searchAttributes: ['PaymentState'] };
+  const { rows: [row] } = await platform()
+    .db.pool.query<{ created_at: Date }>(`UPDATE stream SET stale_timeout_ms = 600 WHERE id = $1 RETURNING created_at`, [stream.id]);
+  const input: StreamInput = { id: stream.id,
+    view: { version: 1, state: 'open', ended: false, deadlineMs: (row?.created_at.getTime() ?? 0) + 600 }, eventsMax,
+    searchAttributes: ['PaymentState'] };
   const first = await platform().temporal.client.workflow.start('stream', {
-    workflowId: stream.workflowId, taskQueue: taskQueues.stream + platform().queueSuffix, args: [input], searchAttributes: { Buyer: [stream.buyer.address] },
+    workflowId: stream.workflowId, taskQueue: taskQueues.stream + platform().queueSuffix, args: [input],
+    searchAttributes: { Buyer: [stream.buyer.address] },
   });
   const until = Date.now() + 8_000;
   for (let fromSeq = 1; fromSeq <= 100_000 || Date.now() < until; ) {
@@ -91,7 +99,8 @@ story('a hundred thousand ticks leave no trace in the history, and looks at a st
   expect(runs.length).toBeGreaterThanOrEqual(2);
   // One task beyond the limit at most: a look, or a few messages.
   for (const { events } of runs) expect(events).toBeLessThan(eventsMax + 20);
-  expect((await workflowOf(stream).describe()).searchAttributes).toMatchObject({ Buyer: [stream.buyer.address], PaymentState: ['stale_closed'] });
+  expect((await workflowOf(stream).describe()).searchAttributes)
+    .toMatchObject({ Buyer: [stream.buyer.address], PaymentState: ['stale_closed'] });
   expect(await workflowOf(stream).result()).toMatchObject({ state: 'stale_closed', ended: true });
 }, 90_000);
 
@@ -104,8 +113,10 @@ test('the admin ends what is stale at once, and says how many', async () => {
   const { body } = await platform().ask('POST', '/v1/admin/streams/force-close-stale', { adminSecret: 'a-secret-for-tests' });
   // The sweeper may have been quicker with one of them.
   expect(body.closedCount).toBeLessThanOrEqual(2);
-  expect([(await streamNow(platform(), one))['status'], (await streamNow(platform(), two))['status'], (await streamNow(platform(), living))['status']]).toEqual(['stale_closed', 'stale_closed', 'open']);
-  for (const path of ['force-close-stale', 'force-close']) expect((await platform().ask('POST', `/v1/admin/streams/${path}`, { key: one.buyer.key })).status).toBe(403);
+  expect([(await streamNow(platform(), one))['status'], (await streamNow(platform(), two))['status'],
+    (await streamNow(platform(), living))['status']]).toEqual(['stale_closed', 'stale_closed', 'open']);
+  for (const path of ['force-close-stale', 'force-close']) expect(
+    (await platform().ask('POST', `/v1/admin/streams/${path}`, { key: one.buyer.key })).status).toBe(403);
   await step(platform(), living, 'close');
 });
 
@@ -137,7 +148,8 @@ test('a close that is run again, because its worker died before it could answer,
 test('a signal without input closes the stream; a refused one is kept for whoever looks', async () => {
   const stream = await aStream(platform());
   await workflowOf(stream).signal('surety-close', { reason: 7 });
-  await eventually(async () => expect(await workflowOf(stream).query('surety-view')).toMatchObject({ state: 'open', lastRefusal: expect.stringContaining('reason') }));
+  await eventually(async () => expect(await workflowOf(stream).query('surety-view'))
+    .toMatchObject({ state: 'open', lastRefusal: expect.stringContaining('reason') }));
   await workflowOf(stream).signal('surety-close');
   expect(await workflowOf(stream).result()).toMatchObject({ state: 'closed', ended: true });
   expect(await platform().moneyOf(stream.buyer)).toEqual({ available: usdc('1.00'), pending: 0n });
@@ -147,7 +159,8 @@ test('a signal without input closes the stream; a refused one is kept for whoeve
 async function runsFrom(stream: OpenedStream, firstRunId: string): Promise<{ events: number }[]> {
   const runs: { events: number }[] = [];
   for (let runId: string | undefined = firstRunId; runId !== undefined; ) {
-    const { events }: { events?: { workflowExecutionContinuedAsNewEventAttributes?: { newExecutionRunId?: string | null } | null }[] | null } = await workflowOf(stream, runId).fetchHistory();
+    const { events }: { events?: { workflowExecutionContinuedAsNewEventAttributes?: { newExecutionRunId?: string | null } | null }[]
+      | null } = await workflowOf(stream, runId).fetchHistory();
     runs.push({ events: events?.length ?? 0 });
     runId = events?.at(-1)?.workflowExecutionContinuedAsNewEventAttributes?.newExecutionRunId ?? undefined;
   }

@@ -30,10 +30,13 @@ export interface CardStage {
 /** A stage with agents of its own. @param funds of the buyer, decimal text. */
 export async function setCardStage(market: Market, funds = '1000'): Promise<CardStage> {
   const [buyer, merchant, stranger] = await Promise.all([market.aTrader(funds), market.aTrader(), market.aTrader()]);
-  const issue: CardStage['issue'] = (wish = {}, options = {}) => market.ask('POST', '/v1/cards', { key: buyer.key, body: { amount: '10.00', ...wish }, ...options });
+  const issue: CardStage['issue'] = (wish = {}, options = {}) =>
+    market.ask('POST', '/v1/cards', { key: buyer.key, body: { amount: '10.00', ...wish }, ...options });
   const charge: CardStage['charge'] = ({ number }, body = {}, who = merchant, options = {}) =>
-    market.ask('POST', '/v1/cards/charge', { key: who.key, body: { number, amount: '10.00', description: 'A thing', ...body }, ...options });
-  const cancel: CardStage['cancel'] = ({ id }, who = buyer, options = {}) => market.ask('POST', `/v1/cards/${id}/cancel`, { key: who.key, ...options });
+    market.ask('POST', '/v1/cards/charge',
+      { key: who.key, body: { number, amount: '10.00', description: 'A thing', ...body }, ...options });
+  const cancel: CardStage['cancel'] = ({ id }, who = buyer, options = {}) =>
+    market.ask('POST', `/v1/cards/${id}/cancel`, { key: who.key, ...options });
   const aCard: CardStage['aCard'] = async (wish) => {
     const reply = await issue(wish);
     if (reply.status !== 201) throw new Error(`Expected 201, got ${reply.status}: ${reply.text}`);

@@ -37,7 +37,8 @@ export function createDamage({ db, ids, unchecked }: Breakable): (damage: string
 }
 
 async function dropChecks(client: pg.PoolClient, table: string): Promise<void> {
-  const { rows } = await client.query<{ name: string }>(`SELECT conname AS name FROM pg_constraint WHERE conrelid = $1::regclass AND contype = 'c'`, [table]);
+  const { rows } = await client.query<{ name: string }>(
+    `SELECT conname AS name FROM pg_constraint WHERE conrelid = $1::regclass AND contype = 'c'`, [table]);
   for (const { name } of rows) await client.query(`ALTER TABLE ${table} DROP CONSTRAINT ${name}`);
 }
 

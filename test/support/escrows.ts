@@ -35,15 +35,19 @@ export interface EscrowStage {
 export const adminSecret = 'a-secret-for-tests';
 
 /** Bodies with which each step is complete. */
-export const bodies: Readonly<Record<string, unknown>> = { dispute: { reason: 'It is not what we agreed on.' }, evidence: { content: 'See for yourself.' }, resolve: { resolution: 'release' } };
+export const bodies: Readonly<Record<string, unknown>> = { dispute: { reason: 'It is not what we agreed on.' },
+  evidence: { content: 'See for yourself.' }, resolve: { resolution: 'release' } };
 
 /** A stage with agents of its own. @param funds of the buyer, decimal text. */
 export async function setStage(market: Market, funds = '1000'): Promise<EscrowStage> {
-  const [buyer, seller, arbiter, stranger] = await Promise.all([market.aTrader(funds), market.aTrader(), market.aTrader(), market.aTrader()]);
+  const [buyer, seller, arbiter, stranger] =
+    await Promise.all([market.aTrader(funds), market.aTrader(), market.aTrader(), market.aTrader()]);
   const cast = { buyer, seller, arbiter, stranger };
 
-  const create: EscrowStage['create'] = ({ amount = '1.00', terms = {}, arbiter: named = true } = {}, options = {}) => market.ask('POST', '/v1/escrow', {
-    key: buyer.key, body: { buyerAddr: buyer.address, sellerAddr: seller.address, amount, ...(named ? { arbitratorAddr: arbiter.address } : {}), ...terms }, ...options,
+  const create: EscrowStage['create'] = ({ amount = '1.00', terms = {}, arbiter: named = true } = {}, options = {}) =>
+      market.ask('POST', '/v1/escrow', {
+    key: buyer.key, body: { buyerAddr: buyer.address, sellerAddr: seller.address, amount,
+      ...(named ? { arbitratorAddr: arbiter.address } : {}), ...terms }, ...options,
   });
   const must = async (status: number, reply: Promise<Reply>): Promise<Reply> => {
     const got = await reply;
@@ -52,13 +56,15 @@ export async function setStage(market: Market, funds = '1000'): Promise<EscrowSt
   };
   const anEscrow: EscrowStage['anEscrow'] = async (wish) => (await must(201, create(wish))).body.escrow.id as string;
   const step: EscrowStage['step'] = (id, name, who, body = bodies[name], options = {}) =>
-    market.ask('POST', `/v1/escrow/${id}/${name}`, { ...(who === null ? { adminSecret } : { key: who.key }), ...(body === undefined ? {} : { body }), ...options });
+    market.ask('POST', `/v1/escrow/${id}/${name}`,
+      { ...(who === null ? { adminSecret } : { key: who.key }), ...(body === undefined ? {} : { body }), ...options });
 
   return {
     cast, create, anEscrow, step,
     async anEscrowIn(status, wish) {
       const id = await anEscrow(wish);
-      const path = { pending: [], delivered: ['deliver'], disputed: ['deliver', 'dispute'], arbitrating: ['deliver', 'dispute', 'arbitrate'], released: ['confirm'], refunded: ['decline'] }[status];
+      const path = { pending: [], delivered: ['deliver'], disputed: ['deliver', 'dispute'],
+        arbitrating: ['deliver', 'dispute', 'arbitrate'], released: ['confirm'], refunded: ['decline'] }[status];
       for (const name of path ?? []) await must(200, step(id, name, name === 'deliver' || name === 'decline' ? seller : buyer));
       return id;
     },
@@ -76,6 +82,7 @@ export async function deadlineIn(pool: pg.Pool, id: string, ms: number): Promise
 
 /** Micros of an owner in each of the two places an escrow knows. */
 export async function purse(pool: pg.Pool, { address }: { readonly address: string }): Promise<{ available: bigint; escrowed: bigint }> {
-  const { rows } = await pool.query<{ available: string; escrowed: string }>('SELECT available, escrowed FROM account WHERE owner = $1', [address]);
+  const { rows } = await pool.query<{ available: string; escrowed: string }>('SELECT available, escrowed FROM account WHERE owner = $1',
+    [address]);
   return { available: BigInt(rows[0]?.available ?? 0), escrowed: BigInt(rows[0]?.escrowed ?? 0) };
 }

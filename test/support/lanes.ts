@@ -1,4 +1,7 @@
-/** Crash stories side by side. Each lane has a database, a namespace and a survivor of its own: whatever a dead process has left is for nobody else. */
+/**
+ * Crash stories side by side. Each lane has a database, a namespace and a survivor of its own: whatever a dead process has left is for
+ * nobody else.
+ */
 import { createNodes, type Nodes, type PlatformNode } from './nodes.ts';
 import { startSeller, type Behaviour, type Seller } from './sellers.ts';
 import { createStories } from './stories.ts';

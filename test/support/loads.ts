@@ -95,11 +95,13 @@ const sessions: Load = async (doors) => {
   const buyer = await doors.safe.aTrader('5000.00');
   const load = repeat(async (n) => {
     const headers = { 'idempotency-key': `open-${serviceType}-${n}` };
-    const { body: { token } } = await insist(doors, (at) => at.ask('POST', '/v1/gateway/sessions', { key: buyer.key, headers, body: { maxTotal: '0.50' } }), 201);
+    const { body: { token } } =
+      await insist(doors, (at) => at.ask('POST', '/v1/gateway/sessions', { key: buyer.key, headers, body: { maxTotal: '0.50' } }), 201);
     const session = { token: token as string, buyer };
     await insist(doors, (at) => at.buy(session, { serviceType, key: `${serviceType}-${n}` }), 200);
     const { body } = await insist(doors, (at) => at.closeSession(session), 200);
-    if (body.totalSpent !== '0.010000' || body.session.status !== 'closed') throw new Error(`A session ended otherwise than it should: ${JSON.stringify(body)}`);
+    if (body.totalSpent !== '0.010000'
+      || body.session.status !== 'closed') throw new Error(`A session ended otherwise than it should: ${JSON.stringify(body)}`);
   });
   return {
     name: 'sessions', paid: load.count, stop: load.stop,
@@ -115,7 +117,8 @@ const sessions: Load = async (doors) => {
 };
 
 /** A seller that every process has heard of. */
-export async function aStall({ safe, favourite }: Doors, behaviour: Parameters<typeof startSeller>[1]): Promise<{ seller: Seller; owner: { address: string }; serviceType: string }> {
+export async function aStall({ safe, favourite }: Doors,
+    behaviour: Parameters<typeof startSeller>[1]): Promise<{ seller: Seller; owner: { address: string }; serviceType: string }> {
   const seller = await startSeller('Seller', behaviour);
   const serviceType = `load-${randomBytes(4).toString('hex')}`;
   const owner = await safe.offers(seller, { serviceType, price: '0.01' });
@@ -124,7 +127,8 @@ export async function aStall({ safe, favourite }: Doors, behaviour: Parameters<t
     const { status } = await favourite.ask('GET', `/v1/services?type=${serviceType}`);
     if (status !== 200) throw new Error(`The services cannot be read: ${status}`);
     const probe = await favourite.aSession({ maxTotal: '0.01' });
-    const { body } = await favourite.ask('POST', `/v1/gateway/sessions/${probe.token}/dry-run`, { key: probe.buyer.key, body: { serviceType } });
+    const { body } = await favourite.ask('POST', `/v1/gateway/sessions/${probe.token}/dry-run`,
+      { key: probe.buyer.key, body: { serviceType } });
     await favourite.closeSession(probe);
     if (body.result?.serviceFound !== true) throw new Error('The process has not heard of the seller yet.');
   });

@@ -34,7 +34,8 @@ function mustBe(what: string, got: unknown, expected: unknown): void {
 }
 
 /** Which payments are left to the clock, and their end. */
-function clock(at: PlatformNode, read: (id: string) => Promise<unknown>, end: unknown): { left(id: string): void; count(): number; strikes(): Promise<void> } {
+function clock(at: PlatformNode, read: (id: string) => Promise<unknown>, end: unknown): { left(id: string): void; count(): number;
+    strikes(): Promise<void> } {
   const ids: string[] = [];
   return {
     left: (id) => { ids.push(id); },
@@ -47,13 +48,16 @@ function clock(at: PlatformNode, read: (id: string) => Promise<unknown>, end: un
 }
 
 /** What the buyer has spent is what the sellers have, and nothing is held any more. */
-async function moneyIs({ pool }: Doors, buyer: Trader, sellers: readonly { readonly address: string }[], paidMicros: bigint): Promise<void> {
+async function moneyIs({ pool }: Doors, buyer: Trader, sellers: readonly { readonly address: string }[],
+    paidMicros: bigint): Promise<void> {
   const { rows } = await pool.query<{ owner: string; available: string; kept: string }>(
-    'SELECT owner, available, pending + escrowed AS kept FROM account WHERE owner = ANY ($1)', [[buyer.address, ...sellers.map(({ address }) => address)]],
+    'SELECT owner, available, pending + escrowed AS kept FROM account WHERE owner = ANY ($1)',
+    [[buyer.address, ...sellers.map(({ address }) => address)]],
   );
   const purse = rows.find(({ owner }) => owner === buyer.address);
   const earned = rows.reduce((sum, { owner, available }) => (owner === buyer.address ? sum : sum + BigInt(available)), 0n);
-  mustBe('Spent, kept and earned', [String(usdc(FUNDS) - BigInt(purse?.available ?? 0)), purse?.kept, String(earned)], [String(paidMicros), '0', String(paidMicros)]);
+  mustBe('Spent, kept and earned', [String(usdc(FUNDS) - BigInt(purse?.available ?? 0)), purse?.kept, String(earned)],
+    [String(paidMicros), '0', String(paidMicros)]);
 }
 
 /** Delivered and confirmed; or not delivered in time, and given back. */
@@ -67,7 +71,8 @@ const escrows: Load = async (doors) => {
   }, ['refunded', 'delivery_expired']);
   const load = repeat(async (n) => {
     const late = n % LEFT_TO_CLOCK === 1;
-    const terms = { buyerAddr: buyer.address, sellerAddr: seller.address, amount: '0.10', ...(late ? { autoRelease: `${CLOCK_SECS}s` } : {}) };
+    const terms = { buyerAddr: buyer.address, sellerAddr: seller.address, amount: '0.10',
+      ...(late ? { autoRelease: `${CLOCK_SECS}s` } : {}) };
     const { escrow: { id } } = await asks(buyer, '/v1/escrow', terms, `make-${n}`, 201);
     if (late) {
       undelivered.left(id);
@@ -104,7 +109,8 @@ const multisteps: Load = async (doors) => {
       return;
     }
     let status = '';
-    for (const [stepIndex, step] of plan.entries()) ({ status } = (await asks(buyer, `/v1/escrow/multistep/${id}/confirm-step`, { stepIndex, ...step }, `step-${n}-${stepIndex}`)).escrow);
+    for (const [stepIndex, step] of plan.entries()) (
+      { status } = (await asks(buyer, `/v1/escrow/multistep/${id}/confirm-step`, { stepIndex, ...step }, `step-${n}-${stepIndex}`)).escrow);
     mustBe(id, status, 'completed');
   }, CLIENTS);
   return {
@@ -129,7 +135,8 @@ const streams: Load = async (doors) => {
   const load = repeat(async (n) => {
     const late = n % LEFT_TO_CLOCK === 1;
     // Long enough that three ticks are in time even while a process is being mourned.
-    const terms = { buyerAddr: buyer.address, sellerAddr: seller.address, holdAmount: '0.10', pricePerTick: '0.01', staleTimeoutSecs: late ? 3 * CLOCK_SECS : 600 };
+    const terms = { buyerAddr: buyer.address, sellerAddr: seller.address, holdAmount: '0.10', pricePerTick: '0.01', staleTimeoutSecs: late
+      ? 3 * CLOCK_SECS : 600 };
     const { stream: { id } } = await asks(buyer, '/v1/streams', terms, `open-${n}`, 201);
     for (let seq = 1; seq <= TICKS; seq += 1) await asks(seller, `/v1/streams/${id}/tick`, { seq }, `tick-${n}-${seq}`);
     if (late) {

@@ -77,9 +77,12 @@ export function createMarket({ baseUrl, pool }: { readonly baseUrl: string; read
 
   return {
     baseUrl, ask, aTrader,
-    async offers(seller, { serviceType = 'translation', price = '0.10', name = seller.name, idempotent = true, endpoint = seller.endpoint } = {}) {
+    async offers(seller,
+        { serviceType = 'translation', price = '0.10', name = seller.name, idempotent = true, endpoint = seller.endpoint } = {}) {
       const trader = await aTrader();
-      const { body } = await must(201, ask('POST', `/v1/agents/${trader.address}/services`, { key: trader.key, body: { type: serviceType, name, price, endpoint, idempotent } }));
+      const { body } = await must(201,
+        ask('POST', `/v1/agents/${trader.address}/services`,
+        { key: trader.key, body: { type: serviceType, name, price, endpoint, idempotent } }));
       return { ...trader, serviceId: body.id as string };
     },
     async aSession(terms = {}, buyer) {
@@ -89,7 +92,8 @@ export function createMarket({ baseUrl, pool }: { readonly baseUrl: string; read
       return { token: body.token as string, buyer: owner };
     },
     buy: (session, purchase = {}) =>
-      ask('POST', '/v1/gateway/proxy', { key: session.buyer.key, headers: { 'x-gateway-token': session.token, ...headersOf(purchase) }, body: bodyOf(purchase) }),
+      ask('POST', '/v1/gateway/proxy',
+        { key: session.buyer.key, headers: { 'x-gateway-token': session.token, ...headersOf(purchase) }, body: bodyOf(purchase) }),
     buyOnce: (buyer, purchase) => ask('POST', '/v1/gateway/call', { key: buyer.key, headers: headersOf(purchase), body: bodyOf(purchase) }),
     closeSession: ({ token, buyer }) => ask('DELETE', `/v1/gateway/sessions/${token}`, { key: buyer.key }),
     async sessionNow({ token, buyer }) {
@@ -98,14 +102,16 @@ export function createMarket({ baseUrl, pool }: { readonly baseUrl: string; read
     moneyOf: (trader) => moneyOf(pool, trader.address),
     booksAreRight: async (options) => {
       const { findings } = await auditBooks(pool, options);
-      if (findings.length > 0) throw new Error(`The books are wrong:\n${findings.map(({ invariant, detail }) => `${invariant}: ${detail}`).join('\n')}`);
+      if (findings.length > 0) throw new Error(
+        `The books are wrong:\n${findings.map(({ invariant, detail }) => `${invariant}: ${detail}`).join('\n')}`);
     },
   };
 }
 
 /** Micros of an owner; zeros when the books do not know it. */
 export async function moneyOf(pool: pg.Pool, owner: string): Promise<{ available: bigint; pending: bigint }> {
-  const { rows } = await pool.query<{ available: string; pending: string }>('SELECT available, pending FROM account WHERE owner = $1', [owner]);
+  const { rows } = await pool.query<{ available: string; pending: string }>('SELECT available, pending FROM account WHERE owner = $1',
+    [owner]);
   return { available: BigInt(rows[0]?.available ?? 0), pending: BigInt(rows[0]?.pending ?? 0) };
 }
 

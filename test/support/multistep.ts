@@ -30,16 +30,19 @@ export function totalOf(amounts: readonly string[]): string {
 /** The body of POST /v1/escrow/multistep. */
 export function planBody({ sellers, amounts }: Plan, change: Readonly<Record<string, unknown>> = {}): Record<string, unknown> {
   return {
-    totalAmount: totalOf(amounts), totalSteps: amounts.length, plannedSteps: amounts.map((amount, n) => ({ sellerAddr: sellers[n % sellers.length]?.address, amount })), ...change,
+    totalAmount: totalOf(amounts), totalSteps: amounts.length,
+    plannedSteps: amounts.map((amount, n) => ({ sellerAddr: sellers[n % sellers.length]?.address, amount })), ...change,
   };
 }
 
 export function create(market: Market, plan: Plan, change: Readonly<Record<string, unknown>> = {}, key?: string): Promise<Reply> {
-  return market.ask('POST', '/v1/escrow/multistep', { key: plan.buyer.key, body: planBody(plan, change), ...(key === undefined ? {} : { headers: { 'idempotency-key': key } }) });
+  return market.ask('POST', '/v1/escrow/multistep',
+    { key: plan.buyer.key, body: planBody(plan, change), ...(key === undefined ? {} : { headers: { 'idempotency-key': key } }) });
 }
 
 /** An open escrow with its money held. */
-export async function anOpenMultistep(market: Market, amounts?: readonly string[], change: Readonly<Record<string, unknown>> = {}): Promise<OpenMultistep> {
+export async function anOpenMultistep(market: Market, amounts?: readonly string[],
+    change: Readonly<Record<string, unknown>> = {}): Promise<OpenMultistep> {
   const plan = await aPlan(market, amounts);
   const { status, text, body } = await create(market, plan, change);
   if (status !== 201) throw new Error(`Expected 201, got ${status}: ${text}`);
@@ -54,15 +57,18 @@ export interface ConfirmWish {
 }
 
 /** Confirms a step as planned, unless the test says otherwise. */
-export function confirm(market: Market, escrow: OpenMultistep, stepIndex: number, { by = escrow.buyer, body = {}, key }: ConfirmWish = {}): Promise<Reply> {
+export function confirm(market: Market, escrow: OpenMultistep, stepIndex: number,
+    { by = escrow.buyer, body = {}, key }: ConfirmWish = {}): Promise<Reply> {
   return market.ask('POST', `/v1/escrow/multistep/${escrow.id}/confirm-step`, {
-    key: by.key, body: { stepIndex, sellerAddr: escrow.sellers[stepIndex % escrow.sellers.length]?.address, amount: escrow.amounts[stepIndex] ?? '0.10', ...body },
+    key: by.key, body: { stepIndex, sellerAddr: escrow.sellers[stepIndex % escrow.sellers.length]?.address,
+      amount: escrow.amounts[stepIndex] ?? '0.10', ...body },
     ...(key === undefined ? {} : { headers: { 'idempotency-key': key } }),
   });
 }
 
 export function refund(market: Market, { id, buyer }: OpenMultistep, by = buyer, key?: string): Promise<Reply> {
-  return market.ask('POST', `/v1/escrow/multistep/${id}/refund`, { key: by.key, ...(key === undefined ? {} : { headers: { 'idempotency-key': key } }) });
+  return market.ask('POST', `/v1/escrow/multistep/${id}/refund`,
+    { key: by.key, ...(key === undefined ? {} : { headers: { 'idempotency-key': key } }) });
 }
 
 export function read(market: Market, { id, buyer }: OpenMultistep, by = buyer): Promise<Reply> {
@@ -71,6 +77,7 @@ export function read(market: Market, { id, buyer }: OpenMultistep, by = buyer): 
 
 /** Decimal text of what an owner can spend, and of what is locked in escrow. */
 export async function moneyIn(pool: pg.Pool, { address }: { readonly address: string }): Promise<{ available: number; escrowed: number }> {
-  const { rows } = await pool.query<{ available: string; escrowed: string }>('SELECT available, escrowed FROM account WHERE owner = $1', [address]);
+  const { rows } = await pool.query<{ available: string; escrowed: string }>('SELECT available, escrowed FROM account WHERE owner = $1',
+    [address]);
   return { available: Number(rows[0]?.available ?? 0), escrowed: Number(rows[0]?.escrowed ?? 0) };
 }

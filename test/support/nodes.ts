@@ -59,13 +59,16 @@ export async function createNodes(settings: Readonly<Record<string, string>> = {
 }
 
 /** Processes on servers of the test's own. The caller keeps pool and servers. */
-export function nodesOn({ databaseUrl, temporalAddress, namespace }: NodeServers, pool: pg.Pool, settings: Readonly<Record<string, string>> = {}): Nodes {
+export function nodesOn({ databaseUrl, temporalAddress, namespace }: NodeServers, pool: pg.Pool,
+    settings: Readonly<Record<string, string>> = {}): Nodes {
   const scratch = scratchDataDir();
   const programs: Program[] = [];
   const run = (script: string, more: Readonly<Record<string, string>>): Program => {
     const program = startBuilt(script, {
-      PORT: '0', DATA_DIR: scratch.dir, DATABASE_URL: databaseUrl, TEMPORAL_ADDRESS: temporalAddress, TEMPORAL_NAMESPACE: namespace, ADMIN_SECRET: 'a-secret-for-tests',
-      DEMO_MODE: 'true', ALLOW_LOCAL_ENDPOINTS: 'true', RATE_LIMIT_RPM: '100000000', RATE_LIMIT_BURST: '1000000', LOG_LEVEL: 'warn', POSTGRES_MAX_OPEN_CONNS: '10', ...quickly, ...settings, ...more,
+      PORT: '0', DATA_DIR: scratch.dir, DATABASE_URL: databaseUrl, TEMPORAL_ADDRESS: temporalAddress, TEMPORAL_NAMESPACE: namespace,
+      ADMIN_SECRET: 'a-secret-for-tests',
+      DEMO_MODE: 'true', ALLOW_LOCAL_ENDPOINTS: 'true', RATE_LIMIT_RPM: '100000000', RATE_LIMIT_BURST: '1000000', LOG_LEVEL: 'warn',
+      POSTGRES_MAX_OPEN_CONNS: '10', ...quickly, ...settings, ...more,
     });
     programs.push(program);
     return program;

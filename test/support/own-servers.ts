@@ -1,4 +1,7 @@
-/** A platform process on a Postgres and a Temporal of its own, for tests that kill or freeze those; the servers of the suite belong to everybody. */
+/**
+ * A platform process on a Postgres and a Temporal of its own, for tests that kill or freeze those; the servers of the suite belong to
+ * everybody.
+ */
 import { rmSync } from 'node:fs';
 import path from 'node:path';
 import pg from 'pg';
@@ -26,7 +29,8 @@ export interface OwnServers {
 /** @param settings of the platform process. */
 export async function startOwnServers(settings: Readonly<Record<string, string>>): Promise<OwnServers> {
   const scratch = scratchDataDir();
-  const env = { DATA_DIR: scratch.dir, TEMPORAL_NAMESPACE: 'default', TEMPORAL_CLI: process.env['TEMPORAL_CLI'], CACHE_DIR: process.env['CACHE_DIR'] };
+  const env = { DATA_DIR: scratch.dir, TEMPORAL_NAMESPACE: 'default', TEMPORAL_CLI: process.env['TEMPORAL_CLI'],
+    CACHE_DIR: process.env['CACHE_DIR'] };
   const stack = await startStack({ env, notice: () => undefined });
   const pool = new pg.Pool({ connectionString: stack.databaseUrl, max: 4 });
   // Its connections are killed with the server.

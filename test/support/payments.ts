@@ -15,7 +15,8 @@ export interface DirectPayments {
   readonly store: PaymentStore;
   readonly taker: Taker;
   /** Opens an escrow of 1 USDC, delivered, reviewed and ruled within a minute each. @returns its id. */
-  escrow(parties: { readonly buyer: string; readonly seller: string; readonly id?: string }, terms?: Partial<EscrowTerms>): Promise<Taken & { readonly id: string }>;
+  escrow(parties: { readonly buyer: string; readonly seller: string; readonly id?: string },
+    terms?: Partial<EscrowTerms>): Promise<Taken & { readonly id: string }>;
   /** A step by an address, or by the platform. */
   step(id: string, step: string, by: string | Actor, input?: unknown, attempt?: Partial<Attempt>): Promise<Taken>;
   /** What the clock demands now. */
@@ -35,7 +36,9 @@ export function anOpening(wish: Partial<Opening> & Pick<Opening, 'buyer' | 'sell
 }
 
 /** @param rules of the kind that is driven; escrows when left out. */
-export async function directPayments(pool: pg.Pool, { metrics = createMetrics({ runtime: false }), rules = escrowKind.rules }: { metrics?: Metrics; rules?: AnyRules } = {}): Promise<DirectPayments> {
+export async function directPayments(pool: pg.Pool,
+    { metrics = createMetrics({ runtime: false }), rules = escrowKind.rules }: { metrics?: Metrics;
+    rules?: AnyRules } = {}): Promise<DirectPayments> {
   await writePaymentStates(pool, paymentKinds.map((kind) => kind.rules));
   const store = createPaymentStore({ pool, metrics });
   const taker = createTaker({ store, onApplied: () => undefined });
@@ -43,7 +46,8 @@ export async function directPayments(pool: pg.Pool, { metrics = createMetrics({ 
     store, taker,
     async escrow(parties, terms) {
       const opening = anOpening(parties, terms);
-      return { ...(await taker.open(rules, { ...noAttempt, opening, askedAtMs: Date.now(), attempt: randomUUID(), workflowStarted: false })), id: opening.id };
+      return { ...(await taker.open(rules,
+        { ...noAttempt, opening, askedAtMs: Date.now(), attempt: randomUUID(), workflowStarted: false })), id: opening.id };
     },
     step: (id, step, by, input = {}, attempt = {}) =>
       taker.step(rules, { ...noAttempt, ...attempt, id, step, input, actor: typeof by === 'string' ? { address: by, as: null } : by }),

@@ -61,9 +61,11 @@ export async function newestPipeline(market: Pick<Market, 'ask'>, { buyer }: Pic
 }
 
 /** Puts one seller for each step on the market, of a type that bears its number, each at this price. */
-export async function aLine(market: Pick<Market, 'offers'>, sellers: readonly Seller[], { prefix = 'step', price = '0.10', idempotent = true } = {}) {
+export async function aLine(market: Pick<Market, 'offers'>, sellers: readonly Seller[],
+    { prefix = 'step', price = '0.10', idempotent = true } = {}) {
   const types = sellers.map((_, step) => `${prefix}-${step}`);
   const owners = [];
-  for (const [step, seller] of sellers.entries()) owners.push(await market.offers(seller, { serviceType: types[step] ?? '', price, idempotent }));
+  for (const [step, seller] of sellers.entries()) owners.push(await market.offers(seller,
+    { serviceType: types[step] ?? '', price, idempotent }));
   return { types, owners };
 }

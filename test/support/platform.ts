@@ -29,7 +29,8 @@ export interface TestPlatform extends Market {
  * @param settings over demo mode, local endpoints and generous limits.
  */
 export async function startPlatform(settings: Readonly<Record<string, string>> = {}): Promise<TestPlatform> {
-  const text = { DEMO_MODE: 'true', ALLOW_LOCAL_ENDPOINTS: 'true', RATE_LIMIT_RPM: '100000000', RATE_LIMIT_BURST: '1000000', ADMIN_SECRET: 'a-secret-for-tests', ...settings };
+  const text = { DEMO_MODE: 'true', ALLOW_LOCAL_ENDPOINTS: 'true', RATE_LIMIT_RPM: '100000000', RATE_LIMIT_BURST: '1000000',
+    ADMIN_SECRET: 'a-secret-for-tests', ...settings };
   const env = readEnv(text);
   const db = await createTestDatabase(env.POSTGRES_MAX_OPEN_CONNS);
   const registry = aRegistry(db, { platformAddress: env.PLATFORM_ADDRESS });
@@ -39,11 +40,13 @@ export async function startPlatform(settings: Readonly<Record<string, string>> =
   const outbound = createOutbound({ allowLocal: true, log: silent, metrics });
   const signer = createSellerSigner(generateSellerKey());
   const queueSuffix = `-${randomBytes(4).toString('hex')}`;
-  const runtime = await createRuntime({ env, log: silent, metrics, pool: db.pool, registry, outbound, signer, temporal, queues: env.WORKER_QUEUES, queueSuffix });
+  const runtime = await createRuntime({ env, log: silent, metrics, pool: db.pool, registry, outbound, signer, temporal,
+    queues: env.WORKER_QUEUES, queueSuffix });
   await runtime.start();
   const { keys, agents, services, ownership, catalogue } = registry;
   const app: TestApp = await startApp({
-    env: text, deps: { pool: db.pool, prisma: db.prisma, keys, agents, services, ownership, catalogue, cards: createCardSecrets('a key for tests'), ...runtime.ports, metrics, sellerKeys: [signer.publicKey] },
+    env: text, deps: { pool: db.pool, prisma: db.prisma, keys, agents, services, ownership, catalogue,
+      cards: createCardSecrets('a key for tests'), ...runtime.ports, metrics, sellerKeys: [signer.publicKey] },
   });
   return {
     ...createMarket({ baseUrl: app.baseUrl, pool: db.pool }), db, env, registry, runtime, temporal, queueSuffix,

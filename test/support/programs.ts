@@ -21,7 +21,10 @@ export interface Program {
   readonly ended: Promise<number | null>;
 }
 
-/** Starts a script under tsx with the given settings only: neither the shell's nor those of a developer's `.env`, which loses to variables that are set. */
+/**
+ * Starts a script under tsx with the given settings only: neither the shell's nor those of a developer's `.env`, which loses to variables
+ * that are set.
+ */
 export function startProgram(script: string, settings: Readonly<Record<string, string>>, args: readonly string[] = []): Program {
   return start(['--import', 'tsx', path.join(root, script), ...args], settings);
 }
@@ -32,7 +35,8 @@ export function startBuilt(script: string, settings: Readonly<Record<string, str
 }
 
 function start(command: readonly string[], settings: Readonly<Record<string, string>>): Program {
-  const unset = Object.fromEntries(Object.keys(envSchema.shape).filter((name) => name !== 'TEMPORAL_CLI' && name !== 'CACHE_DIR').map((name) => [name, '']));
+  const unset = Object.fromEntries(Object.keys(envSchema.shape).filter((name) => name !== 'TEMPORAL_CLI' && name !== 'CACHE_DIR')
+    .map((name) => [name, '']));
   const child = spawn(process.execPath, command, {
     cwd: root, env: { ...process.env, NODE_OPTIONS: '', ...unset, ...settings }, stdio: ['ignore', 'pipe', 'pipe'], detached: true,
   });

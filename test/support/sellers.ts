@@ -74,7 +74,8 @@ export async function startSeller(name = 'seller', behaviour: Behaviour = { kind
     const body = await textOf(req);
     const key = req.headers['idempotency-key'];
     const request: SellerRequest = {
-      method: req.method ?? '', path: req.url ?? '', headers: req.headers, idempotencyKey: typeof key === 'string' ? key : null, body, port: req.socket.remotePort, answered: false,
+      method: req.method ?? '', path: req.url ?? '', headers: req.headers, idempotencyKey: typeof key === 'string' ? key : null, body,
+      port: req.socket.remotePort, answered: false,
     };
     requests.push(request);
     res.on('finish', () => (request.answered = true));

@@ -37,7 +37,8 @@ export function testServers(): TestServers {
 export async function startTestServers(notice: (sentence: string) => void): Promise<{ servers: TestServers; stop(): Promise<void> }> {
   const directory = mkdtempSync(path.join(tmpdir(), 'surety-test-'));
   const stack = await startStack({
-    env: { DATA_DIR: directory, TEMPORAL_NAMESPACE: 'default', TEMPORAL_CLI: process.env['TEMPORAL_CLI'], CACHE_DIR: process.env['CACHE_DIR'] },
+    env: { DATA_DIR: directory, TEMPORAL_NAMESPACE: 'default', TEMPORAL_CLI: process.env['TEMPORAL_CLI'],
+      CACHE_DIR: process.env['CACHE_DIR'] },
     notice,
     // What a test writes need not outlive the machine; waiting for the disk would be half of the suite's time.
     postgresOverrides: { fsync: 'off', full_page_writes: 'off', max_connections: '400' },

@@ -18,22 +18,27 @@ export interface StreamWish {
 }
 
 /** A stream of fresh parties, the buyer having exactly its deposit, unless the test names others. */
-export async function aStream(market: Market, { holdAmount = '1.00', pricePerTick = '0.10', staleTimeoutSecs = 600, ...parties }: StreamWish = {}): Promise<OpenedStream> {
+export async function aStream(market: Market,
+    { holdAmount = '1.00', pricePerTick = '0.10', staleTimeoutSecs = 600, ...parties }: StreamWish = {}): Promise<OpenedStream> {
   const buyer = parties.buyer ?? (await market.aTrader(holdAmount));
   const seller = parties.seller ?? (await market.aTrader());
-  const reply = await market.ask('POST', '/v1/streams', { key: buyer.key, body: { buyerAddr: buyer.address, sellerAddr: seller.address, holdAmount, pricePerTick, staleTimeoutSecs } });
+  const reply = await market.ask('POST', '/v1/streams',
+    { key: buyer.key, body: { buyerAddr: buyer.address, sellerAddr: seller.address, holdAmount, pricePerTick, staleTimeoutSecs } });
   if (reply.status !== 201) throw new Error(`The stream was not opened: ${reply.text}`);
   const { id, workflowId } = reply.body.stream as { id: string; workflowId: string };
   return { id, workflowId, buyer, seller };
 }
 
 /** POST to a step of the stream, by its buyer unless the test names somebody else. */
-export function step(market: Market, stream: OpenedStream, name: string, body: unknown = {}, { by = stream.buyer, key }: { by?: Trader; key?: string } = {}): Promise<Reply> {
-  return market.ask('POST', `/v1/streams/${stream.id}/${name}`, { key: by.key, body, headers: key === undefined ? {} : { 'idempotency-key': key } });
+export function step(market: Market, stream: OpenedStream, name: string, body: unknown = {},
+    { by = stream.buyer, key }: { by?: Trader; key?: string } = {}): Promise<Reply> {
+  return market.ask('POST', `/v1/streams/${stream.id}/${name}`,
+    { key: by.key, body, headers: key === undefined ? {} : { 'idempotency-key': key } });
 }
 
 /** GET of the stream by its buyer. */
-export async function streamNow(market: Market, stream: OpenedStream): Promise<Record<string, string> & { tickCount: number; paused: boolean }> {
+export async function streamNow(market: Market,
+    stream: OpenedStream): Promise<Record<string, string> & { tickCount: number; paused: boolean }> {
   return (await market.ask('GET', `/v1/streams/${stream.id}`, { key: stream.buyer.key })).body.stream;
 }
 

@@ -11,15 +11,22 @@ interface Forbidden {
 
 const inSandbox = (file: string): boolean => ['workflows', 'domain'].includes(folderOf(file));
 const forbidden: readonly Forbidden[] = [
-  { what: /^process\.env\b/, where: (file) => isProduct(file) && !isMain(file), instead: 'take the setting from Env (platform/env.ts), which main.ts reads once' },
-  { what: /^console\.\w+$/, where: (file) => isProduct(file) && !isMain(file), instead: 'use the Logger (platform/log.ts); only programs talk to the terminal' },
-  { what: /^(parseFloat|Number\.parseFloat)$/, where: isProduct, instead: 'money is read by parseAmount and computed as bigint (domain/money.ts)' },
+  { what: /^process\.env\b/, where: (file) => isProduct(file) && !isMain(file),
+    instead: 'take the setting from Env (platform/env.ts), which main.ts reads once' },
+  { what: /^console\.\w+$/, where: (file) => isProduct(file) && !isMain(file),
+    instead: 'use the Logger (platform/log.ts); only programs talk to the terminal' },
+  { what: /^(parseFloat|Number\.parseFloat)$/, where: isProduct,
+    instead: 'money is read by parseAmount and computed as bigint (domain/money.ts)' },
   { what: /\.toFixed$/, where: isProduct, instead: 'money is written by formatMicros (domain/money.ts)' },
-  { what: /^fetch$/, where: (file) => isProduct(file) && !isMain(file), instead: 'call sellers through platform/outbound.ts, which judges the address' },
-  { what: /^(setTimeout|setInterval|setImmediate)$/, where: inSandbox, instead: 'wait with condition(…, ms) or sleep() of @temporalio/workflow' },
-  { what: /^(Math\.random|crypto\.randomUUID|randomUUID|randomBytes)$/, where: inSandbox, instead: 'bring ids in as input, or let an activity make them (platform/random.ts)' },
+  { what: /^fetch$/, where: (file) => isProduct(file) && !isMain(file),
+    instead: 'call sellers through platform/outbound.ts, which judges the address' },
+  { what: /^(setTimeout|setInterval|setImmediate)$/, where: inSandbox,
+    instead: 'wait with condition(…, ms) or sleep() of @temporalio/workflow' },
+  { what: /^(Math\.random|crypto\.randomUUID|randomUUID|randomBytes)$/, where: inSandbox,
+    instead: 'bring ids in as input, or let an activity make them (platform/random.ts)' },
   { what: /^Math\.random$/, where: isProduct, instead: 'use newId (platform/random.ts)' },
-  { what: /^process\.exit$/, where: (file) => isProduct(file) && !isMain(file) && file !== 'platform/service.ts', instead: 'throw; runService stops the parts in order' },
+  { what: /^process\.exit$/, where: (file) => isProduct(file) && !isMain(file) && file !== 'platform/service.ts',
+    instead: 'throw; runService stops the parts in order' },
   { what: /^(eval|Function)$/, where: () => true, instead: 'write the code' },
   { what: /\.\$(queryRawUnsafe|executeRawUnsafe)$/, where: () => true, instead: 'use a prepared statement with parameters' },
 ];
@@ -31,7 +38,8 @@ export function forbiddenCalls(sources: readonly Source[]): string[] {
     const rules = forbidden.filter(({ where }) => where(source.path));
     walk(source.tree, (node) => {
       // process.env is read rather than called.
-      const callee = ts.isCallExpression(node) || ts.isNewExpression(node) ? node.expression : ts.isPropertyAccessExpression(node) && node.getText(source.tree) === 'process.env' ? node : undefined;
+      const callee = ts.isCallExpression(node) || ts.isNewExpression(node) ? node.expression : ts.isPropertyAccessExpression(node)
+        && node.getText(source.tree) === 'process.env' ? node : undefined;
       if (callee === undefined) return;
       const text = callee.getText(source.tree);
       for (const { what, instead } of rules) if (what.test(text)) faults.push(`${placeOf(source, node)}: ${text}; instead: ${instead}.`);
@@ -41,7 +49,8 @@ export function forbiddenCalls(sources: readonly Source[]): string[] {
 }
 
 /** In parts, so that this file is not a hit itself. */
-const registryHosts = [['npm', 'js'], ['registry', '\\.npm'], ['proxy', '\\.golang'], ['py', 'pi\\.'], ['python', 'hosted'], ['crates', '\\.io'], ['deb', '\\.debian'], ['repo1', '\\.maven']];
+const registryHosts = [['npm', 'js'], ['registry', '\\.npm'], ['proxy', '\\.golang'], ['py', 'pi\\.'], ['python', 'hosted'],
+  ['crates', '\\.io'], ['deb', '\\.debian'], ['repo1', '\\.maven']];
 /** Paths of one machine, and hosts of package registries: neither means anything to whoever clones this. */
 const foreignTexts: readonly { readonly what: RegExp; readonly why: string }[] = [
   { what: new RegExp(`(?<![\\w.$}])/(${['work', 'root', 'Users'].join('|')})/[\\w.-]`), why: 'a path of one machine' },

@@ -53,7 +53,8 @@ export function wrongLayers(sources: readonly Source[], layers: Layers): string[
 /** Packages that belong to one part of the house; anywhere else they would go around the layer that keeps them. */
 const packageHomes: readonly { readonly pattern: RegExp; readonly homes: RegExp; readonly instead: string }[] = [
   { pattern: /^(express|helmet|cors)$/, homes: /^api\//, instead: 'HTTP belongs to api/' },
-  { pattern: /^undici$/, homes: /^platform\/outbound\.ts$/, instead: 'call sellers through platform/outbound.ts, which judges the address' },
+  { pattern: /^undici$/, homes: /^platform\/outbound\.ts$/,
+    instead: 'call sellers through platform/outbound.ts, which judges the address' },
   { pattern: /^ethers$/, homes: /^registry\/ownership\.ts$/, instead: 'registry/ownership.ts checks signatures' },
   { pattern: /^@temporalio\/workflow$/, homes: /^workflows\//, instead: 'only workflows run in the sandbox' },
   { pattern: /^@temporalio\/(worker|activity)$/, homes: /^(workers|temporal)\//, instead: 'workers/ puts things into a worker' },
@@ -71,9 +72,12 @@ export function wrongPackages(sources: readonly Source[]): string[] {
   for (const source of sources.filter((one) => isProduct(one.path))) {
     for (const { text, typeOnly, node } of importsOf(source).filter((one) => !one.text.startsWith('.'))) {
       const sandbox = sandboxPackages[folderOf(source.path)];
-      if (sandbox !== undefined && !sandbox.test(text)) faults.push(`${placeOf(source, node)}: ${text} does not belong into Temporal's sandbox; let an activity do it.`);
+      if (sandbox !== undefined
+        && !sandbox.test(text)) faults.push(
+        `${placeOf(source, node)}: ${text} does not belong into Temporal's sandbox; let an activity do it.`);
       for (const { pattern, homes, instead } of packageHomes) {
-        if (pattern.test(text) && !homes.test(source.path) && !typeOnly) faults.push(`${placeOf(source, node)}: imports ${text}; ${instead}.`);
+        if (pattern.test(text) && !homes.test(source.path)
+          && !typeOnly) faults.push(`${placeOf(source, node)}: imports ${text}; ${instead}.`);
       }
     }
   }
@@ -112,7 +116,8 @@ export function orphans(sources: readonly Source[], mentions: string): string[] 
 function namedFiles({ tree }: Source): string[] {
   const names: string[] = [];
   walk(tree, (node) => {
-    if (ts.isStringLiteralLike(node) && /^[\w./-]+\.ts$/.test(node.text)) names.push(path.posix.basename(node.text) === node.text ? node.text : node.text.replace(/^(\.\.?\/)+/, ''));
+    if (ts.isStringLiteralLike(node) && /^[\w./-]+\.ts$/.test(node.text)) names.push(path.posix.basename(node.text) === node.text
+      ? node.text : node.text.replace(/^(\.\.?\/)+/, ''));
   });
   return names;
 }

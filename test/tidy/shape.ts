@@ -23,7 +23,8 @@ export function longFunctions(sources: readonly Source[], max = FUNCTION_LINES_M
       const to = source.tree.getLineAndCharacterOfPosition(node.end).line;
       if (to - from < max) return;
       const lines = (isCode ??= codeLines(source)).slice(from, to + 1).filter(Boolean).length;
-      if (lines > max) faults.push(`${placeOf(source, node)}: ${nameOf(node)} has ${lines} lines, at most ${max}; give its steps names of their own.`);
+      if (lines > max) faults.push(
+        `${placeOf(source, node)}: ${nameOf(node)} has ${lines} lines, at most ${max}; give its steps names of their own.`);
     });
   }
   return faults;
@@ -61,7 +62,8 @@ export function withoutComment(sources: readonly Source[]): string[] {
     if (hasHeadComment(source)) continue;
     for (const statement of source.tree.statements) {
       if (!isExported(statement) || hasComment(source, statement)) continue;
-      for (const name of offeredBy(statement)) faults.push(`${placeOf(source, statement)}: ${name} is exported without a sentence that says what it is for.`);
+      for (const name of offeredBy(statement)) faults.push(
+        `${placeOf(source, statement)}: ${name} is exported without a sentence that says what it is for.`);
     }
   }
   return faults;
@@ -88,6 +90,7 @@ function offeredBy(node: ts.Statement): string[] {
     return [node.name?.text ?? 'the default'];
   }
   if (!ts.isVariableStatement(node)) return [];
-  const functions = node.declarationList.declarations.filter(({ initializer }) => initializer !== undefined && (ts.isArrowFunction(initializer) || ts.isFunctionExpression(initializer)));
+  const functions = node.declarationList.declarations.filter(({ initializer }) => initializer !== undefined
+    && (ts.isArrowFunction(initializer) || ts.isFunctionExpression(initializer)));
   return functions.map(({ name }) => name.getText());
 }

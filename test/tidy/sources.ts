@@ -15,7 +15,8 @@ export const root = fileURLToPath(new URL('../..', import.meta.url));
 
 /** Folders whose code the product runs; `demo`, `bench`, `test` and `scripts` are around it. */
 export const productFolders = [
-  'domain', 'platform', 'prisma', 'ledger', 'events', 'trust', 'registry', 'policy', 'activities', 'workflows', 'temporal', 'payments', 'workers', 'api',
+  'domain', 'platform', 'prisma', 'ledger', 'events', 'trust', 'registry', 'policy', 'activities', 'workflows', 'temporal',
+  'payments', 'workers', 'api',
 ] as const;
 
 const skipped = /^(node_modules|dist|coverage|generated|results|\..*)$/;

@@ -38,13 +38,15 @@ test('the claims of one sweeper are nothing to another', async () => {
 
 test('claims are forgotten a minute after they have run out', async () => {
   await aProcess().take(3, find);
-  await db.pool.query(`UPDATE sweep_claim SET claimed_until = claimed_until - CASE id WHEN 'p00' THEN interval '0' ELSE interval '2 minutes' END`);
+  await db.pool.query(
+    `UPDATE sweep_claim SET claimed_until = claimed_until - CASE id WHEN 'p00' THEN interval '0' ELSE interval '2 minutes' END`);
   await aProcess().take(3, () => Promise.resolve([]));
   expect((await db.pool.query('SELECT id FROM sweep_claim')).rows).toEqual([{ id: 'p00' }]);
 });
 
 test('a row whose work fails does not keep the next from their turn', async () => {
   const [done, failed]: [string[], string[]] = [[], []];
-  await eachClaimed(['a', 'b', 'c'], (id) => (id === 'a' ? Promise.reject(new Error('not this one')) : Promise.resolve(done.push(id))), (_error, id) => failed.push(id));
+  await eachClaimed(['a', 'b', 'c'], (id) => (id === 'a' ? Promise.reject(new Error('not this one')) : Promise.resolve(done.push(id))),
+    (_error, id) => failed.push(id));
   expect([done, failed]).toEqual([['b', 'c'], ['a']]);
 });

@@ -25,9 +25,11 @@ const open: PaymentView = { version: 1, state: 'open', ended: false, deadlineMs:
 async function begin({ workflow, activities, input }: Life) {
   const taskQueue = temporal.taskQueue('keys');
   const first: KeptPaymentInput = { id: 'p', view: open, startId: 'life', ...input };
-  const handle = await temporal.client.workflow.start(workflow, { workflowId: `keys-${randomBytes(6).toString('hex')}`, taskQueue, args: [first] });
+  const handle = await temporal.client.workflow.start(workflow,
+    { workflowId: `keys-${randomBytes(6).toString('hex')}`, taskQueue, args: [first] });
   const serve = async (work: () => Promise<void>): Promise<void> => {
-    const worker = await Worker.create({ connection: temporal.nativeConnection, taskQueue, activities, workflowBundle: await workflowBundle() });
+    const worker = await Worker.create({ connection: temporal.nativeConnection, taskQueue, activities,
+      workflowBundle: await workflowBundle() });
     await worker.runUntil(work());
   };
   return { handle, serve };
@@ -44,12 +46,15 @@ function noting() {
 }
 
 /** Steps 0 and 3 come by update, 1 and 2 by signal. */
-const expected = new Map([[0, 'update a'], [1, 'signal life surety-confirm-step 1'], [2, 'signal life surety-confirm-step 2'], [3, 'update b']]);
+const expected = new Map([[0, 'update a'], [1, 'signal life surety-confirm-step 1'],
+  [2, 'signal life surety-confirm-step 2'], [3, 'update b']]);
 
-test.each(['an update first', 'the signals first'])('the key of a step is its update\'s id or its signal\'s number, with %s', async (order) => {
+test.each(['an update first', 'the signals first'])('the key of a step is its update\'s id or its signal\'s number, with %s',
+    async (order) => {
   const { keys, activities } = noting();
   const { handle, serve } = await begin({ workflow: 'multistepEscrow', activities });
-  const update = (updateId: string, stepIndex: number): Promise<unknown> => handle.executeUpdate('surety-confirm-step', { updateId, args: [{ stepIndex }] });
+  const update = (updateId: string, stepIndex: number): Promise<unknown> =>
+    handle.executeUpdate('surety-confirm-step', { updateId, args: [{ stepIndex }] });
   const signal = (stepIndex: number): Promise<void> => handle.signal('surety-confirm-step', { stepIndex });
   if (order === 'the signals first') for (const stepIndex of [1, 2]) await signal(stepIndex);
   await serve(async () => {

@@ -14,7 +14,8 @@ afterEach(() => jest.restoreAllMocks());
 afterAll(() => db.close());
 
 const rowOf = (id: string): KeptRow => ({
-  id, view: { version: 1, state: 'open', ended: false, deadlineMs: null }, summary: '', buyer: '0xb', seller: null, tenantId: null, amountUsd: 1,
+  id, view: { version: 1, state: 'open', ended: false, deadlineMs: null }, summary: '', buyer: '0xb', seller: null,
+  tenantId: null, amountUsd: 1,
 });
 const kind: KeptKind = { queue: 'multistep', workflow: 'multistepEscrow', read: async (ids) => ids.map(rowOf) };
 
@@ -27,13 +28,15 @@ async function someNotices(count: number): Promise<string[]> {
 }
 
 /** A process: what it told, and whether it came through. */
-function aProcess({ outcome = () => 'told', leaseMs }: { outcome?: (id: string) => Told; leaseMs?: number } = {}): { notices: Notices; told: string[] } {
+function aProcess({ outcome = () => 'told', leaseMs }: { outcome?: (id: string) => Told; leaseMs?: number } = {}): { notices: Notices;
+    told: string[] } {
   const told: string[] = [];
   const tell = (_kind: KeptKind, { id }: KeptRow): Promise<Told> => {
     told.push(id);
     return Promise.resolve(outcome(id));
   };
-  return { told, notices: createNotices({ pool: db.pool, log: createLog('silent', 'test'), tell, ...(leaseMs === undefined ? {} : { leaseMs }) }) };
+  return { told, notices: createNotices({ pool: db.pool, log: createLog('silent', 'test'), tell,
+    ...(leaseMs === undefined ? {} : { leaseMs }) }) };
 }
 
 test('three processes that sweep at once tell each workflow once', async () => {
@@ -106,7 +109,8 @@ test('while nothing comes through the pause doubles up to half a minute, a few a
 });
 
 test.each<[what: string, error: unknown, told: Told]>([
-  ['an answer that the server does not take this one', Object.assign(new Error(), { cause: Object.assign(new Error('3 INVALID_ARGUMENT'), { code: 3 }) }), 'refused'],
+  ['an answer that the server does not take this one',
+    Object.assign(new Error(), { cause: Object.assign(new Error('3 INVALID_ARGUMENT'), { code: 3 }) }), 'refused'],
   ['a time-out', Object.assign(new Error(), { cause: Object.assign(new Error('4 DEADLINE_EXCEEDED'), { code: 4 }) }), 'unreachable'],
   ['a server that has too much to do', Object.assign(new Error('8 RESOURCE_EXHAUSTED'), { code: 8 }), 'unreachable'],
   ['a connection that is gone', new Error('transport error'), 'unreachable'],

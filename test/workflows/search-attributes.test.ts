@@ -42,12 +42,14 @@ async function attributesIn(namespace: string): Promise<SearchAttributes> {
 
 /** Full of other people's attributes: ours cannot be registered. The amount is there, as something else. */
 const crowded = (): Promise<string> =>
-  aNamespace({ ...Object.fromEntries(Array.from({ length: KEYWORDS_MAX - 1 }, (_, n) => [`Other${n}`, KEYWORD])), Buyer: KEYWORD, AmountUsd: INT });
+  aNamespace({ ...Object.fromEntries(Array.from({ length: KEYWORDS_MAX - 1 }, (_, n) => [`Other${n}`, KEYWORD])),
+    Buyer: KEYWORD, AmountUsd: INT });
 
 /** Starts a workflow that nobody serves. */
 function startIn(namespace: string, attributes: SearchAttributes) {
   const client = new Client({ connection, namespace });
-  return attributes.starting({ Buyer: '0xb', PaymentState: 'open', AmountUsd: 1.5 }, ({ typedSearchAttributes, names }) => client.workflow.start('none', {
+  return attributes.starting({ Buyer: '0xb', PaymentState: 'open', AmountUsd: 1.5 }, ({ typedSearchAttributes, names }) =>
+      client.workflow.start('none', {
     workflowId: `none-${randomBytes(4).toString('hex')}`, taskQueue: 'nobody', args: [names], typedSearchAttributes,
   }));
 }
@@ -67,7 +69,8 @@ test('what cannot be registered, or has another type, is left out of starts and 
   expect([...attributes.usable()]).toEqual(['Buyer']);
   expect(attributes.detail()).toBe('Search attributes of Temporal are missing: Seller, PaymentState, PaymentOutcome, Tenant; '
     + 'of another type: AmountUsd (wanted: Double). Payments go on; searching by these finds nothing that starts meanwhile.');
-  expect(attributes.forStart({ Buyer: '0xb', AmountUsd: 1 })).toMatchObject({ names: ['Buyer'], typedSearchAttributes: [{ value: '0xb' }] });
+  expect(attributes.forStart({ Buyer: '0xb', AmountUsd: 1 }))
+    .toMatchObject({ names: ['Buyer'], typedSearchAttributes: [{ value: '0xb' }] });
   const { searchAttributes } = await (await startIn(namespace, attributes)).describe();
   expect(searchAttributes).toEqual({ Buyer: ['0xb'] });
 });
@@ -121,7 +124,8 @@ test('on a server that lacks most of them payments begin, move and end with thei
     const node = await nodes.start();
     const { workflow } = new Client({ connection, namespace });
     const detail = expect.stringMatching(/missing: Seller, PaymentState.*AmountUsd \(wanted: Double\)/);
-    expect((await node.ask('GET', '/health')).body).toMatchObject({ status: 'healthy', checks: { temporal: 'healthy' }, details: { temporal: detail } });
+    expect((await node.ask('GET', '/health')).body)
+      .toMatchObject({ status: 'healthy', checks: { temporal: 'healthy' }, details: { temporal: detail } });
     const { body: { subsystems } } = await node.ask('GET', '/health/ready');
     expect(subsystems).toContainEqual({ name: 'temporal', healthy: true, detail });
 
@@ -134,7 +138,8 @@ test('on a server that lacks most of them payments begin, move and end with thei
     expect(await workflow.getHandle(`gateway-session-${session.token}`).result()).toMatchObject({ state: 'closed' });
     const stage = await setStage(node, '10');
     const onEngine = await stage.anEscrow();
-    for (const [step, who] of [['deliver', stage.cast.seller], ['confirm', stage.cast.buyer]] as const) expect((await stage.step(onEngine, step, who)).status).toBe(200);
+    for (const [step, who] of [['deliver', stage.cast.seller], ['confirm', stage.cast.buyer]] as const) expect(
+      (await stage.step(onEngine, step, who)).status).toBe(200);
     expect(await workflow.getHandle(`escrow-${onEngine}`).result()).toMatchObject({ state: 'released', resolution: 'buyer_confirmed' });
     await eventually(async () => expect((await db.pool.query('SELECT 1 FROM workflow_notice')).rowCount).toBe(0));
     const found: string[] = [];

@@ -13,7 +13,8 @@ async function found(query: string): Promise<string[]> {
 }
 
 /** Temporal indexes a moment after the fact. */
-const becomes = (query: string, ids: readonly string[]): Promise<void> => eventually(async () => expect(await found(query)).toEqual(ids.toSorted()), { withinMs: 15_000, everyMs: 200 });
+const becomes = (query: string, ids: readonly string[]): Promise<void> =>
+  eventually(async () => expect(await found(query)).toEqual(ids.toSorted()), { withinMs: 15_000, everyMs: 200 });
 
 test('the sessions of a buyer are found: all, those that still run, and the ended ones by how they ended', async () => {
   const buyer = await platform().aTrader('3.00');
@@ -25,7 +26,8 @@ test('the sessions of a buyer are found: all, those that still run, and the ende
   const lost = platform().temporal.client.workflow.getHandle(`gateway-session-${expired.token}`);
   await lost.terminate('its time is up');
   await platform().temporal.client.workflow.start('gatewaySession', {
-    workflowId: `gateway-session-${expired.token}`, taskQueue: `surety-gateway${platform().queueSuffix}`, args: [{ sessionId: expired.token, expiresAtMs: Date.now(), searchAttributes: ['PaymentState'] }],
+    workflowId: `gateway-session-${expired.token}`, taskQueue: `surety-gateway${platform().queueSuffix}`,
+    args: [{ sessionId: expired.token, expiresAtMs: Date.now(), searchAttributes: ['PaymentState'] }],
     searchAttributes: { Buyer: [buyer.address], PaymentState: ['active'], AmountUsd: [1] },
   }).then((handle) => handle.result());
   const mine = `WorkflowType = 'gatewaySession' AND Buyer = '${buyer.address}'`;
@@ -39,7 +41,9 @@ test('the sessions of a buyer are found: all, those that still run, and the ende
 }, 60_000);
 
 const pages = ['operations.md', 'changing-workflows.md'];
-const shown = pages.flatMap((page) => [...readFileSync(path.join(import.meta.dirname, '../../docs', page), 'utf8').matchAll(/--query "([^"]+)"/g)].map((match) => [page, match[1] ?? ''] as const));
+const shown = pages.flatMap((page) =>
+  [...readFileSync(path.join(import.meta.dirname, '../../docs', page), 'utf8').matchAll(/--query "([^"]+)"/g)].map((match) =>
+  [page, match[1] ?? ''] as const));
 
 test('the docs show queries', () => {
   for (const page of pages) expect(shown.filter(([where]) => where === page).length).toBeGreaterThan(1);

@@ -1,4 +1,6 @@
-/** The lives of virtual cards that are kept as histories: charged, tried, cancelled, blocked and expired; by HTTP, update, signal and clock. */
+/**
+ * The lives of virtual cards that are kept as histories: charged, tried, cancelled, blocked and expired; by HTTP, update, signal and clock.
+ */
 import type { WorkflowHandle } from '@temporalio/client';
 import { parseAmount } from '../../domain/money.ts';
 import { cardKind } from '../../payments/kinds.ts';
@@ -71,7 +73,8 @@ export const cardStories = [
       const { lookup, last4, check } = createCardSecrets('a key for tests').make();
       // Shorter than the route allows.
       const terms = { merchant: null, category: null, description: null, lifeMs: 2_000, last4, check };
-      const wish = { buyer: buyer.address, seller: null, arbiter: null, tenantId: null, asset: 'USDC', amountMicros: parseAmount('1'), terms, lookup };
+      const wish = { buyer: buyer.address, seller: null, arbiter: null, tenantId: null, asset: 'USDC',
+        amountMicros: parseAmount('1'), terms, lookup };
       return (await platform.runtime.ports.payments.open(cardKind, wish, null)).payment.workflowId;
     },
   },

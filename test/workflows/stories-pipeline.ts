@@ -43,12 +43,16 @@ async function run(platform: TestPlatform, { session, steps }: Pick<Scene, 'sess
 }
 
 /** Somebody at Temporal stops a pipeline whose second step is under way, long enough to be an activity of its own. */
-function stopped(name: string, stop: (handle: { signal(name: string): Promise<void>; executeUpdate(name: string, options: { args: [object] }): Promise<unknown>; cancel(): Promise<unknown> }) => Promise<unknown>): Story {
+function stopped(name: string,
+    stop: (handle: { signal(name: string): Promise<void>; executeUpdate(name: string, options: { args: [object] }): Promise<unknown>;
+    cancel(): Promise<unknown> }) => Promise<unknown>): Story {
   return {
     name,
     live: (platform) => scene(platform, [ok, { kind: 'slow', ms: 4_000 }, ok], async ({ session, steps, sellers, undo }) => {
-      const reply = runPipeline(platform, session, { steps: steps.map((step) => ({ ...step, compensation: { endpoint: undo.endpoint } })) });
-      await eventually(() => (sellers[1]?.requests.length === 1 ? Promise.resolve() : Promise.reject(new Error('The slow seller has not been asked yet.'))));
+      const reply = runPipeline(platform, session,
+        { steps: steps.map((step) => ({ ...step, compensation: { endpoint: undo.endpoint } })) });
+      await eventually(() =>
+        (sellers[1]?.requests.length === 1 ? Promise.resolve() : Promise.reject(new Error('The slow seller has not been asked yet.'))));
       const { workflowId } = (await newestPipeline(platform, session)) as { workflowId: string };
       const handle = platform.temporal.client.workflow.getHandle(workflowId);
       await eventually(async () => {
@@ -75,7 +79,8 @@ export const pipelineStories: readonly Story[] = [
   },
   {
     name: 'pipeline-all-or-nothing-given-back',
-    live: (platform) => scene(platform, [unhurried, unhurried, broken], ({ session, steps }) => run(platform, { session, steps: steps.map((step) => ({ ...step, refundable: true })) })),
+    live: (platform) => scene(platform, [unhurried, unhurried, broken],
+      ({ session, steps }) => run(platform, { session, steps: steps.map((step) => ({ ...step, refundable: true })) })),
   },
   stopped('pipeline-cancelled-by-signal', (handle) => handle.signal('surety-cancel')),
   stopped('pipeline-cancelled-by-update', (handle) => handle.executeUpdate('surety-cancel', { args: [{}] })),

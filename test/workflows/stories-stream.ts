@@ -14,8 +14,10 @@ const tell = (): Promise<void> => new Promise((resolve) => setTimeout(resolve, 6
 /** Starts the workflow again, so that it goes on in a new run after so many events. @returns the first run. */
 async function withRunsOf(eventsMax: number, platform: TestPlatform, stream: OpenedStream): Promise<string> {
   await workflowOf(platform, stream).terminate('to be started with a shorter limit');
-  const input: StreamInput = { id: stream.id, view: { version: 1, state: 'open', ended: false, deadlineMs: Date.now() + 1_000 }, eventsMax };
-  const started = await platform.temporal.client.workflow.start('stream', { workflowId: stream.workflowId, taskQueue: taskQueues.stream + platform.queueSuffix, args: [input] });
+  const input: StreamInput = { id: stream.id, view: { version: 1, state: 'open', ended: false, deadlineMs: Date.now() + 1_000 },
+    eventsMax };
+  const started = await platform.temporal.client.workflow.start('stream',
+    { workflowId: stream.workflowId, taskQueue: taskQueues.stream + platform.queueSuffix, args: [input] });
   return started.firstExecutionRunId;
 }
 

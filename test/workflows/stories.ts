@@ -73,7 +73,8 @@ export const stories: readonly Story[] = [
       // The server forgets the workflow, as after the loss of its file; closing starts it once more.
       await platform.temporal.client.workflow.getHandle(session.workflowId).terminate('lost');
       await eventually(async () => {
-        const { rows } = await platform.db.pool.query(`SELECT status FROM gateway_session WHERE id = $1 AND status = 'active'`, [session.id]);
+        const { rows } = await platform.db.pool.query(`SELECT status FROM gateway_session WHERE id = $1 AND status = 'active'`,
+          [session.id]);
         if (rows.length !== 1) throw new Error('The session has ended by itself.');
       });
       await platform.runtime.ports.gateway.closeSession(buyer.address, session.id);
@@ -96,7 +97,8 @@ export const stories: readonly Story[] = [
           if (typeof id !== 'string') throw new Error('The seller has not been asked yet.');
           return id;
         });
-        const { rows: [row] } = await platform.db.pool.query<{ workflow_id: string }>('SELECT workflow_id FROM gateway_call WHERE id = $1', [callId]);
+        const { rows: [row] } = await platform.db.pool.query<{ workflow_id: string }>('SELECT workflow_id FROM gateway_call WHERE id = $1',
+          [callId]);
         const workflowId = row?.workflow_id ?? workflowIdFor('gatewayCalls', 'missing');
         const handle = platform.temporal.client.workflow.getHandle(workflowId);
         await eventually(async () => {

@@ -2,12 +2,14 @@
 
 /** One task queue for each shape of work, so that each can be scaled alone. */
 export const taskQueues = {
-  gateway: 'surety-gateway', escrow: 'surety-escrow', card: 'surety-card', multistep: 'surety-multistep', pipeline: 'surety-pipeline', stream: 'surety-stream',
+  gateway: 'surety-gateway', escrow: 'surety-escrow', card: 'surety-card', multistep: 'surety-multistep',
+  pipeline: 'surety-pipeline', stream: 'surety-stream',
 } as const;
 export type TaskQueueName = keyof typeof taskQueues;
 
 const workflowPrefixes = {
-  gatewaySession: 'gateway-session', gatewayCalls: 'gateway-calls', escrow: 'escrow', virtualCard: 'virtual-card', multistepEscrow: 'multistep-escrow', pipeline: 'pipeline', stream: 'stream',
+  gatewaySession: 'gateway-session', gatewayCalls: 'gateway-calls', escrow: 'escrow', virtualCard: 'virtual-card',
+  multistepEscrow: 'multistep-escrow', pipeline: 'pipeline', stream: 'stream',
 } as const;
 export type WorkflowKind = keyof typeof workflowPrefixes;
 

@@ -3,7 +3,10 @@ import type { SignalDefinition, UpdateDefinition } from '@temporalio/common';
 import { defineQuery, defineSignal, defineUpdate } from '@temporalio/workflow';
 import type { PaymentFact, PaymentView, StepRequest } from '../../domain/payment-messages.ts';
 
-/** An update with its answer, and its twin for those who cannot wait: the signal of the same name. The input has the fields of the HTTP route. */
+/**
+ * An update with its answer, and its twin for those who cannot wait: the signal of the same name. The input has the fields of the HTTP
+ * route.
+ */
 export interface StepMessages {
   readonly update: UpdateDefinition<PaymentView, [input: unknown, request: StepRequest | undefined]>;
   readonly signal: SignalDefinition<[input: unknown]>;
