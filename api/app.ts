@@ -6,7 +6,7 @@ import express, { type Express, type Request, type Response } from 'express';
 import { SuretyError } from '../domain/errors.ts';
 import type { HttpRecorder } from '../platform/metrics.ts';
 import type { ApiDeps, Lifecycle } from './deps.ts';
-import { toSuretyError } from './errors.ts';
+import { toSuretyError } from './routing/errors.ts';
 import { adminRule, checkedParams, grant, type AdminRule } from './middleware/access.ts';
 import { createAccessLog } from './middleware/access-log.ts';
 import { createAuthenticate, nobody, type Authenticate, type Identity } from './middleware/authenticate.ts';
@@ -16,10 +16,10 @@ import { createRateLimit, type RateLimit } from './middleware/rate-limit.ts';
 import { ClientGone } from './middleware/read-body.ts';
 import { requestIdOf } from './middleware/request-id.ts';
 import { securityHeaders } from './middleware/security-headers.ts';
-import { compileRoute, type CompiledRoute } from './pipeline.ts';
-import { createResponder, type Responder } from './respond.ts';
-import type { Answer, Route } from './route.ts';
-import { createRouteTable, type Found, type RouteTable } from './route-table.ts';
+import { compileRoute, type CompiledRoute } from './routing/compile.ts';
+import { createResponder, type Responder } from './routing/respond.ts';
+import type { Answer, Route } from './routing/route.ts';
+import { createRouteTable, type Found, type RouteTable } from './routing/table.ts';
 import { allRoutes } from './routes/index.ts';
 
 export interface Api {

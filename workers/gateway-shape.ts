@@ -10,9 +10,9 @@ import { createReputationJob } from '../trust/reputation-job.ts';
 import { workflowIdFor } from '../workflows/contracts/ids.ts';
 import type { gatewayCalls } from '../workflows/gateway-calls.ts';
 import { createClaims, eachClaimed, noteFailure } from './claims.ts';
-import { createGateway } from './gateway.ts';
+import { createGateway } from '../payments/gateway/gateway.ts';
 import type { Job } from './jobs.ts';
-import { createCallPromises, type CallPromises } from './promise.ts';
+import { createCallPromises, type CallPromises } from '../payments/gateway/promise.ts';
 import type { Shape, ShapeContext } from './shape.ts';
 
 export interface GatewayShape extends Shape {

@@ -11,7 +11,7 @@ import { createClaims } from './claims.ts';
 import type { GatewayShape } from './gateway-shape.ts';
 import type { Job } from './jobs.ts';
 import type { KindKeeper } from './keeper.ts';
-import { createPipelines, keptRowOf } from './pipeline.ts';
+import { createPipelines, keptRowOf } from '../payments/pipeline.ts';
 import type { Shape, ShapeContext } from './shape.ts';
 
 export interface PipelineShape extends Shape {

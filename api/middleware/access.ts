@@ -2,7 +2,7 @@
 import { isAddress, normaliseAddress } from '../../domain/ids.ts';
 import { SuretyError } from '../../domain/errors.ts';
 import type { Env } from '../../platform/env.ts';
-import type { Access, Caller, Method } from '../route.ts';
+import type { Access, Caller, Method } from '../routing/route.ts';
 import type { Identity } from './authenticate.ts';
 
 export interface Granted {

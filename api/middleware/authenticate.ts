@@ -1,7 +1,7 @@
 /** Who is asking. The one place where credentials are read; `api/middleware/access.ts` decides what they are good for. */
 import { createHash, timingSafeEqual } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
-import type { Caller } from '../route.ts';
+import type { Caller } from '../routing/route.ts';
 
 /** What a request's headers prove. */
 export interface Identity {

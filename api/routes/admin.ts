@@ -6,8 +6,8 @@ import { deposit, reverse } from '../../ledger/admin.ts';
 import { once } from '../../ledger/once.ts';
 import { postingOf } from '../../ledger/reads.ts';
 import type { RouteDeps } from '../deps.ts';
-import { route, type Route } from '../route.ts';
-import { address, addressOut, amount, amountOut, line, timeOut } from '../schemas.ts';
+import { route, type Route } from '../routing/route.ts';
+import { address, addressOut, amount, amountOut, line, timeOut } from '../wire/fields.ts';
 
 /** One transaction must not be credited twice under two spellings. */
 const txHash = line(200).transform((text) => (/^0x[0-9a-f]+$/i.test(text) ? text.toLowerCase() : text));

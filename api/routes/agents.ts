@@ -2,9 +2,9 @@
 import { z } from 'zod';
 import { SuretyError } from '../../domain/errors.ts';
 import type { RouteDeps } from '../deps.ts';
-import { route, type Route } from '../route.ts';
-import { address, addressParams, limit, line, offset, paragraph } from '../schemas.ts';
-import { agentOut, metadata, showAgent } from '../shapes.ts';
+import { route, type Route } from '../routing/route.ts';
+import { address, addressParams, limit, line, offset, paragraph } from '../wire/fields.ts';
+import { agentOut, metadata, showAgent } from '../wire/registry.ts';
 import { ownershipProof, unknownAgent } from './auth.ts';
 
 /** Clients send "" for what they do not set. */

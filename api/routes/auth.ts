@@ -2,8 +2,8 @@
 import { z } from 'zod';
 import { SuretyError } from '../../domain/errors.ts';
 import type { RouteDeps } from '../deps.ts';
-import { route, type Route } from '../route.ts';
-import { address, line, timeOut } from '../schemas.ts';
+import { route, type Route } from '../routing/route.ts';
+import { address, line, timeOut } from '../wire/fields.ts';
 
 /** The answer to a challenge, as registration and recovery take it. */
 export const ownershipProof = z.strictObject({

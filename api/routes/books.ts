@@ -5,8 +5,8 @@ import { formatMicros } from '../../domain/money.ts';
 import { auditBooks } from '../../ledger/audit.ts';
 import { replayAccounts } from '../../ledger/replay.ts';
 import type { RouteDeps } from '../deps.ts';
-import { route, type Route } from '../route.ts';
-import { address, amountOut, limit, queryFlag, timeOut } from '../schemas.ts';
+import { route, type Route } from '../routing/route.ts';
+import { address, amountOut, limit, queryFlag, timeOut } from '../wire/fields.ts';
 
 const replayOut = z.object({
   agentAddr: z.string(), match: z.boolean(), replayAvailable: amountOut, replayPending: amountOut, replayEscrowed: amountOut,

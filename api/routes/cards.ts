@@ -7,13 +7,13 @@ import { formatMicros } from '../../domain/money.ts';
 import type { Payment } from '../../domain/payment.ts';
 import { cardKind } from '../../payments/kinds.ts';
 import type { CardSecret } from '../../platform/card-secrets.ts';
-import { cardOut, chargeBody, issueBody, issuedOut, showCard } from '../card-shapes.ts';
+import { cardOut, chargeBody, issueBody, issuedOut, showCard } from '../wire/card.ts';
 import type { RouteDeps } from '../deps.ts';
-import { byAgent, readRoutes, sayingPrice, shownAs, type Reading } from '../engine-routes.ts';
-import { cancelExample, chargeExample, issueExample, listExample, oneExample } from '../examples/card.ts';
-import { claimOf } from '../idempotency.ts';
+import { byAgent, readRoutes, sayingPrice, shownAs, type Reading } from '../routing/payment-route.ts';
+import { cancelExample, chargeExample, issueExample, listExample, oneExample } from '../wire/examples/card.ts';
+import { claimOf } from '../routing/idempotency.ts';
 import { createMissLimit } from '../middleware/rate-limit.ts';
-import { route, type Route } from '../route.ts';
+import { route, type Route } from '../routing/route.ts';
 
 const stepErrors = ['invalid_state', 'idempotency_mismatch', 'busy', 'unavailable'] as const;
 const idParams = z.object({ id: z.string().max(64) });

@@ -1,9 +1,9 @@
 /** The API, described by itself. */
 import { z } from 'zod';
 import type { RouteDeps } from '../deps.ts';
-import { renderDocs } from '../docs.ts';
-import { buildOpenapi } from '../openapi.ts';
-import { route, type Route } from '../route.ts';
+import { renderDocs } from '../docs/page.ts';
+import { buildOpenapi } from '../docs/openapi.ts';
+import { route, type Route } from '../routing/route.ts';
 
 /** @param listed all routes of the app; asked when somebody reads the docs, because these two belong to them. */
 export function docsRoutes({ version, links }: RouteDeps, listed: () => readonly Route[]): Route[] {

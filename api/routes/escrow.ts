@@ -7,11 +7,11 @@ import { formatMicros } from '../../domain/money.ts';
 import type { Actor, Payment } from '../../domain/payment.ts';
 import { escrowKind } from '../../payments/kinds.ts';
 import type { RouteDeps } from '../deps.ts';
-import { byAgent, readRoutes, sayingPrice, shownAs, wrongRole, type Reading } from '../engine-routes.ts';
+import { byAgent, readRoutes, sayingPrice, shownAs, wrongRole, type Reading } from '../routing/payment-route.ts';
 import { arbitrateBody, createBody, disputeBody, escrowOut, evidenceBody, resolveBody, showEscrow,
-  type Evidence } from '../escrow-shapes.ts';
-import { createExample, listExample, oneExample, stepExamples } from '../examples/escrow.ts';
-import { route, type Answer, type Route, type RouteSpec } from '../route.ts';
+  type Evidence } from '../wire/escrow.ts';
+import { createExample, listExample, oneExample, stepExamples } from '../wire/examples/escrow.ts';
+import { route, type Answer, type Route, type RouteSpec } from '../routing/route.ts';
 
 const idParams = z.object({ id: z.string().max(64) });
 const oneEscrow = z.object({ escrow: escrowOut });

@@ -3,10 +3,10 @@ import { z } from 'zod';
 import { formatMicros } from '../../domain/money.ts';
 import { SuretyError } from '../../domain/errors.ts';
 import type { RouteDeps } from '../deps.ts';
-import { sessionOf, sessionOut, showSession } from '../gateway-shapes.ts';
-import { pipelineSummaryOut, showPipelineLine } from '../pipeline-shapes.ts';
-import { route, type Route } from '../route.ts';
-import { amountOut, limit, timeOut } from '../schemas.ts';
+import { sessionOf, sessionOut, showSession } from '../wire/gateway.ts';
+import { pipelineSummaryOut, showPipelineLine } from '../wire/pipeline.ts';
+import { route, type Route } from '../routing/route.ts';
+import { amountOut, limit, timeOut } from '../wire/fields.ts';
 
 /** Nothing of the gateway stays open this long after the last fault unless it waits for a person (invariant I12). */
 const OVERDUE_MS = 60_000;

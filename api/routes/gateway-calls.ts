@@ -6,10 +6,10 @@ import type { CallAnswer, CallRequest, IdempotencyClaim } from '../../domain/gat
 import { SERVICE_TYPE } from '../../domain/ids.ts';
 import { formatMicros } from '../../domain/money.ts';
 import type { RouteDeps } from '../deps.ts';
-import { callExample, callOnceExample } from '../examples/gateway.ts';
-import { callOut, writeCall } from '../gateway-shapes.ts';
-import { route, type Answer, type Route } from '../route.ts';
-import { address, amount, emptyIsAbsent, idempotencyKey, jsonObject } from '../schemas.ts';
+import { callExample, callOnceExample } from '../wire/examples/gateway.ts';
+import { callOut, writeCall } from '../wire/gateway.ts';
+import { route, type Answer, type Route } from '../routing/route.ts';
+import { address, amount, emptyIsAbsent, idempotencyKey, jsonObject } from '../wire/fields.ts';
 
 
 export const callRequestBody = z.object({

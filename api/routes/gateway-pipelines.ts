@@ -4,11 +4,11 @@ import { SuretyError } from '../../domain/errors.ts';
 import { SERVICE_TYPE } from '../../domain/ids.ts';
 import { STEPS_MAX, stepName, type PipelineRequest, type StepWish } from '../../domain/pipeline.ts';
 import type { RouteDeps } from '../deps.ts';
-import { cancelExample, onePipelineExample, pipelineExample } from '../examples/gateway.ts';
+import { cancelExample, onePipelineExample, pipelineExample } from '../wire/examples/gateway.ts';
 import { pipelineFault, pipelineOfModels, pipelineOut, pipelineRecordOut, pipelineSummaryOut, showPipeline, showPipelineLine,
-  writePipeline } from '../pipeline-shapes.ts';
-import { route, type Caller, type Route } from '../route.ts';
-import { address, amount, cursor, emptyIsAbsent, idempotencyKey, jsonObject, limit, writeCursor } from '../schemas.ts';
+  writePipeline } from '../wire/pipeline.ts';
+import { route, type Caller, type Route } from '../routing/route.ts';
+import { address, amount, cursor, emptyIsAbsent, idempotencyKey, jsonObject, limit, writeCursor } from '../wire/fields.ts';
 import { asTokenError, gatewayToken } from './gateway-calls.ts';
 
 const stepBody = z.strictObject({

@@ -4,10 +4,10 @@ import { SuretyError } from '../../domain/errors.ts';
 import { sessionBounds, strategies, type SessionTerms, type Strategy } from '../../domain/gateway.ts';
 import { formatMicros } from '../../domain/money.ts';
 import type { RouteDeps } from '../deps.ts';
-import { closeExample, logsExample, oneCallExample, oneSessionExample, openExample, sessionsExample } from '../examples/gateway.ts';
-import { dryRunOut, logOut, sessionOf, sessionOut, showDryRun, showLog, showSession } from '../gateway-shapes.ts';
-import { route, type Caller, type Route } from '../route.ts';
-import { amount, amountOut, cursor, limit, serviceType, writeCursor } from '../schemas.ts';
+import { closeExample, logsExample, oneCallExample, oneSessionExample, openExample, sessionsExample } from '../wire/examples/gateway.ts';
+import { dryRunOut, logOut, sessionOf, sessionOut, showDryRun, showLog, showSession } from '../wire/gateway.ts';
+import { route, type Caller, type Route } from '../routing/route.ts';
+import { amount, amountOut, cursor, limit, serviceType, writeCursor } from '../wire/fields.ts';
 import { callRequestBody, toCallRequest } from './gateway-calls.ts';
 
 const { expirySecsDefault, expirySecsMin, expirySecsMax, requestsPerMinuteDefault, requestsPerMinuteMax } = sessionBounds;

@@ -4,8 +4,8 @@
  */
 import { z } from 'zod';
 import type { HealthProbe, RouteDeps } from '../deps.ts';
-import { route, type Answer, type Route } from '../route.ts';
-import { timeOut } from '../schemas.ts';
+import { route, type Answer, type Route } from '../routing/route.ts';
+import { timeOut } from '../wire/fields.ts';
 
 const CHECK_MS_MAX = 2_000;
 /** Several orchestrators and load balancers ask at once; the parts are asked once for all of them. */

@@ -1,6 +1,6 @@
 /** Every route of the platform. A new file of routes is added here, and nowhere else. */
 import type { RouteDeps } from '../deps.ts';
-import type { Route } from '../route.ts';
+import type { Route } from '../routing/route.ts';
 import { adminRoutes } from './admin.ts';
 import { agentRoutes } from './agents.ts';
 import { authRoutes } from './auth.ts';

@@ -5,10 +5,10 @@ import { SuretyError, type ErrorCode } from '../../domain/errors.ts';
 import { formatMicros } from '../../domain/money.ts';
 import { multistepBounds, type MultistepAnswer, type MultistepPlan } from '../../domain/multistep.ts';
 import type { RouteDeps } from '../deps.ts';
-import { confirmExample, createExample, listExample, oneExample, refundExample } from '../examples/multistep.ts';
-import { multistepOf, multistepOut, showMultistep } from '../multistep-shapes.ts';
-import { route, type Answer, type Caller, type Route } from '../route.ts';
-import { address, addressParams, amount, cursor, emptyIsAbsent, limit, writeCursor } from '../schemas.ts';
+import { confirmExample, createExample, listExample, oneExample, refundExample } from '../wire/examples/multistep.ts';
+import { multistepOf, multistepOut, showMultistep } from '../wire/multistep.ts';
+import { route, type Answer, type Caller, type Route } from '../routing/route.ts';
+import { address, addressParams, amount, cursor, emptyIsAbsent, limit, writeCursor } from '../wire/fields.ts';
 
 const { stepsMax, expiresInMsDefault, expiresInMsMin, expiresInMsMax } = multistepBounds;
 

@@ -4,8 +4,8 @@ import { formatMicros } from '../../domain/money.ts';
 import { readLatestPayments, type Payment } from '../../ledger/payments.ts';
 import { createNetworkStats } from '../../trust/network.ts';
 import type { RouteDeps } from '../deps.ts';
-import { route, type Route } from '../route.ts';
-import { amountOut, limit, timeOut } from '../schemas.ts';
+import { route, type Route } from '../routing/route.ts';
+import { amountOut, limit, timeOut } from '../wire/fields.ts';
 
 const statsOut = z.object({ totalAgents: z.number().int(), totalServices: z.number().int(), totalTransactions: z.number().int(),
   totalVolume: amountOut, updatedAt: timeOut });

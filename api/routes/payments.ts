@@ -3,12 +3,12 @@ import { z } from 'zod';
 import { SuretyError } from '../../domain/errors.ts';
 import { formatMicros } from '../../domain/money.ts';
 import type { RouteDeps } from '../deps.ts';
-import { paymentExample } from '../examples/payment.ts';
+import { paymentExample } from '../wire/examples/payment.ts';
 import { kindOf } from '../payments/all.ts';
 import { dateOf, type FoundPayment, type PaymentKind } from '../payments/kind.ts';
 import { BEGINNING, isKey, keyOf, readTimeline, type Entry, type Place } from '../payments/timeline.ts';
-import { route, type Route } from '../route.ts';
-import { addressOut, amountOut, cursor, limit, timeOut, writeCursor, type Cursor } from '../schemas.ts';
+import { route, type Route } from '../routing/route.ts';
+import { addressOut, amountOut, cursor, limit, timeOut, writeCursor, type Cursor } from '../wire/fields.ts';
 
 const entryOut = z.object({
   at: timeOut, kind: z.enum(['state', 'posting', 'attempt', 'call', 'ticks']), what: z.string().describe('A sentence for people.'),

@@ -1,7 +1,7 @@
 /** What this platform is and how to begin, for people and for clients that ask before they register. */
 import { z } from 'zod';
 import type { RouteDeps } from '../deps.ts';
-import { route, type Route } from '../route.ts';
+import { route, type Route } from '../routing/route.ts';
 
 export function platformRoutes({ version, links, sellerKeys, startedAt }: RouteDeps): Route[] {
   const instructions = {

@@ -5,8 +5,8 @@ import { reputationTiers } from '../../domain/gateway.ts';
 import { toUnits } from '../../domain/money.ts';
 import { createReputationReader, type AgentReputation, type ReputationReader } from '../../trust/reputation.ts';
 import type { RouteDeps } from '../deps.ts';
-import { route, type Route } from '../route.ts';
-import { address, addressOut, addressParams, limit, timeOut } from '../schemas.ts';
+import { route, type Route } from '../routing/route.ts';
+import { address, addressOut, addressParams, limit, timeOut } from '../wire/fields.ts';
 
 const batchMax = 100;
 const compareMax = 10;

@@ -3,9 +3,9 @@ import { z } from 'zod';
 import { isAmountText, parseAmount, ZERO } from '../../domain/money.ts';
 import { discover, sortOrders, type SortOrder } from '../../registry/discovery.ts';
 import type { RouteDeps } from '../deps.ts';
-import { route, type Route } from '../route.ts';
-import { addressParams, amount, limit, line, offset, paragraph, queryFlag, serviceType } from '../schemas.ts';
-import { listingOut, metadata, serviceOut, showListing, showService } from '../shapes.ts';
+import { route, type Route } from '../routing/route.ts';
+import { addressParams, amount, limit, line, offset, paragraph, queryFlag, serviceType } from '../wire/fields.ts';
+import { listingOut, metadata, serviceOut, showListing, showService } from '../wire/registry.ts';
 
 const endpoint = z.union([z.literal(''), z.url({ protocol: /^https?$/, error: 'must be an http or https address' }).max(2_000)], {
   error: 'must be an http or https address, or empty',

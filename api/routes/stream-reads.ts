@@ -5,10 +5,10 @@ import { recommendHold } from '../../domain/recommend-hold.ts';
 import { streamBounds } from '../../domain/stream.ts';
 import type { StreamModel } from '../../prisma/generated/models.ts';
 import type { RouteDeps } from '../deps.ts';
-import { adviceExample, listExample, oneExample, ticksExample } from '../examples/stream.ts';
-import { route, type Caller, type Route } from '../route.ts';
-import { addressParams, cursor, limit, writeCursor, type Cursor } from '../schemas.ts';
-import { showStream, showTick, streamOf, streamOut, tickOf, tickOut } from '../stream-shapes.ts';
+import { adviceExample, listExample, oneExample, ticksExample } from '../wire/examples/stream.ts';
+import { route, type Caller, type Route } from '../routing/route.ts';
+import { addressParams, cursor, limit, writeCursor, type Cursor } from '../wire/fields.ts';
+import { showStream, showTick, streamOf, streamOut, tickOf, tickOut } from '../wire/stream.ts';
 
 /** Larger questions are mistakes, and their answers no amounts. */
 const TICKS_MAX = 1e12;

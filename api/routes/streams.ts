@@ -4,10 +4,10 @@ import { SuretyError, type ErrorCode } from '../../domain/errors.ts';
 import { formatMicros, type Micros } from '../../domain/money.ts';
 import { streamBounds, type StreamStep } from '../../domain/stream.ts';
 import type { RouteDeps } from '../deps.ts';
-import { batchExample, closeExample, openExample, tickExample, topUpExample } from '../examples/stream.ts';
-import { route, type Answer, type Caller, type Route } from '../route.ts';
-import { address, amount, emptyIsAbsent, line, paragraph } from '../schemas.ts';
-import { afterTicksOut, showAfterTicks, showStream, showTick, streamOut, tickOut } from '../stream-shapes.ts';
+import { batchExample, closeExample, openExample, tickExample, topUpExample } from '../wire/examples/stream.ts';
+import { route, type Answer, type Caller, type Route } from '../routing/route.ts';
+import { address, amount, emptyIsAbsent, line, paragraph } from '../wire/fields.ts';
+import { afterTicksOut, showAfterTicks, showStream, showTick, streamOut, tickOut } from '../wire/stream.ts';
 
 const { staleTimeoutSecsDefault, staleTimeoutSecsMax, ticksAtOnceMax, metadataCharsMax, reasonCharsMax, seqMax } = streamBounds;
 

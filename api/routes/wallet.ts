@@ -8,9 +8,9 @@ import { formatMicros } from '../../domain/money.ts';
 import { readPayments } from '../../ledger/payments.ts';
 import { postingOf, readBalance, readBalanceAt, readEntries } from '../../ledger/reads.ts';
 import type { RouteDeps } from '../deps.ts';
-import { route, type Route } from '../route.ts';
-import { address, addressOut, addressParams, amount, amountOut, cursor, limit, line, writeCursor } from '../schemas.ts';
-import { balanceOut, entryOut, showBalance, showEntry, showTransaction, transactionOut } from '../shapes.ts';
+import { route, type Route } from '../routing/route.ts';
+import { address, addressOut, addressParams, amount, amountOut, cursor, limit, line, writeCursor } from '../wire/fields.ts';
+import { balanceOut, entryOut, showBalance, showEntry, showTransaction, transactionOut } from '../wire/registry.ts';
 
 const RFC3339 = /^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(?:\.\d{1,9})?(?:Z|[+-]\d{2}:\d{2})$/i;
 /** An unescaped `+` arrives as a blank. */

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { createApp } from '../../api/app.ts';
-import type { Route } from '../../api/route.ts';
+import type { Route } from '../../api/routing/route.ts';
 import { networkOf } from '../../api/middleware/rate-limit.ts';
 import { aCaller, addressOf, someDeps, startApp, type TestApp } from '../support/app.ts';
 

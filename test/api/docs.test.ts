@@ -1,9 +1,9 @@
 import { createHash } from 'node:crypto';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { Validator } from '@seriousme/openapi-schema-validator';
-import { errorCodesOf } from '../../api/openapi.ts';
-import { bodySchemaOf } from '../../api/pipeline.ts';
-import { exampleOf, fieldsOf, jsonSchemaOf } from '../../api/json-schema.ts';
+import { errorCodesOf } from '../../api/docs/openapi.ts';
+import { bodySchemaOf } from '../../api/routing/compile.ts';
+import { exampleOf, fieldsOf, jsonSchemaOf } from '../../api/docs/json-schema.ts';
 import { errorRules } from '../../domain/errors.ts';
 import { startApp, type TestApp } from '../support/app.ts';
 

@@ -3,8 +3,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { pino } from 'pino';
 import { z } from 'zod';
-import { route } from '../../api/route.ts';
-import { cursor, limit, line, writeCursor } from '../../api/schemas.ts';
+import { route } from '../../api/routing/route.ts';
+import { cursor, limit, line, writeCursor } from '../../api/wire/fields.ts';
 import { SuretyError } from '../../domain/errors.ts';
 import { aCaller, addressOf, startApp, type TestApp } from '../support/app.ts';
 

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { z } from 'zod';
-import { route } from '../../api/route.ts';
-import { address, amount, jsonObject, line, paragraph } from '../../api/schemas.ts';
+import { route } from '../../api/routing/route.ts';
+import { address, amount, jsonObject, line, paragraph } from '../../api/wire/fields.ts';
 import { addressOf, startApp, type TestApp } from '../support/app.ts';
 
 let requestHash: string | undefined;

@@ -1,5 +1,5 @@
 /** Pipelines that end well: steps in order, answers handed on, sellers paid, the rest of the budget untouched. */
-import { pipelineOut, pipelineRecordOut } from '../../api/pipeline-shapes.ts';
+import { pipelineOut, pipelineRecordOut } from '../../api/wire/pipeline.ts';
 import { usdc } from '../support/market.ts';
 import { aLine, pipelineNow, runPipeline, workflowResult } from '../support/pipelines.ts';
 import { createPlatformSuite, eventually } from '../support/platform-suite.ts';

@@ -1,5 +1,5 @@
 /** Pipelines that end badly: what was paid stays paid, what may go back goes back, and what was done is undone. */
-import { pipelineRecordOut } from '../../api/pipeline-shapes.ts';
+import { pipelineRecordOut } from '../../api/wire/pipeline.ts';
 import { usdc } from '../support/market.ts';
 import { aLine, pipelineNow, runPipeline, undone, workflowResult } from '../support/pipelines.ts';
 import { createPlatformSuite, eventually } from '../support/platform-suite.ts';

@@ -3,7 +3,7 @@ import type { Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { createApp, type Api } from '../../api/app.ts';
 import type { ApiDeps } from '../../api/deps.ts';
-import type { Caller, Route } from '../../api/route.ts';
+import type { Caller, Route } from '../../api/routing/route.ts';
 import { createHttpServer } from '../../api/server.ts';
 import { readEnv } from '../../platform/env.ts';
 import { createLog } from '../../platform/log.ts';

@@ -1,7 +1,7 @@
 /** Turns whatever went wrong into the one error body of the platform. Clients never see a stack, a query or an HTML page. */
 import { z } from 'zod';
-import { connectionLoss } from '../platform/connection-loss.ts';
-import { errorBody, isErrorCode, SuretyError, type ErrorCode, type FieldError } from '../domain/errors.ts';
+import { connectionLoss } from '../../platform/connection-loss.ts';
+import { errorBody, isErrorCode, SuretyError, type ErrorCode, type FieldError } from '../../domain/errors.ts';
 
 /** At most this many refused fields are named; a hostile body could otherwise make the answer larger than the question. */
 const DETAILS_MAX = 20;

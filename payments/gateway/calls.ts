@@ -1,14 +1,14 @@
 /** One paid call: choose sellers, accept, drive at once, answer. */
-import type { CallEnd, Candidate, OpenCall } from '../activities/gateway/call.ts';
-import type { Driver } from '../activities/gateway/drive.ts';
-import type { Accepted, GatewayStore, NewCall, NewSession, StoredCall } from '../activities/gateway/store.ts';
-import { isErrorCode, SuretyError, type ErrorCode } from '../domain/errors.ts';
-import type { CallAnswer, CallRequest, Offer, Session } from '../domain/gateway.ts';
-import { formatMicros, micros, percentOf, type Micros } from '../domain/money.ts';
-import { rankOffers } from '../domain/ranking.ts';
-import type { Crash } from '../platform/crash.ts';
-import type { Metrics } from '../platform/metrics.ts';
-import { newId } from '../platform/random.ts';
+import type { CallEnd, Candidate, OpenCall } from '../../activities/gateway/call.ts';
+import type { Driver } from '../../activities/gateway/drive.ts';
+import type { Accepted, GatewayStore, NewCall, NewSession, StoredCall } from '../../activities/gateway/store.ts';
+import { isErrorCode, SuretyError, type ErrorCode } from '../../domain/errors.ts';
+import type { CallAnswer, CallRequest, Offer, Session } from '../../domain/gateway.ts';
+import { formatMicros, micros, percentOf, type Micros } from '../../domain/money.ts';
+import { rankOffers } from '../../domain/ranking.ts';
+import type { Crash } from '../../platform/crash.ts';
+import type { Metrics } from '../../platform/metrics.ts';
+import { newId } from '../../platform/random.ts';
 import type { CallPromises } from './promise.ts';
 
 export interface CallDeps {

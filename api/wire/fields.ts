@@ -3,9 +3,9 @@
  * addresses, cursors) carry it in `params.code`, from where `api/errors.ts` takes it.
  */
 import { z } from 'zod';
-import { formatDuration, parseDuration } from '../domain/duration.ts';
-import { isAddress, normaliseAddress, SERVICE_TYPE } from '../domain/ids.ts';
-import { isAmountText, parseAmount } from '../domain/money.ts';
+import { formatDuration, parseDuration } from '../../domain/duration.ts';
+import { isAddress, normaliseAddress, SERVICE_TYPE } from '../../domain/ids.ts';
+import { isAmountText, parseAmount } from '../../domain/money.ts';
 
 const AMOUNT_PATTERN = '^[0-9]{1,12}(\\.[0-9]{1,6})?$';
 const ADDRESS_PATTERN = '^0x[0-9a-fA-F]{40}$';

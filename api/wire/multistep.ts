@@ -1,9 +1,9 @@
 /** How a multistep escrow looks on the wire (contract alancoin-payments 2.7): schema beside presenter. */
 import { z } from 'zod';
-import { formatMicros, micros } from '../domain/money.ts';
-import { remainingOf, type MultistepEscrow } from '../domain/multistep.ts';
-import type { MultistepEscrowModel, MultistepStepModel } from '../prisma/generated/models.ts';
-import { addressOut, amountOut, timeOut } from './schemas.ts';
+import { formatMicros, micros } from '../../domain/money.ts';
+import { remainingOf, type MultistepEscrow } from '../../domain/multistep.ts';
+import type { MultistepEscrowModel, MultistepStepModel } from '../../prisma/generated/models.ts';
+import { addressOut, amountOut, timeOut } from './fields.ts';
 
 export const multistepOut = z.object({
   id: z.string(), buyerAddr: addressOut, tenantId: z.string().optional(), totalAmount: amountOut, spentAmount: amountOut,

@@ -4,8 +4,8 @@
  */
 import { createHash } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
-import { SuretyError } from '../domain/errors.ts';
-import type { IdempotencyClaim } from '../domain/gateway.ts';
+import { SuretyError } from '../../domain/errors.ts';
+import type { IdempotencyClaim } from '../../domain/gateway.ts';
 
 const KEY = /^[\x21-\x7e]{1,200}$/;
 

@@ -1,11 +1,11 @@
 /** Turns a route of the list into something that runs: everything that can be decided before the first request is decided here. */
 import type { Request, Response } from 'express';
 import { z } from 'zod';
-import type { HttpRecorder, Metrics } from '../platform/metrics.ts';
+import type { HttpRecorder, Metrics } from '../../platform/metrics.ts';
 import { validationError } from './errors.ts';
 import { claimOf, idempotencyKeyOf } from './idempotency.ts';
-import type { Granted } from './middleware/access.ts';
-import { readJsonBody } from './middleware/read-body.ts';
+import type { Granted } from '../middleware/access.ts';
+import { readJsonBody } from '../middleware/read-body.ts';
 import type { Answer, Route } from './route.ts';
 
 export interface CompiledRoute {

@@ -1,9 +1,9 @@
 /** How gateway sessions and calls look on the wire (contract alancoin-payments 2.4 and superset rules S2, S3). */
 import { z } from 'zod';
-import type { CallAnswer, DryRun, Session } from '../domain/gateway.ts';
-import { formatMicros } from '../domain/money.ts';
-import type { GatewayCallModel, GatewaySessionModel } from '../prisma/generated/models.ts';
-import { addressOut, amountOut, timeOut } from './schemas.ts';
+import type { CallAnswer, DryRun, Session } from '../../domain/gateway.ts';
+import { formatMicros } from '../../domain/money.ts';
+import type { GatewayCallModel, GatewaySessionModel } from '../../prisma/generated/models.ts';
+import { addressOut, amountOut, timeOut } from './fields.ts';
 
 export const sessionOut = z.object({
   id: z.string(), agentAddress: addressOut, tenantId: z.string().optional(), maxTotal: amountOut, maxPerRequest: amountOut,

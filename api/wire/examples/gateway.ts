@@ -1,9 +1,9 @@
 /** One session in the docs, with a call and a pipeline that were bought in it. */
-import type { CallAnswer, Session } from '../../domain/gateway.ts';
-import { parseAmount, ZERO } from '../../domain/money.ts';
-import type { Pipeline, PipelineStep } from '../../domain/pipeline.ts';
-import { showSession, writeCall } from '../gateway-shapes.ts';
-import { showPipeline, writePipeline } from '../pipeline-shapes.ts';
+import type { CallAnswer, Session } from '../../../domain/gateway.ts';
+import { parseAmount, ZERO } from '../../../domain/money.ts';
+import type { Pipeline, PipelineStep } from '../../../domain/pipeline.ts';
+import { showSession, writeCall } from '../gateway.ts';
+import { showPipeline, writePipeline } from '../pipeline.ts';
 import { at, buyer, digits, otherSeller, seller, serviceId, wholePage } from './cast.ts';
 
 const session: Session = {

@@ -1,13 +1,13 @@
 /** How the registry's and the ledger's things look on the wire (contract alancoin-payments 2.2 and 2.3): schema beside presenter. */
 import { z } from 'zod';
-import { formatMicros } from '../domain/money.ts';
-import type { Balance, LedgerEntry } from '../ledger/reads.ts';
-import type { Payment } from '../ledger/payments.ts';
-import type { AgentRecord } from '../registry/agents.ts';
-import type { ServiceListing } from '../registry/discovery.ts';
-import type { ServiceRecord } from '../registry/services.ts';
-import { successRate } from '../trust/reputation.ts';
-import { addressOut, amountOut, jsonObject, timeOut } from './schemas.ts';
+import { formatMicros } from '../../domain/money.ts';
+import type { Balance, LedgerEntry } from '../../ledger/reads.ts';
+import type { Payment } from '../../ledger/payments.ts';
+import type { AgentRecord } from '../../registry/agents.ts';
+import type { ServiceListing } from '../../registry/discovery.ts';
+import type { ServiceRecord } from '../../registry/services.ts';
+import { successRate } from '../../trust/reputation.ts';
+import { addressOut, amountOut, jsonObject, timeOut } from './fields.ts';
 
 /** Size of `metadata` as JSON text. */
 const METADATA_BYTES_MAX = 16_384;

@@ -1,11 +1,11 @@
 /** The docs page at /docs: everything the OpenAPI document says, for reading. One self-contained HTML text without scripts. */
 import { createHash } from 'node:crypto';
-import { errorRules } from '../domain/errors.ts';
-import { docsStyle } from './docs-style.ts';
+import { errorRules } from '../../domain/errors.ts';
+import { docsStyle } from './style.ts';
 import { exampleOf, fieldsOf, jsonSchemaOf, type JsonSchema } from './json-schema.ts';
 import { errorCodesOf, tagDescriptions } from './openapi.ts';
-import { bodySchemaOf } from './pipeline.ts';
-import type { Access, Route } from './route.ts';
+import { bodySchemaOf } from '../routing/compile.ts';
+import type { Access, Route } from '../routing/route.ts';
 
 export interface DocsPage {
   readonly html: string;

@@ -1,8 +1,8 @@
 /** One card in the docs: issued, charged in part by its merchant, or cancelled. */
-import { cardExpiry, cardPrefix, withCheckDigit } from '../../domain/card-number.ts';
-import type { CardPayment } from '../../domain/card.ts';
-import { micros, parseAmount, ZERO } from '../../domain/money.ts';
-import { showCard } from '../card-shapes.ts';
+import { cardExpiry, cardPrefix, withCheckDigit } from '../../../domain/card-number.ts';
+import type { CardPayment } from '../../../domain/card.ts';
+import { micros, parseAmount, ZERO } from '../../../domain/money.ts';
+import { showCard } from '../card.ts';
 import { at, buyer, digits, seller, wholePage } from './cast.ts';
 
 const [issuedAtMs, chargedAtMs, expiresAtMs] = [at(0).getTime(), at(50).getTime(), at(24 * 60).getTime()];

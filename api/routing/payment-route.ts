@@ -1,13 +1,13 @@
 /** What the routes of payments on the engine share: who acts, what a refused role and missing money look like, and reads. */
 import { z } from 'zod';
-import { SuretyError } from '../domain/errors.ts';
-import { formatMicros, type Micros } from '../domain/money.ts';
-import type { Actor, Payment } from '../domain/payment.ts';
-import type { PaymentOutcome } from '../payments/engine.ts';
-import type { PaymentKind } from '../payments/kind.ts';
-import type { RouteDeps } from './deps.ts';
+import { SuretyError } from '../../domain/errors.ts';
+import { formatMicros, type Micros } from '../../domain/money.ts';
+import type { Actor, Payment } from '../../domain/payment.ts';
+import type { PaymentOutcome } from '../../payments/engine.ts';
+import type { PaymentKind } from '../../payments/kind.ts';
+import type { RouteDeps } from '../deps.ts';
 import { route, type Answer, type Caller, type Route } from './route.ts';
-import { addressParams, cursor, limit, writeCursor } from './schemas.ts';
+import { addressParams, cursor, limit, writeCursor } from '../wire/fields.ts';
 
 /** The agent behind the key, in the role that its address has. */
 export const byAgent = ({ address }: Caller): Actor => ({ address, as: null });

@@ -3,8 +3,8 @@
  * a token bucket sets how often one may start, and the calls accepted meanwhile travel together. When it is quiet a call has a
  * workflow of its own at once.
  */
-import type { Logger } from '../platform/log.ts';
-import { createTokenBucket } from '../platform/token-bucket.ts';
+import type { Logger } from '../../platform/log.ts';
+import { createTokenBucket } from '../../platform/token-bucket.ts';
 
 export interface PromiseOptions {
   /** Starts the workflow; rejects when Temporal does not answer. */

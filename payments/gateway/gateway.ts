@@ -1,21 +1,21 @@
 /** The gateway as the HTTP edge sees it: sessions through their workflows, calls with a head start in this process. */
 import { WorkflowNotFoundError } from '@temporalio/client';
 import { LRUCache } from 'lru-cache';
-import type { GatewayActivities } from '../activities/gateway/activities.ts';
-import type { GatewayStore, NewSession } from '../activities/gateway/store.ts';
-import { SuretyError } from '../domain/errors.ts';
-import { sessionBounds, type CallRequest, type DryRun, type GatewayPort, type Session } from '../domain/gateway.ts';
-import { formatMicros, micros, toUnits, type Micros } from '../domain/money.ts';
-import { rankOffers } from '../domain/ranking.ts';
-import type { Crash } from '../platform/crash.ts';
-import type { Logger } from '../platform/log.ts';
-import type { Metrics } from '../platform/metrics.ts';
-import { newId } from '../platform/random.ts';
-import type { WorkerTemporal } from '../temporal/connection.ts';
-import { closeUpdate, type GatewaySessionInput } from '../workflows/contracts/gateway-session.ts';
-import { taskQueues, workflowIdFor } from '../workflows/contracts/ids.ts';
-import type { gatewaySession } from '../workflows/gateway-session.ts';
-import { createCalls, singleCallTerms, type CallDeps, type SessionTermsForCall } from './gateway-calls.ts';
+import type { GatewayActivities } from '../../activities/gateway/activities.ts';
+import type { GatewayStore, NewSession } from '../../activities/gateway/store.ts';
+import { SuretyError } from '../../domain/errors.ts';
+import { sessionBounds, type CallRequest, type DryRun, type GatewayPort, type Session } from '../../domain/gateway.ts';
+import { formatMicros, micros, toUnits, type Micros } from '../../domain/money.ts';
+import { rankOffers } from '../../domain/ranking.ts';
+import type { Crash } from '../../platform/crash.ts';
+import type { Logger } from '../../platform/log.ts';
+import type { Metrics } from '../../platform/metrics.ts';
+import { newId } from '../../platform/random.ts';
+import type { WorkerTemporal } from '../../temporal/connection.ts';
+import { closeUpdate, type GatewaySessionInput } from '../../workflows/contracts/gateway-session.ts';
+import { taskQueues, workflowIdFor } from '../../workflows/contracts/ids.ts';
+import type { gatewaySession } from '../../workflows/gateway-session.ts';
+import { createCalls, singleCallTerms, type CallDeps, type SessionTermsForCall } from './calls.ts';
 
 export interface GatewayDeps extends CallDeps {
   readonly temporal: Pick<WorkerTemporal, 'client' | 'searchAttributes'>;

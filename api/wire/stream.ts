@@ -1,9 +1,9 @@
 /** How streams and ticks look on the wire (contract alancoin-payments 2.8). */
 import { z } from 'zod';
-import { formatMicros } from '../domain/money.ts';
-import { isDepositLow, tickIdOf, type Stream, type Tick } from '../domain/stream.ts';
-import type { StreamModel, StreamTickModel } from '../prisma/generated/models.ts';
-import { addressOut, amountOut, timeOut } from './schemas.ts';
+import { formatMicros } from '../../domain/money.ts';
+import { isDepositLow, tickIdOf, type Stream, type Tick } from '../../domain/stream.ts';
+import type { StreamModel, StreamTickModel } from '../../prisma/generated/models.ts';
+import { addressOut, amountOut, timeOut } from './fields.ts';
 
 export const streamOut = z.object({
   id: z.string(), buyerAddr: addressOut, sellerAddr: addressOut, serviceId: z.string().optional(),

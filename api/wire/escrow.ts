@@ -1,10 +1,10 @@
 /** How escrows look on the wire (contract alancoin-payments 2.6), and what requests about them may hold. */
 import { z } from 'zod';
-import { formatDuration } from '../domain/duration.ts';
-import { escrowBounds } from '../domain/escrow-input.ts';
-import { escrowStatuses, type EscrowPayment, type EscrowStatus } from '../domain/escrow.ts';
-import { formatMicros } from '../domain/money.ts';
-import { address, addressOut, amount, amountOut, duration, emptyIsAbsent, line, paragraph, textIf, timeIf, timeOut } from './schemas.ts';
+import { formatDuration } from '../../domain/duration.ts';
+import { escrowBounds } from '../../domain/escrow-input.ts';
+import { escrowStatuses, type EscrowPayment, type EscrowStatus } from '../../domain/escrow.ts';
+import { formatMicros } from '../../domain/money.ts';
+import { address, addressOut, amount, amountOut, duration, emptyIsAbsent, line, paragraph, textIf, timeIf, timeOut } from './fields.ts';
 
 const evidenceOut = z.object({ submittedBy: z.string(), content: z.string(), submittedAt: timeOut });
 

@@ -1,7 +1,7 @@
 /** One escrow in the docs, as each step leaves it. */
-import type { EscrowPayment, EscrowStep } from '../../domain/escrow.ts';
-import { micros, parseAmount, ZERO, type Micros } from '../../domain/money.ts';
-import { showEscrow } from '../escrow-shapes.ts';
+import type { EscrowPayment, EscrowStep } from '../../../domain/escrow.ts';
+import { micros, parseAmount, ZERO, type Micros } from '../../../domain/money.ts';
+import { showEscrow } from '../escrow.ts';
 import { arbiter, at, buyer, digits, seller, wholePage } from './cast.ts';
 
 interface Example { readonly body?: unknown; readonly answer: unknown }

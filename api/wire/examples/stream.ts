@@ -1,8 +1,8 @@
 /** One metered stream in the docs: opened, ticked one by one and together, topped up, closed. */
-import { parseAmount, ZERO, type Micros } from '../../domain/money.ts';
-import { recommendHold } from '../../domain/recommend-hold.ts';
-import type { Stream, Tick } from '../../domain/stream.ts';
-import { showAfterTicks, showStream, showTick } from '../stream-shapes.ts';
+import { parseAmount, ZERO, type Micros } from '../../../domain/money.ts';
+import { recommendHold } from '../../../domain/recommend-hold.ts';
+import type { Stream, Tick } from '../../../domain/stream.ts';
+import { showAfterTicks, showStream, showTick } from '../stream.ts';
 import { at, buyer, digits, seller, wholePage } from './cast.ts';
 
 const opened: Stream = {

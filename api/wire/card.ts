@@ -1,9 +1,9 @@
 /** How virtual cards look on the wire, and what requests about them may hold. */
 import { z } from 'zod';
-import { isCardNumber } from '../domain/card-number.ts';
-import { cardBounds, cardStatuses, type CardPayment, type CardStatus } from '../domain/card.ts';
-import { formatMicros } from '../domain/money.ts';
-import { address, addressOut, amount, amountOut, duration, emptyIsAbsent, line, serviceType, textIf, timeIf, timeOut } from './schemas.ts';
+import { isCardNumber } from '../../domain/card-number.ts';
+import { cardBounds, cardStatuses, type CardPayment, type CardStatus } from '../../domain/card.ts';
+import { formatMicros } from '../../domain/money.ts';
+import { address, addressOut, amount, amountOut, duration, emptyIsAbsent, line, serviceType, textIf, timeIf, timeOut } from './fields.ts';
 
 const { lifeMsMin, lifeMsMax, lifeMsDefault, textMax } = cardBounds;
 

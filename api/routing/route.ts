@@ -4,8 +4,8 @@
  */
 import type { Request, Response } from 'express';
 import type { z } from 'zod';
-import type { ErrorCode } from '../domain/errors.ts';
-import type { IdempotencyClaim } from '../domain/gateway.ts';
+import type { ErrorCode } from '../../domain/errors.ts';
+import type { IdempotencyClaim } from '../../domain/gateway.ts';
 
 /**
  * public: anybody · agent: any valid API key · owner: the key's agent is `:address`; a GET also takes the admin secret ·

@@ -2,7 +2,7 @@
  * Finds the route of a request. Paths without parameters, the paid call among them, are one map lookup; the others are a walk along
  * a tree of segments. Express's own router tries every pattern in turn and cannot tell a wrong method from an unknown path.
  */
-import { SuretyError } from '../domain/errors.ts';
+import { SuretyError } from '../../domain/errors.ts';
 
 interface Leaf<T> {
   readonly parameterNames: readonly string[];

@@ -1,11 +1,11 @@
 /** How pipelines look on the wire (contract alancoin-payments 2.4 and superset rule S4). */
 import { z } from 'zod';
-import { SuretyError, type FundsStatus } from '../domain/errors.ts';
-import { formatMicros, micros } from '../domain/money.ts';
+import { SuretyError, type FundsStatus } from '../../domain/errors.ts';
+import { formatMicros, micros } from '../../domain/money.ts';
 import { hasEnded, stepName, type Pipeline, type PipelineState, type PipelineStep, type StepState,
-  type UndoState } from '../domain/pipeline.ts';
-import type { GatewayCallModel, GatewaySessionModel, PipelineModel } from '../prisma/generated/models.ts';
-import { addressOut, amountOut, timeOut } from './schemas.ts';
+  type UndoState } from '../../domain/pipeline.ts';
+import type { GatewayCallModel, GatewaySessionModel, PipelineModel } from '../../prisma/generated/models.ts';
+import { addressOut, amountOut, timeOut } from './fields.ts';
 
 const undoOut = z.object({
   step: z.number().int(), callId: z.string(), status: z.enum(['registered', 'pending', 'done', 'failed', 'not_needed']),

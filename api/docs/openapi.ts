@@ -1,8 +1,8 @@
 /** The OpenAPI 3.1 document, made from the route list, so that it cannot say anything else than what the edge does. */
-import { errorRules, type ErrorCode } from '../domain/errors.ts';
+import { errorRules, type ErrorCode } from '../../domain/errors.ts';
 import { exampleOf, jsonSchemaOf, type JsonSchema } from './json-schema.ts';
-import { bodySchemaOf } from './pipeline.ts';
-import type { Access, Route } from './route.ts';
+import { bodySchemaOf } from '../routing/compile.ts';
+import type { Access, Route } from '../routing/route.ts';
 
 export interface OpenapiDocument {
   readonly openapi: string;

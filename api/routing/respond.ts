@@ -1,8 +1,8 @@
 /** Writes answers. Headers go out in one call as a flat list, the quickest way Node has. */
 import type { ServerResponse } from 'node:http';
-import type { SuretyError } from '../domain/errors.ts';
+import type { SuretyError } from '../../domain/errors.ts';
 import { wireBody } from './errors.ts';
-import type { FlatHeaders } from './middleware/security-headers.ts';
+import type { FlatHeaders } from '../middleware/security-headers.ts';
 import type { Answer } from './route.ts';
 
 const JSON_TYPE = 'application/json; charset=utf-8';

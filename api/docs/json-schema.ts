@@ -1,6 +1,6 @@
 /** JSON Schema of our zod schemas, and what can be made from it for readers: flat lists of fields, and examples. */
 import { z } from 'zod';
-import { kinds, namedExamples, tellingExamples } from './examples/names.ts';
+import { kinds, namedExamples, tellingExamples } from '../wire/examples/names.ts';
 
 /** The part of JSON Schema that our schemas use. */
 export interface JsonSchema {

@@ -14,8 +14,8 @@ import type { Logger } from '../platform/log.ts';
 import type { Metrics, PipelineOutcome } from '../platform/metrics.ts';
 import { newId } from '../platform/random.ts';
 import { workflowIdFor } from '../workflows/contracts/ids.ts';
-import { choose, noService, refusals, within, type SessionTermsForCall } from './gateway-calls.ts';
-import type { KeptRow, KindKeeper } from './keeper.ts';
+import { choose, noService, refusals, within, type SessionTermsForCall } from './gateway/calls.ts';
+import type { KeptRow, KindKeeper } from '../workers/keeper.ts';
 
 export interface PipelineDeps {
   readonly store: PipelineStore;

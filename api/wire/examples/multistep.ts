@@ -1,7 +1,7 @@
 /** One plan in the docs, as each step leaves it. */
-import { parseAmount, ZERO } from '../../domain/money.ts';
-import type { MultistepEscrow } from '../../domain/multistep.ts';
-import { showMultistep } from '../multistep-shapes.ts';
+import { parseAmount, ZERO } from '../../../domain/money.ts';
+import type { MultistepEscrow } from '../../../domain/multistep.ts';
+import { showMultistep } from '../multistep.ts';
 import { at, buyer, digits, otherSeller, seller, wholePage } from './cast.ts';
 
 const plan = [{ sellerAddr: seller, amount: '0.40' }, { sellerAddr: otherSeller, amount: '0.60' },

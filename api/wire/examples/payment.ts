@@ -1,8 +1,8 @@
 /** What became of the escrow of the docs, which its buyer confirmed. */
-import { parseAmount } from '../../domain/money.ts';
-import { rolesOf, type Party } from '../payments/kind.ts';
-import { postingEntry } from '../payments/timeline.ts';
-import type { TimelinePosting } from '../../ledger/timeline.ts';
+import { parseAmount } from '../../../domain/money.ts';
+import { rolesOf, type Party } from '../../payments/kind.ts';
+import { postingEntry } from '../../payments/timeline.ts';
+import type { TimelinePosting } from '../../../ledger/timeline.ts';
 import { at, buyer, digits, seller } from './cast.ts';
 
 const id = `esc_${digits}`;
