@@ -4,7 +4,7 @@
  */
 import type { ErrorCode, FundsStatus } from './errors.ts';
 import { formatMicros } from './money.ts';
-import type { Actor, AnyRules, Choice, Context, Decision, Move, Opening, Payment, Refusal, Role, Transition, Verdict } from './payment.ts';
+import type { Actor, AnyRules, Choice, ClockVerdict, Context, Decision, Move, Opening, Payment, Refusal, Role, Transition, Verdict } from './payment.ts';
 
 /** Has this state of the kind nothing after it? */
 export function isEnd(rules: AnyRules, state: string): boolean {
@@ -33,6 +33,7 @@ export function decideOpening(rules: AnyRules, { amountMicros, terms, buyer }: O
     details: details?.(deadlineMs) ?? {},
     note: null,
     seller: null,
+    meter: null,
   };
 }
 
@@ -57,7 +58,7 @@ export function decide(
 
   const after = rule.afterDeadline ?? 'clockFirst';
   const overdue = isOverdue(payment, nowMs);
-  if (overdue && after === 'clockFirst') return decideByClock(rules, payment, nowMs);
+  if (overdue && after === 'clockFirst') return decideOverdue(rules, payment, nowMs);
   const refusal = stateRefusal(rules, payment.state, step);
   if (refusal !== null) return { kind: 'refuse', refusal };
   if (overdue && after === 'refused')
@@ -66,17 +67,22 @@ export function decide(
   return verdict.kind === 'apply' && after === 'allowed' ? { ...verdict, decision: { ...verdict.decision, isDue: null } } : verdict;
 }
 
-/** What the clock decides. Refused while it is not due; otherwise the refusal is for whoever came too late with a step. */
-export function decideByClock(rules: AnyRules, payment: Payment, nowMs: number): Verdict {
+/**
+ * What the clock decides. Refused while it is not due; postponed where the payment was used meanwhile; otherwise the refusal is for whoever
+ * came too late with a step.
+ */
+export function decideByClock(rules: AnyRules, payment: Payment, nowMs: number): ClockVerdict {
+  if (isOverdue(payment, nowMs)) return decideOverdue(rules, payment, nowMs);
+  const untilMs = idleAtMs(payment);
+  if (payment.deadlineMs !== null && payment.deadlineMs <= nowMs && untilMs > nowMs) return { kind: 'postpone', untilMs };
+  return refuse('invalid_state', `The time of this ${rules.noun} is not up.`);
+}
+
+function decideOverdue(rules: AnyRules, payment: Payment, nowMs: number): Verdict {
   const state = rules.states[payment.state];
-  if (!isOverdue(payment, nowMs) || state === undefined || 'end' in state)
-    return refuse('invalid_state', `The time of this ${rules.noun} is not up.`);
-  const verdict = transit(
-    rules,
-    state.clock,
-    { payment, role: 'clock', by: 'clock', input: undefined, nowMs },
-    { step: 'clock', note: null },
-  );
+  if (state === undefined || 'end' in state) throw new Error('A payment that has ended has a deadline.');
+  const context = { payment, role: 'clock', by: 'clock', input: undefined, nowMs } as const;
+  const verdict = transit(rules, state.clock, context, { step: 'clock', note: null });
   if (verdict.kind === 'refuse') return verdict;
   return { ...verdict, decision: { ...verdict.decision, isDue: true }, refusal: lateRefusal(payment, verdict.decision) };
 }
@@ -113,8 +119,8 @@ function transit(
   const choice = transition.choose?.(known) ?? plainChoice(transition, seller ?? payment.seller);
   if ('code' in choice) return { kind: 'refuse', refusal: choice };
   const { to, moves, resolution } = choice;
-  // A step that stays where it is, such as evidence, leaves the time as it is.
-  const deadlineMs = to === payment.state ? payment.deadlineMs : deadlineOf(rules, to, payment, nowMs);
+  // A step that stays where it is, such as evidence, leaves the time as it is; the clock begins a new one.
+  const deadlineMs = to === payment.state && role !== 'clock' ? payment.deadlineMs : deadlineOf(rules, to, payment, nowMs);
   const details = { ...known.payment.details, ...transition.details?.(known, deadlineMs), ...choice.details };
   const decision: Decision = {
     step,
@@ -128,6 +134,7 @@ function transit(
     details,
     note: choice.note ?? note,
     seller: choice.seller ?? seller,
+    meter: payment.meter === null ? null : { closes: to !== rules.opens.to, assumesDrained: choice.assumesDrained ?? false },
   };
   return { kind: 'apply', decision, refusal: choice.refusal ?? null };
 }
@@ -146,8 +153,14 @@ function deadlineOf(rules: AnyRules, state: string, payment: Pick<Payment, 'term
   return rule === undefined || 'end' in rule ? null : rule.until(payment, nowMs);
 }
 
-function isOverdue({ deadlineMs }: Payment, nowMs: number): boolean {
-  return deadlineMs !== null && deadlineMs <= nowMs;
+function isOverdue(payment: Payment, nowMs: number): boolean {
+  const { deadlineMs } = payment;
+  return deadlineMs !== null && deadlineMs <= nowMs && idleAtMs(payment) <= nowMs;
+}
+
+/** When a payment that ends for want of use will have been idle for long enough; 0 for all others. */
+function idleAtMs({ meter }: Payment): number {
+  return meter === null || meter.idleMs === null ? 0 : meter.lastUsedAtMs + meter.idleMs;
 }
 
 function roleOf(rules: AnyRules, payment: Payment, { address, as }: Actor): Role | null {

@@ -43,6 +43,10 @@ export interface Payment<Terms = unknown, Details = unknown> {
   readonly terms: Terms;
   /** What else the kind remembers of what has happened. */
   readonly details: Details;
+  /** What calls or ticks count on, where the kind has such; as it was when the row was read, and it moves on without the row. */
+  readonly meter: Meter | null;
+  /** In order; empty where the kind has none. */
+  readonly parts: readonly Part[];
   readonly workflowId: string;
   /** A start of its workflow was sent. What ends before that needs none. */
   readonly workflowStarted: boolean;
@@ -51,11 +55,51 @@ export interface Payment<Terms = unknown, Details = unknown> {
   readonly endedAtMs: number | null;
 }
 
-/** A movement of the payment's money. `rest`: all that is still held. */
+/**
+ * What thousands of uses a second count on, such as the calls of a session: they move no payment, and change this beside its row. What is
+ * used is taken from what is held; `reserved` is promised to uses under way.
+ */
+export interface Meter {
+  readonly isOpen: boolean;
+  readonly capacityMicros: Micros;
+  readonly usedMicros: Micros;
+  readonly reservedMicros: Micros;
+  readonly uses: number;
+  /** The deadline of the payment counts only after so many milliseconds without a use. Null: in any case. */
+  readonly idleMs: number | null;
+  /** The latest use, or the beginning. */
+  readonly lastUsedAtMs: number;
+}
+
+/** What a meter is opened with; its capacity is what is held. */
+export interface MeterTerms {
+  /** The most that one use may cost. */
+  readonly priceMicrosMax: Micros;
+  readonly idleMs: number | null;
+  readonly usesPerMinute: number | null;
+  /** Nothing begins after the payment's first deadline. */
+  readonly closesAtDeadline: boolean;
+}
+
+/** A part of a payment with a payee of its own. */
+export interface Part {
+  readonly index: number;
+  readonly payee: string;
+  readonly amountMicros: Micros;
+  /** Null until it is paid. */
+  readonly paidAtMs: number | null;
+}
+
+/**
+ * A movement of the payment's money, resolved under the locks of hold and meter. `rest`: all that is still held and promised to no use
+ * under way; `used`: what the meter has counted. `count`: what uses have settled by themselves, so that the row names it; nothing moves.
+ */
 export type Move =
-  | { readonly move: 'hold'; readonly amountMicros: Micros }
-  | { readonly move: 'pay'; readonly to: string; readonly amountMicros: Micros | 'rest' }
-  | { readonly move: 'giveBack'; readonly amountMicros: Micros | 'rest' };
+  | { readonly move: 'hold' | 'increase'; readonly amountMicros: Micros }
+  /** `part`: the index of the part that this pays. */
+  | { readonly move: 'pay'; readonly to: string; readonly amountMicros: Micros | 'rest' | 'used'; readonly part?: number }
+  | { readonly move: 'giveBack'; readonly amountMicros: Micros | 'rest' }
+  | { readonly move: 'count'; readonly amountMicros: 'used' };
 
 /** Why a step is not taken. JSON; the sentence is for whoever asked. */
 export interface Refusal {
@@ -81,6 +125,8 @@ export interface Decision {
   readonly note: string | null;
   /** The payee, where this step is what makes it known. */
   readonly seller: string | null;
+  /** Nothing may use the meter from now on; and whether the decision assumes that nothing is under way. */
+  readonly meter: { readonly closes: boolean; readonly assumesDrained: boolean } | null;
 }
 
 /**
@@ -90,6 +136,9 @@ export interface Decision {
 export type Verdict =
   | { readonly kind: 'apply'; readonly decision: Decision; readonly refusal: Refusal | null }
   | { readonly kind: 'refuse'; readonly refusal: Refusal };
+
+/** What the clock says: a verdict, or that the payment was used meanwhile. Then its deadline moves on, and nothing has happened. */
+export type ClockVerdict = Verdict | { readonly kind: 'postpone'; readonly untilMs: number };
 
 /** What a rule may look at. */
 export interface Context<Terms, Details, Input> {
@@ -113,6 +162,8 @@ export interface Choice<State extends string> {
   readonly seller?: string;
   /** For the record, in the place of what the actor said. */
   readonly note?: string;
+  /** Whether uses of the meter under way matter: it ends only when there are none, and is decided anew when one has begun meanwhile. */
+  readonly assumesDrained?: boolean;
 }
 
 /** One line of the table: what a step does in a state, or what the clock does at its end. */
@@ -174,6 +225,8 @@ export interface Rules<Terms, Details, Input, State extends string, Step extends
   readonly opens: { readonly to: State; readonly details?: (deadlineMs: number | null) => Partial<Details> };
   readonly steps: Readonly<Record<Step, StepRule<Terms, Details, Input>>>;
   readonly states: Readonly<Record<State, StateRule<Terms, Details, Input, State, Step>>>;
+  /** The kind has a meter, opened with this. It is open in the first state only. */
+  readonly meter?: (terms: Terms) => MeterTerms;
   /** Reads what was sent with a step, the same fields by HTTP and by message. @throws SuretyError validation_error and the like. */
   readonly read: (step: Step, raw: unknown) => Input;
   /** The role of an address, where it is not simply buyer, seller or arbiter. */
@@ -196,4 +249,6 @@ export interface Opening {
   readonly workflowId: string;
   /** Keyed hash of a secret by which its holder finds the payment; null for most kinds. */
   readonly lookup: string | null;
+  /** Parts with payees of their own, in order; their amounts, in digits of micros, add up to the whole. */
+  readonly parts?: readonly { readonly payee: string; readonly amountMicros: string }[];
 }

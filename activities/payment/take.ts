@@ -5,8 +5,9 @@
 import { SuretyError } from '../../domain/errors.ts';
 import type { IdempotencyClaim } from '../../domain/gateway.ts';
 import { decide, decideByClock, decideOpening } from '../../domain/decide.ts';
-import type { Actor, AnyRules, Opening, Payment, Refusal, Verdict } from '../../domain/payment.ts';
-import type { Applied, ApplyItem, PaymentEvent, PaymentStore } from '../../ledger/payment-store.ts';
+import type { Actor, AnyRules, ClockVerdict, Opening, Payment, Refusal } from '../../domain/payment.ts';
+import type { Applied, ApplyItem, PaymentEvent } from '../../ledger/payment-rows.ts';
+import type { PaymentStore } from '../../ledger/payment-store.ts';
 
 /** What every attempt carries, whichever way it goes. */
 export interface Attempt {
@@ -69,8 +70,8 @@ export interface TakerDeps {
 /** A payment that others move at the same moment is read and decided on anew so many times. */
 const TRIES = 5;
 
-type Decided = Pick<ApplyItem, 'id' | 'expect' | 'decision' | 'opening' | 'refusal' | 'workflowStarted'>;
-type Judge = (payment: Payment, nowMs: number) => Verdict;
+type Decided = Pick<ApplyItem, 'id' | 'expect' | 'decision' | 'opening' | 'refusal' | 'workflowStarted' | 'postponeToMs'>;
+type Judge = (payment: Payment, nowMs: number) => ClockVerdict;
 
 const otherRequest: Refusal = { code: 'idempotency_mismatch', message: 'This Idempotency-Key was used before with a different request.' };
 const nobody: Attempt = { attempt: null, notAfterMs: null, claim: null, messageSent: false };
@@ -101,8 +102,7 @@ export function createTaker({ store, onApplied }: TakerDeps): Taker {
       if (verdict.kind === 'refuse' && attempt.attempt === null && attempt.claim === null) {
         return { ...verdict, kind: 'refused', payment: found.payment, event: null };
       }
-      const decision = verdict.kind === 'apply' ? verdict.decision : null;
-      const item = { id, expect: found.payment.version, decision, opening: null, refusal: verdict.refusal, workflowStarted: false };
+      const item = { id, expect: found.payment.version, ...decidedOf(verdict), opening: null, workflowStarted: false };
       const taken = takenOf(await apply(rules, attempt, item));
       if (taken !== null) return taken;
     }
@@ -114,8 +114,9 @@ export function createTaker({ store, onApplied }: TakerDeps): Taker {
       const { opening, askedAtMs, workflowStarted } = wish;
       for (let tries = 0; tries < TRIES; tries += 1) {
         const decision = decideOpening(rules, opening, askedAtMs);
-        const whole = { ...opening, kind: rules.kind, bucket: rules.bucket, askedAtMs };
-        const item = { id: opening.id, expect: 0, decision, opening: whole, refusal: null, workflowStarted };
+        const meter = rules.meter?.(opening.terms) ?? null;
+        const whole = { ...opening, kind: rules.kind, bucket: rules.bucket, askedAtMs, meter };
+        const item = { id: opening.id, expect: 0, decision, postponeToMs: null, opening: whole, refusal: null, workflowStarted };
         const taken = takenOf(await apply(rules, wish, item));
         if (taken !== null) return taken;
       }
@@ -154,6 +155,11 @@ function createTurns(): <Result>(id: string, run: () => Promise<Result>) => Prom
     turn.then(forget, forget);
     return turn;
   };
+}
+
+function decidedOf(verdict: ClockVerdict): Pick<Decided, 'decision' | 'refusal' | 'postponeToMs'> {
+  if (verdict.kind === 'postpone') return { decision: null, refusal: null, postponeToMs: verdict.untilMs };
+  return { decision: verdict.kind === 'apply' ? verdict.decision : null, refusal: verdict.refusal, postponeToMs: null };
 }
 
 /** Null: the payment has moved on since it was decided on. */

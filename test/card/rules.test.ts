@@ -2,7 +2,7 @@
 import { cardBounds, cardRules, cardStatuses, cardSteps, type CardInput, type CardPayment, type CardTerms } from '../../domain/card.ts';
 import { micros, parseAmount, ZERO } from '../../domain/money.ts';
 import { decide, decideByClock } from '../../domain/decide.ts';
-import type { Actor, Decision, Refusal, Verdict } from '../../domain/payment.ts';
+import type { Actor, ClockVerdict, Decision, Refusal, Verdict } from '../../domain/payment.ts';
 
 const address = (n: number): string => `0x${String(n).padStart(40, '0')}`;
 const [buyer, merchant, stranger] = [address(1), address(2), address(3)];
@@ -17,7 +17,7 @@ function aCard(state: string = 'active',
       : null, arbiter: null, tenantId: null, asset: 'USDC',
     heldMicros: held, paidMicros: ZERO, returnedMicros: ZERO, resolution: ended ? state : null,
     terms: { merchant: null, category: null, description: null, lifeMs: 86_400_000, last4: '4242', check: '', ...terms },
-    details: { expiresAtMs: NOW + 1_000, wrongTries }, workflowId: 'w', workflowStarted: true, createdAtMs: 0, updatedAtMs: 0,
+    details: { expiresAtMs: NOW + 1_000, wrongTries }, meter: null, parts: [], workflowId: 'w', workflowStarted: true, createdAtMs: 0, updatedAtMs: 0,
     endedAtMs: ended ? NOW : null,
   };
 }
@@ -32,8 +32,8 @@ function applied(verdict: Verdict): { decision: Decision; refusal: Refusal | nul
   if (verdict.kind !== 'apply') throw new Error(`Refused: ${verdict.refusal.message}`);
   return verdict;
 }
-const said = (verdict: Verdict): string =>
-  (verdict.kind === 'apply' ? `${verdict.decision.to}${verdict.refusal === null ? '' : ` ${verdict.refusal.code}`}` : verdict.refusal.code);
+const said = (verdict: ClockVerdict): string => (verdict.kind === 'postpone' ? 'postponed' : verdict.kind === 'apply'
+  ? `${verdict.decision.to}${verdict.refusal === null ? '' : ` ${verdict.refusal.code}`}` : verdict.refusal.code);
 
 const everybody: Readonly<Record<string, Actor>> = {
   buyer: agent(buyer), merchant: agent(merchant), stranger: agent(stranger), nobody: operator(null), platform: operator('platform'),

@@ -4,7 +4,7 @@ import { escrowRules } from '../../domain/escrow.ts';
 import { decideByClock } from '../../domain/decide.ts';
 import type { Payment } from '../../domain/payment.ts';
 import { auditBooks } from '../../ledger/audit.ts';
-import type { Applied, ApplyItem } from '../../ledger/payment-store.ts';
+import type { Applied, ApplyItem } from '../../ledger/payment-rows.ts';
 import { anItem, anOpeningItem, inTime, rowOf as rowIn, whatOf } from '../support/applied.ts';
 import { aDeposit, anAddress } from '../support/builders.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';

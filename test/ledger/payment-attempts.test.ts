@@ -5,7 +5,7 @@ import type { Attempt, Taken } from '../../activities/payment/take.ts';
 import { escrowRules } from '../../domain/escrow.ts';
 import type { Opening, Payment } from '../../domain/payment.ts';
 import { auditBooks } from '../../ledger/audit.ts';
-import type { Applied, ApplyItem } from '../../ledger/payment-store.ts';
+import type { Applied, ApplyItem } from '../../ledger/payment-rows.ts';
 import { anOpeningItem, rowOf as rowIn, whatOf } from '../support/applied.ts';
 import { aDeposit, anAddress } from '../support/builders.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';

@@ -2,23 +2,26 @@
 import type { Taken } from '../../activities/payment/take.ts';
 import { escrowRules } from '../../domain/escrow.ts';
 import { decide, decideOpening } from '../../domain/decide.ts';
-import type { Opening, Payment, Verdict } from '../../domain/payment.ts';
-import type { ApplyItem, PaymentStore } from '../../ledger/payment-store.ts';
+import type { ClockVerdict, Opening, Payment, Verdict } from '../../domain/payment.ts';
+import type { ApplyItem } from '../../ledger/payment-rows.ts';
+import type { PaymentStore } from '../../ledger/payment-store.ts';
 
 const nothing: Omit<ApplyItem, 'id' | 'expect' | 'decision' | 'refusal'> = {
-  opening: null, recordsRefusal: false, attempt: null, notAfterMs: null, claim: null, workflowStarted: false,
+  opening: null, postponeToMs: null, recordsRefusal: false, attempt: null, notAfterMs: null, claim: null, workflowStarted: false,
 };
 
 /** What was decided, ready to be applied to the payment where it is. */
-export function anItem(payment: Payment, verdict: Verdict, more: Partial<ApplyItem> = {}): ApplyItem {
+export function anItem(payment: Payment, verdict: ClockVerdict, more: Partial<ApplyItem> = {}): ApplyItem {
   const decision = verdict.kind === 'apply' ? verdict.decision : null;
-  return { ...nothing, id: payment.id, expect: payment.version, decision, refusal: verdict.refusal, ...more };
+  const refusal = verdict.kind === 'postpone' ? null : verdict.refusal;
+  const postponeToMs = verdict.kind === 'postpone' ? verdict.untilMs : null;
+  return { ...nothing, id: payment.id, expect: payment.version, decision, refusal, postponeToMs, ...more };
 }
 
 /** The same for an escrow that is to be opened. */
 export function anOpeningItem(opening: Opening, more: Partial<ApplyItem> = {}): ApplyItem {
   const askedAtMs = Date.now();
-  const whole = { ...opening, kind: 'escrow', bucket: 'escrowed', askedAtMs };
+  const whole = { ...opening, kind: 'escrow', bucket: 'escrowed', askedAtMs, meter: null };
   return { ...nothing, id: opening.id, expect: 0, decision: decideOpening(escrowRules, opening, askedAtMs), opening: whole, refusal: null,
     ...more };
 }

@@ -32,7 +32,7 @@ export function anEscrow({ terms = {}, details = {}, state = 'pending', ...wish 
     tenantId: null, asset: 'USDC', heldMicros,
     paidMicros: micros(state === 'released' ? heldMicros : 0n), returnedMicros: micros(state === 'refunded' ? heldMicros : 0n),
     resolution: ended ? 'over' : null, terms: {}, details: {},
-    workflowId: 'escrow-esc_1', workflowStarted: false, createdAtMs: escrowNowMs, updatedAtMs: escrowNowMs,
+    meter: null, parts: [], workflowId: 'escrow-esc_1', workflowStarted: false, createdAtMs: escrowNowMs, updatedAtMs: escrowNowMs,
     endedAtMs: ended ? escrowNowMs : null,
   };
   return { ...same, ...wish, terms: { ...escrowTerms, ...terms }, details: { deliverByMs: escrowNowMs + 300_000, ...details } };

@@ -19,7 +19,7 @@ const pending: EscrowPayment = {
   paidMicros: ZERO, returnedMicros: ZERO, resolution: null,
   terms: { serviceId: null, deliveryMs: 2 * HOUR_MINUTES * MINUTE_MS, reviewMs: DAY_MINUTES * MINUTE_MS,
     rulingMs: 3 * DAY_MINUTES * MINUTE_MS, buyerMayCancel: false },
-  details: { deliverByMs: ms(2 * HOUR_MINUTES) }, workflowId: `escrow-esc_${digits}`, workflowStarted: true, createdAtMs: ms(0),
+  details: { deliverByMs: ms(2 * HOUR_MINUTES) }, meter: null, parts: [], workflowId: `escrow-esc_${digits}`, workflowStarted: true, createdAtMs: ms(0),
   updatedAtMs: ms(0), endedAtMs: null,
 };
 

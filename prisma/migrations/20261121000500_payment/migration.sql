@@ -38,6 +38,8 @@ CREATE TABLE payment (
   details          jsonb NOT NULL,
   -- Keyed hash of a secret by which its holder finds the payment, such as the number of a card.
   lookup           text,
+  -- How many rows of payment_part it has.
+  parts            integer NOT NULL DEFAULT 0,
   workflow_id      text NOT NULL,
   -- A start of its workflow was sent. What ends before that needs none.
   workflow_started boolean NOT NULL,
@@ -49,15 +51,63 @@ CREATE TABLE payment (
   -- A known state, and an end exactly where there is no deadline.
   FOREIGN KEY (kind, state, ended) REFERENCES payment_state (kind, state, ended),
   CONSTRAINT payment_terms_are_short CHECK (octet_length(terms::text) <= 4096),
-  CONSTRAINT payment_parties CHECK (buyer <> seller AND arbiter IS DISTINCT FROM buyer AND (arbiter IS NULL OR arbiter IS DISTINCT FROM seller)),
+  CONSTRAINT payment_parties
+    CHECK (buyer <> seller AND arbiter IS DISTINCT FROM buyer AND (arbiter IS NULL OR arbiter IS DISTINCT FROM seller)),
   CONSTRAINT payment_ends_whole CHECK (CASE WHEN deadline IS NULL THEN paid + returned = held ELSE paid + returned <= held END),
-  CONSTRAINT payment_end_has_a_time CHECK ((deadline IS NULL) = (ended_at IS NOT NULL) AND (deadline IS NULL) = (resolution IS NOT NULL))
+  CONSTRAINT payment_end_has_a_time
+    CHECK ((deadline IS NULL) = (ended_at IS NOT NULL) AND (deadline IS NULL) = (resolution IS NOT NULL))
 ) WITH (fillfactor = 60);
 CREATE INDEX payment_by_buyer ON payment (buyer, kind, created_at DESC, id DESC);
 CREATE INDEX payment_by_seller ON payment (seller, kind, created_at DESC, id DESC) WHERE seller IS NOT NULL;
 CREATE INDEX payment_by_arbiter ON payment (arbiter, kind, created_at DESC, id DESC) WHERE arbiter IS NOT NULL;
 CREATE UNIQUE INDEX payment_by_lookup ON payment (lookup) WHERE lookup IS NOT NULL;
 CREATE INDEX payment_due ON payment (deadline) WHERE deadline IS NOT NULL;
+
+-- What calls and ticks count on. A row of its own, because thousands a second use it: they change neither the row of the payment nor its
+-- version. Calls reserve and settle here, ticks use what is held; `payment_apply` opens, fills up and closes it, under its lock.
+CREATE TABLE meter (
+  -- Also the id of its payment and of its hold. The meter of a single call has no payment.
+  id                text PRIMARY KEY,
+  -- Whose money it is.
+  owner             text NOT NULL,
+  open              boolean NOT NULL DEFAULT true,
+  -- What is held for it.
+  capacity          bigint NOT NULL CHECK (capacity > 0),
+  used              bigint NOT NULL DEFAULT 0 CHECK (used >= 0),
+  -- Promised to calls that are under way.
+  reserved          bigint NOT NULL DEFAULT 0 CHECK (reserved >= 0),
+  uses              integer NOT NULL DEFAULT 0 CHECK (uses >= 0),
+  -- The most that one use may cost.
+  price_max         bigint NOT NULL CHECK (price_max > 0),
+  -- Nothing begins after this. NULL: as long as it is open.
+  closes_at         timestamptz,
+  -- Idle after so long without a use; then the deadline of its payment counts. NULL: uses do not matter to it.
+  idle_ms           bigint CHECK (idle_ms > 0),
+  last_used_at      timestamptz NOT NULL,
+  -- NULL: as many as there are.
+  uses_per_minute   integer,
+  window_started_at timestamptz,
+  window_uses       integer NOT NULL DEFAULT 0,
+  -- It ends with its only use.
+  single_use        boolean NOT NULL DEFAULT false,
+  -- The events that little is left, and too little for another use, were written since it was last filled up.
+  low_noted         boolean NOT NULL DEFAULT false,
+  empty_noted       boolean NOT NULL DEFAULT false,
+  CHECK (used + reserved <= capacity)
+) WITH (fillfactor = 50);
+
+-- Parts of a payment that are paid one by one, each to a payee of its own, in any order.
+CREATE TABLE payment_part (
+  payment_id text NOT NULL,
+  part_index integer NOT NULL CHECK (part_index >= 0),
+  payee      text NOT NULL,
+  amount     bigint NOT NULL CHECK (amount > 0),
+  -- NULL until it was paid.
+  paid_at    timestamptz,
+  created_at timestamptz NOT NULL,
+  PRIMARY KEY (payment_id, part_index)
+);
+CREATE INDEX payment_part_by_payee ON payment_part (payee, created_at DESC, payment_id DESC);
 
 -- What has happened to a payment: one row for each version, by whom, and what moved. Books: never deleted.
 CREATE TABLE payment_event (
