@@ -29,7 +29,8 @@ export interface SessionTerms {
   /** 0: no warning. */
   readonly warnAtPercent: number;
   readonly maxRequestsPerMinute: number;
-  readonly expiresAt: Date;
+  /** Milliseconds from its opening. */
+  readonly lifeMs: number;
 }
 
 export interface Session extends SessionTerms {
@@ -42,6 +43,7 @@ export interface Session extends SessionTerms {
   readonly requestCount: number;
   readonly status: SessionStatus;
   readonly workflowId: string;
+  readonly expiresAt: Date;
   readonly createdAt: Date;
   readonly updatedAt: Date;
 }
@@ -109,18 +111,23 @@ export interface DryRun {
 
 /** What the HTTP edge may ask of the gateway. Implemented where activities and workers meet; injected into `createApp`. */
 export interface GatewayPort {
-  /** Holds the budget and starts the session's workflow. Errors: insufficient_balance, idempotency_mismatch. */
+  /** Holds the budget. Errors: insufficient_balance, idempotency_mismatch, busy, unavailable. */
   openSession(agent: string, tenantId: string | null, terms: SessionTerms,
     idempotency: IdempotencyClaim | null): Promise<{ session: Session; replayed: boolean }>;
-  /** Ends the session through its workflow; a second time changes nothing. Errors: not_found, forbidden, unavailable. */
+  /** Ends the session; a second time changes nothing. Errors: not_found, forbidden, busy, unavailable. */
   closeSession(agent: string, sessionId: string): Promise<Session>;
+  /** Errors: not_found, forbidden. */
+  session(agent: string, sessionId: string): Promise<Session>;
+  /** An agent's sessions, newest first, after this one. `more`: there are others behind them. */
+  sessionsOf(agent: string, page: { readonly after: string | null;
+    readonly limit: number }): Promise<{ readonly sessions: readonly Session[]; readonly more: boolean }>;
   /**
    * One paid call in a session. Errors: not_found, forbidden, session_*, rate_limited, no_service, budget_exceeded, proxy_failed,
    * execution_unknown, call_pending, idempotency_*.
    */
   call(agent: string, sessionId: string, request: CallRequest): Promise<CallAnswer>;
-  /** One paid call with a session of its own. Errors: those of `call`, and insufficient_balance. */
-  callOnce(agent: string, tenantId: string | null, request: CallRequest & { readonly maxPriceMicros: Micros }): Promise<CallAnswer>;
+  /** One paid call with a hold of its own. Errors: those of `call`, and insufficient_balance. */
+  callOnce(agent: string, request: CallRequest & { readonly maxPriceMicros: Micros }): Promise<CallAnswer>;
   /** Ends any session, for the operator. Errors: not_found. */
   endSession(sessionId: string): Promise<Session>;
   /** Drives those of the calls that nobody drives. */

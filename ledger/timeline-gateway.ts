@@ -36,20 +36,6 @@ export interface TimelineCall {
   readonly singleCall: boolean;
 }
 
-export interface TimelineSession {
-  readonly id: string;
-  readonly buyer: string;
-  readonly status: string;
-  readonly singleCall: boolean;
-  readonly maxTotalMicros: bigint;
-  readonly spentMicros: bigint;
-  readonly reservedMicros: bigint;
-  readonly requestCount: number;
-  readonly workflowId: string;
-  readonly createdAtMicros: bigint;
-  readonly closedAtMicros: bigint | null;
-}
-
 /** As {@link callColumns} and `single_call` give it. */
 export interface CallRow {
   id: string; session_id: string; buyer: string; seller: string | null; service_type: string; service_name: string | null; state: string;
@@ -65,7 +51,7 @@ export const callColumns = `c.id, c.session_id, c.buyer, c.seller, c.service_typ
        jsonb_array_length(c.candidates) AS candidates, c.attempts`;
 const callSql = {
   name: 'timeline-call',
-  text: `SELECT ${callColumns}, s.single_call FROM gateway_call c LEFT JOIN gateway_session s ON s.id = c.session_id WHERE c.id = $1`,
+  text: `SELECT ${callColumns}, m.single_use AS single_call FROM gateway_call c LEFT JOIN meter m ON m.id = c.session_id WHERE c.id = $1`,
 };
 const callsSql = {
   name: 'timeline-session-calls',
@@ -73,14 +59,6 @@ const callsSql = {
 SELECT ${callColumns}, false AS single_call FROM gateway_call c
  WHERE c.session_id = $1 AND (c.accepted_at, c.id) > (timestamptz 'epoch' + $2::bigint * interval '1 microsecond', $3) ORDER BY c.accepted_at, c.id LIMIT $4`,
 };
-const sessionSql = {
-  name: 'timeline-session',
-  text: `
-SELECT id, agent_address, status, single_call, max_total, spent, reserved, request_count, workflow_id,
-       (extract(epoch FROM created_at) * 1000000)::bigint AS created, (extract(epoch FROM closed_at) * 1000000)::bigint AS closed
-  FROM gateway_session WHERE id = $1`,
-};
-
 /** Names and types as the rest of the code has them. */
 export function toCall(row: CallRow): TimelineCall {
   return {
@@ -108,22 +86,4 @@ export async function readSessionCalls(pool: pg.Pool, sessionId: string, after: 
     limit: number): Promise<TimelineCall[]> {
   const rows = await query<CallRow>(pool, { ...callsSql, values: [sessionId, after.atMicros.toString(), after.id, limit] });
   return rows.map(toCall);
-}
-
-interface SessionRow {
-  id: string; agent_address: string; status: string; single_call: boolean; max_total: string; spent: string; reserved: string;
-  request_count: number; workflow_id: string;
-  created: string; closed: string | null;
-}
-
-/** One session, or null. Errors: unavailable. */
-export async function readTimelineSession(pool: pg.Pool, id: string): Promise<TimelineSession | null> {
-  const [row] = await query<SessionRow>(pool, { ...sessionSql, values: [id] });
-  return row === undefined ? null : {
-    id: row.id, buyer: row.agent_address, status: row.status, singleCall: row.single_call, maxTotalMicros: BigInt(row.max_total),
-    spentMicros: BigInt(row.spent),
-    reservedMicros: BigInt(row.reserved), requestCount: row.request_count, workflowId: row.workflow_id,
-    createdAtMicros: BigInt(row.created),
-    closedAtMicros: row.closed === null ? null : BigInt(row.closed),
-  };
 }

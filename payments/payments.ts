@@ -4,13 +4,14 @@ import { createPaymentActivities, type PaymentActivities } from '../activities/p
 import { createTaker } from '../activities/payment/take.ts';
 import { isEnd } from '../domain/decide.ts';
 import type { AnyRules, Payment } from '../domain/payment.ts';
+import { sessionRules } from '../domain/session.ts';
 import { createNotices } from '../ledger/notices.ts';
 import { writePaymentStates } from '../ledger/payment-states.ts';
 import type { PaymentEvent } from '../ledger/payment-rows.ts';
 import { createPaymentStore } from '../ledger/payment-store.ts';
 import type { Crash } from '../platform/crash.ts';
 import type { Logger } from '../platform/log.ts';
-import { paymentOutcomes, type LongPayment, type Metrics, type PaymentOutcome as EndState } from '../platform/metrics.ts';
+import { paymentOutcomes, type LongPayment, type Metrics, type PaymentOutcome as EndState, type SessionEnd } from '../platform/metrics.ts';
 import type { WorkerTemporal } from '../temporal/connection.ts';
 import { createAttempts } from './attempts.ts';
 import { createCapacity } from './capacity.ts';
@@ -31,6 +32,8 @@ export interface Payments extends PaymentEngine {
     address: string,
     page: { readonly after: string | null; readonly limit: number },
   ): Promise<{ readonly payments: readonly Payment[]; readonly more: boolean }>;
+  /** In the order of the ids; those that are not there are left out. */
+  byIds(ids: readonly string[]): Promise<readonly Payment[]>;
   /** The payment whose secret has this keyed hash. */
   idByLookup(kind: PaymentKind, lookup: string): Promise<string | null>;
   /** What has happened to a payment, oldest first. */
@@ -102,13 +105,18 @@ export async function createPayments({ pool, temporal, metrics, crash, log, task
     failed: (error, id) => log.warn({ err: error, paymentId: id }, 'A payment whose time is up could not be ended; it is tried again.'),
   });
 
+  async function byIds(ids: readonly string[]): Promise<Payment[]> {
+    const found = new Map((await store.byIds(ids)).map((payment) => [payment.id, payment]));
+    return ids.flatMap((id) => found.get(id) ?? []);
+  }
+
   const port: Payments = {
     ...engine,
     read: async (id) => (await store.read(id))?.payment ?? null,
+    byIds,
     async listOf({ rules }, address, { after, limit }) {
       const ids = await store.idsOf(rules.kind, address, { after, limit: limit + 1 });
-      const byId = new Map((await store.byIds(ids.slice(0, limit))).map((payment) => [payment.id, payment]));
-      return { payments: ids.flatMap((id) => byId.get(id) ?? []), more: ids.length > limit };
+      return { payments: await byIds(ids.slice(0, limit)), more: ids.length > limit };
     },
     idByLookup: ({ rules }, lookup) => store.idByLookup(rules.kind, lookup),
     eventsOf: (id) => store.eventsAfter(id, 0),
@@ -137,6 +145,8 @@ export async function createPayments({ pool, temporal, metrics, crash, log, task
 
 /** Each beginning and each end once, by the process in which it happened. */
 function count(metrics: Metrics, rules: AnyRules, { version, state, workflowStarted }: Payment): void {
+  if (rules.kind === sessionRules.kind && version === 1) metrics.sessionOpened();
+  if (rules.kind === sessionRules.kind && isEnd(rules, state)) metrics.sessionEnded(state as SessionEnd);
   const kind = rules.kind as LongPayment;
   if (!(kind in paymentOutcomes)) return;
   if (version === 1) metrics.paymentBegun(kind);

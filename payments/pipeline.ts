@@ -6,7 +6,7 @@ import { viewOf, type PipelineRow } from '../activities/pipeline/rows.ts';
 import type { PipelineRunner } from '../activities/pipeline/run.ts';
 import type { NewPipeline, NewStep, PipelineOpened, PipelineStore } from '../activities/pipeline/store.ts';
 import { isErrorCode, SuretyError, type ErrorCode } from '../domain/errors.ts';
-import type { Offer, Session } from '../domain/gateway.ts';
+import type { GatewayPort, Offer, Session } from '../domain/gateway.ts';
 import { formatMicros, micros, toUnits } from '../domain/money.ts';
 import { hasEnded, stepName, type Pipeline, type PipelinePort, type PipelineRequest } from '../domain/pipeline.ts';
 import type { Crash } from '../platform/crash.ts';
@@ -20,6 +20,8 @@ import type { KeptRow, KindKeeper } from '../workers/keeper.ts';
 export interface PipelineDeps {
   readonly store: PipelineStore;
   readonly gatewayStore: GatewayStore;
+  /** An agent's own session. Errors: not_found, forbidden. */
+  readonly session: GatewayPort['session'];
   readonly runner: PipelineRunner;
   readonly keeper: KindKeeper;
   readonly offers: (serviceType: string) => readonly Offer[];
@@ -47,9 +49,8 @@ export function createPipelines(deps: PipelineDeps): PipelinePort {
   /** The session, if it is the caller's. What is left of its budget matters to one strategy only. Errors: not_found, forbidden. */
   async function ownSession(agent: string, sessionId: string): Promise<Session> {
     const remembered = known.get(sessionId);
-    const session = remembered !== undefined && remembered.strategy !== 'budget' ? remembered : await deps.gatewayStore.session(sessionId);
-    if (session === null) throw new SuretyError('not_found', 'There is no such session.');
-    if (session.agentAddress !== agent) throw new SuretyError('forbidden', 'The session belongs to somebody else.');
+    if (remembered?.agentAddress === agent && remembered.strategy !== 'budget') return remembered;
+    const session = await deps.session(agent, sessionId);
     known.set(sessionId, session);
     return session;
   }

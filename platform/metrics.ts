@@ -22,7 +22,7 @@ export const paymentOutcomes = {
 export type LongPayment = keyof typeof paymentOutcomes;
 export type PaymentOutcome<Kind extends LongPayment> = (typeof paymentOutcomes)[Kind][number];
 
-export type SessionEnd = 'closed' | 'expired' | 'single_call';
+export type SessionEnd = 'closed' | 'expired';
 
 /** State of the database pool, sampled when Prometheus asks. */
 export interface PoolState {

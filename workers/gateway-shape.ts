@@ -4,13 +4,15 @@ import { createGatewayActivities } from '../activities/gateway/activities.ts';
 import { createBreaker } from '../activities/gateway/breaker.ts';
 import { createDriver, type Driver } from '../activities/gateway/drive.ts';
 import { createGatewayStore, type GatewayStore } from '../activities/gateway/store.ts';
+import { SuretyError } from '../domain/errors.ts';
 import type { GatewayPort } from '../domain/gateway.ts';
 import { newId, processId } from '../platform/random.ts';
 import { createReputationJob } from '../trust/reputation-job.ts';
 import { workflowIdFor } from '../workflows/contracts/ids.ts';
 import type { gatewayCalls } from '../workflows/gateway-calls.ts';
-import { createClaims, eachClaimed, noteFailure } from './claims.ts';
 import { createGateway } from '../payments/gateway/gateway.ts';
+import { sessionKind } from '../payments/kinds.ts';
+import type { Payments } from '../payments/payments.ts';
 import type { Job } from './jobs.ts';
 import { createCallPromises, type CallPromises } from '../payments/gateway/promise.ts';
 import type { Shape, ShapeContext } from './shape.ts';
@@ -22,26 +24,24 @@ export interface GatewayShape extends Shape {
   readonly driver: Driver;
 }
 
-/** Its workflow's timer comes first. */
-const SESSION_GRACE_MS = 10_000;
 const CALLS_EVERY_MS = 2_000;
 const CHORES_EVERY_MS = 10_000;
 const KEYS_EVERY_MS = 3_600_000;
 const KEYS_KEPT = '30 days';
 const AT_ONCE = 200;
 
-export function createGatewayShape(context: ShapeContext): GatewayShape {
-  const { env, log, metrics, pool, registry, outbound, signer, temporal, crash } = context;
+export function createGatewayShape(context: ShapeContext, payments: Payments): GatewayShape {
+  const { env, log, metrics, pool, registry, outbound, signer, crash } = context;
   const taskQueue = context.taskQueue('gateway');
-  const store = createGatewayStore({ pool, driver: processId, leaseMs: env.CALL_LEASE, feeOwner: env.PLATFORM_ADDRESS, metrics });
+  const store = createGatewayStore({ pool, driver: processId, leaseMs: env.CALL_LEASE, feeOwner: env.PLATFORM_ADDRESS, metrics,
+    onDrained: (sessionId) => void finishSession(context, payments, sessionId) });
   const breaker = createBreaker({ threshold: env.CB_THRESHOLD, openMs: env.CB_DURATION });
   const driver = createDriver({ store, outbound, signer, breaker, crash, log, metrics, sellerTimeoutMs: env.SELLER_TIMEOUT,
     leaseMs: env.CALL_LEASE });
-  const activities = createGatewayActivities({ driver, store, crash, heartbeat, sleep, onSessionClosed: (ending) =>
-    metrics.sessionEnded(ending) });
+  const activities = createGatewayActivities({ driver, store, heartbeat, sleep });
   const promises = createPromises(context, driver, taskQueue);
   const port = createGateway({
-    store, driver, promises, metrics, crash, log, temporal, taskQueue, closeSession: activities.closeSession, feeBps: env.PLATFORM_FEE_BPS,
+    store, driver, promises, metrics, crash, payments, feeBps: env.PLATFORM_FEE_BPS,
     offers: (type) => registry.catalogue.offers(type), answerTimeoutMs: Math.max(1_000, env.REQUEST_TIMEOUT - 500),
   });
   const reputation = createReputationJob({ pool, log });
@@ -56,6 +56,16 @@ export function createGatewayShape(context: ShapeContext): GatewayShape {
     },
     stop: () => driver.stop(),
   };
+}
+
+/** The last call of a session that is closing has ended here. Where this does not succeed, the session's own time does it. */
+async function finishSession({ log }: ShapeContext, payments: Payments, id: string): Promise<void> {
+  const order = { id, step: 'finish', actor: { address: null, as: 'platform' }, input: {}, claim: null } as const;
+  await payments.step(sessionKind, order).catch((error: unknown) => {
+    // Somebody else has finished it.
+    if (error instanceof SuretyError && error.code === 'invalid_state') return;
+    log.warn({ err: error, sessionId: id }, 'A session that is closing could not be finished here; it ends when its time is up.');
+  });
 }
 
 function createPromises({ log, temporal, crash }: ShapeContext, driver: Driver, taskQueue: string): CallPromises {
@@ -75,17 +85,9 @@ function createPromises({ log, temporal, crash }: ShapeContext, driver: Driver, 
 /** The last line: ends what is overdue, whatever happened to Temporal, and does the ledger's small chores. */
 function jobs(context: ShapeContext, store: GatewayStore, driver: Driver): Job[] {
   const { env, pool } = context;
-  const sessions = createClaims({ pool, job: 'sessions' });
   return [
     // A call has a lease of its own, which `adopt` takes: nobody else works on it until that has run out.
     { name: 'calls', everyMs: CALLS_EVERY_MS, run: async () => driver.adopt(await store.abandonedCalls(env.CALL_OVERDUE, AT_ONCE)) },
-    {
-      name: 'sessions', everyMs: CALLS_EVERY_MS,
-      async run() {
-        const ids = await sessions.take(AT_ONCE, (limit) => store.overdueSessions(SESSION_GRACE_MS, limit));
-        await eachClaimed(ids, (id) => store.closeSession(id, 'expired'), noteFailure(context, 'sweeper-sessions'));
-      },
-    },
     { name: 'fees', everyMs: CHORES_EVERY_MS, run: async () => void (await pool.query('SELECT ledger_fold_fees(10000)')) },
     { name: 'keys', everyMs: KEYS_EVERY_MS,
       run: async () => void (await pool.query(`DELETE FROM idempotency WHERE created_at < now() - interval '${KEYS_KEPT}'`)) },

@@ -33,7 +33,7 @@ export function createPipelineShape(context: ShapeContext, gateway: GatewayShape
   const undo: UndoDeps = { store, outbound, signer, crash };
   const activities = createPipelineActivities({ ...undo, runner, heartbeat, sleep, onMoved: (row) => keeper.moved(keptRowOf(row)) });
   const port = createPipelines({
-    store, gatewayStore: gateway.store, runner, keeper, crash, log, metrics, offers: (type) => registry.catalogue.offers(type),
+    store, gatewayStore: gateway.store, session: gateway.port.session, runner, keeper, crash, log, metrics, offers: (type) => registry.catalogue.offers(type),
     checkEndpoint: (url) => outbound.checkUrl(url),
     feeBps: env.PLATFORM_FEE_BPS, answerTimeoutMs: Math.max(1_000, env.REQUEST_TIMEOUT - 500),
   });

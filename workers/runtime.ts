@@ -17,7 +17,7 @@ import { startJobs } from './jobs.ts';
 import { createKeeper } from './keeper.ts';
 import { createMultistepShape } from './multistep.ts';
 import { createPipelineShape } from './pipeline-shape.ts';
-import type { Shape, ShapeContext } from './shape.ts';
+import type { Activities, Shape, ShapeContext } from './shape.ts';
 import { createStreamShape } from './stream.ts';
 
 /** What the HTTP edge may ask for; each is implemented by the shape of the same name. */
@@ -57,8 +57,8 @@ export async function createRuntime(options: RuntimeOptions): Promise<Runtime> {
   const keeper = createKeeper({ client: temporal.client, searchAttributes: temporal.searchAttributes, pool, log, metrics, queueSuffix });
   const context: ShapeContext = { ...options, keeper, crash: createCrash(env.CRASH_AT),
     taskQueue: (queue) => taskQueues[queue] + queueSuffix };
-  const gateway = createGatewayShape(context);
   const payments = await createPayments(context);
+  const gateway = createGatewayShape(context, payments.port);
   const multistep = createMultistepShape(context);
   const streams = createStreamShape(context);
   const pipelines = createPipelineShape(context, gateway);
@@ -76,7 +76,7 @@ export async function createRuntime(options: RuntimeOptions): Promise<Runtime> {
     async start() {
       setFlagsFromString(SANDBOX_YOUNG_SPACE);
       setFlagsFromString(SANDBOX_STACK_TRACES);
-      workers = await Promise.all(served.map((shape) => createWorker(context, shape)));
+      workers = await Promise.all([...new Set(served.map(({ queue }) => queue))].map((queue) => createWorker(context, queue, activitiesOf(shapes, queue))));
       running = Promise.all(workers.map((worker) => worker.run()
         .catch((error: unknown) => log.error({ err: error }, 'A Temporal worker ended.'))));
       const kinds = paymentKinds.filter(({ queue }) => queues.includes(queue));
@@ -94,7 +94,12 @@ export async function createRuntime(options: RuntimeOptions): Promise<Runtime> {
   };
 }
 
-async function createWorker({ env, temporal, taskQueue }: ShapeContext, { queue, activities }: Shape): Promise<Worker> {
+/** One worker serves all that shares a queue. */
+function activitiesOf(shapes: readonly Shape[], queue: WorkerQueue): Activities {
+  return Object.fromEntries(shapes.filter((shape) => shape.queue === queue).flatMap(({ activities }) => Object.entries(activities)));
+}
+
+async function createWorker({ env, temporal, taskQueue }: ShapeContext, queue: WorkerQueue, activities: Activities): Promise<Worker> {
   return Worker.create({
     connection: temporal.nativeConnection, namespace: temporal.namespace, taskQueue: taskQueue(queue),
     activities: withTemporalErrors(activities),

@@ -1,5 +1,4 @@
-/** What the gateway's workflows may have done. One effect each, idempotent by the id of the call or session. */
-import type { Crash } from '../../platform/crash.ts';
+/** What the gateway's workflows may have done. One effect each, idempotent by the id of the call. */
 import type { Driver } from './drive.ts';
 import type { GatewayStore } from './store.ts';
 
@@ -10,26 +9,21 @@ export interface GatewayActivities {
   finishCalls(input: { callIds: readonly string[] }): Promise<void>;
   /** Releases what is still open. */
   releaseCalls(input: { callIds: readonly string[] }): Promise<void>;
-  /** Ends a session and returns the rest of its hold. */
-  closeSession(input: { sessionId: string; ending: 'closed' | 'expired' }): Promise<void>;
 }
 
 export interface GatewayActivityDeps {
   readonly driver: Driver;
   readonly store: GatewayStore;
-  readonly crash: Crash;
   /** Says that a long activity is alive; throws when it was cancelled. */
   readonly heartbeat: (details: unknown) => void;
   readonly sleep: (ms: number) => Promise<void>;
-  readonly onSessionClosed: (ending: 'closed' | 'expired') => void;
 }
 
 /** How long a workflow's first look waits for quick calls. Far below the time limit of a workflow task. */
 const FIRST_LOOK_MS = 2_000;
 const POLL_MS = 500;
 
-export function createGatewayActivities({ driver, store, crash, heartbeat, sleep,
-    onSessionClosed }: GatewayActivityDeps): GatewayActivities {
+export function createGatewayActivities({ driver, store, heartbeat, sleep }: GatewayActivityDeps): GatewayActivities {
   /** Calls that this process drives need no question to the database. */
   const settledHere = async (callIds: readonly string[], timeoutMs: number): Promise<void> => {
     const ends = callIds.map((id) => driver.underWay(id)).filter((end) => end !== undefined);
@@ -60,13 +54,6 @@ export function createGatewayActivities({ driver, store, crash, heartbeat, sleep
       const open = await store.openAmong(callIds);
       const errorMessage = 'The call could not be finished in time and was given up.';
       await Promise.all(open.map((id) => store.release({ id, errorCode: 'proxy_failed', errorMessage, log: [] })));
-    },
-
-    async closeSession({ sessionId, ending }) {
-      crash.at('close-asked');
-      await store.closeSession(sessionId, ending);
-      crash.at('session-closed');
-      onSessionClosed(ending);
     },
   };
 }

@@ -1,9 +1,9 @@
 /** The gateway's rows and money steps in Postgres. Hot steps are group-committed; each function is one transaction. */
 import type pg from 'pg';
-import type { CallState, Session, SessionTerms, Strategy, SessionStatus, IdempotencyClaim } from '../../domain/gateway.ts';
+import { sessionBounds, type CallState, type IdempotencyClaim, type Session } from '../../domain/gateway.ts';
 import { micros } from '../../domain/money.ts';
 import { createGroupCommit } from '../../ledger/group-commit.ts';
-import { columnList, query as run } from '../../ledger/query.ts';
+import { query as run } from '../../ledger/query.ts';
 import { isItemError } from '../../ledger/sql-errors.ts';
 import type { Metrics } from '../../platform/metrics.ts';
 import type { Candidate, OpenCall } from './call.ts';
@@ -75,17 +75,19 @@ export interface StoreOptions {
   /** Owner of the account that receives fees. */
   readonly feeOwner: string;
   readonly metrics: Metrics;
+  /** A session that is closing has nothing under way any more. */
+  readonly onDrained: (sessionId: string) => void;
 }
 
 export function createGatewayStore(options: StoreOptions) {
   const query: Query = (name, text, values) => run(options.pool, { name, text, values });
-  return { ...hotSteps(query, options), ...sessionSteps(query, options), ...drivingSteps(query, options), ...reads(query) };
+  return { ...hotSteps(query, options), ...drivingSteps(query, options), ...reads(query) };
 }
 
 type Query = <Row extends pg.QueryResultRow>(name: string, text: string, values: unknown[]) => Promise<Row[]>;
 
 /** The steps of every call, group-committed. */
-function hotSteps(query: Query, { driver, leaseMs, feeOwner, metrics }: StoreOptions) {
+function hotSteps(query: Query, { driver, leaseMs, feeOwner, metrics, onDrained }: StoreOptions) {
   /** Items become one JSON list with positions; rows come back with the position they belong to. */
   const grouped = <Item, Row extends pg.QueryResultRow & { pos: number }, Result>(
     step: string, text: string, extra: readonly unknown[], toJson: (item: Item, pos: number) => object,
@@ -95,6 +97,7 @@ function hotSteps(query: Query, { driver, leaseMs, feeOwner, metrics }: StoreOpt
       const startedAt = performance.now();
       const rows = await query<Row>(`gateway-${step}`, text, [JSON.stringify(items.map(toJson)), ...extra]);
       metrics.batchCommitted(step, items.length, (performance.now() - startedAt) / 1_000);
+      for (const { drained } of rows) if (typeof drained === 'string') onDrained(drained);
       const byPos = new Map(rows.map((row) => [row.pos, row]));
       return items.map((_, pos) => toResult(byPos.get(pos)));
     };
@@ -106,36 +109,18 @@ function hotSteps(query: Query, { driver, leaseMs, feeOwner, metrics }: StoreOpt
       'accept', 'SELECT pos, outcome, existing_id, remaining FROM gateway_accept($1, $2, $3)', [driver, leaseMs], callJson, toAccepted,
     ),
     settle: grouped<Delivery, SettleRow & { pos: number }, Settled>(
-      'settle', 'SELECT pos, outcome, spent, remaining, request_count FROM gateway_settle($1, $2)', [feeOwner], deliveryJson, toSettled,
+      'settle', 'SELECT pos, outcome, spent, remaining, request_count, drained FROM gateway_settle($1, $2)', [feeOwner], deliveryJson, toSettled,
     ),
     release: grouped(
-      'release', 'SELECT pos, outcome FROM gateway_release($1)', [], givenUpJson,
+      'release', 'SELECT pos, outcome, drained FROM gateway_release($1)', [], givenUpJson,
       (row: ReleaseRow | undefined): Released => row?.outcome ?? 'missing',
     ),
-  };
-}
 
-function sessionSteps(query: Query, { driver, leaseMs }: StoreOptions) {
-  return {
-    /** Hold, session and call in one transaction. @throws SuretyError insufficient_balance. */
-    async callOnce(session: NewSession, call: NewCall): Promise<Accepted> {
-      const values = [sessionJson(session), JSON.stringify([{ ...callJson(call, 0), key_taken: true }]), driver, leaseMs];
-      const text = 'SELECT pos, outcome, existing_id, remaining FROM gateway_call_once($1, $2, $3, $4)';
-      const rows = await query<AcceptRow>('gateway-call-once', text, values);
-      return toAccepted(rows[0]);
-    },
-
-    /** @throws SuretyError insufficient_balance, idempotency_mismatch. */
-    async openSession(session: NewSession): Promise<{ sessionId: string; replayed: boolean }> {
-      const text = 'SELECT session_id, replayed FROM gateway_open_session($1)';
-      const rows = await query<{ session_id: string; replayed: boolean }>('gateway-open', text, [sessionJson(session)]);
-      return { sessionId: rows[0]?.session_id ?? session.id, replayed: rows[0]?.replayed ?? false };
-    },
-
-    /** Ends a session and returns what is not promised to calls. Once; again changes nothing. False: no such session. */
-    async closeSession(sessionId: string, status: 'closed' | 'expired'): Promise<boolean> {
-      const rows = await query<{ known: boolean }>('gateway-close', 'SELECT gateway_close_session($1, $2) AS known', [sessionId, status]);
-      return rows[0]?.known ?? false;
+    /** Hold, meter and call of a single call in one transaction. @param limitMicros what is held. @throws SuretyError insufficient_balance. */
+    async callOnce(call: NewCall, limitMicros: bigint, asset: string): Promise<Accepted> {
+      const values = [limitMicros.toString(), asset, JSON.stringify([{ ...callJson(call, 0), key_taken: true }]), driver, leaseMs];
+      const text = 'SELECT pos, outcome, existing_id, remaining FROM gateway_call_once($1, $2, $3, $4, $5)';
+      return toAccepted((await query<AcceptRow>('gateway-call-once', text, values))[0]);
     },
   };
 }
@@ -179,10 +164,10 @@ function reads(query: Query) {
   const ids = async (name: string, text: string, values: unknown[]): Promise<string[]> => (await query<{ id: string }>(name, text, values))
     .map((row) => row.id);
   return {
-    async session(sessionId: string): Promise<Session | null> {
-      const text = `SELECT ${columnList(sessionColumns)} FROM gateway_session WHERE id = $1`;
-      const rows = await query<SessionRow>('gateway-session', text, [sessionId]);
-      return rows[0] === undefined ? null : toSession(rows[0]);
+    /** What stands in for the session of a single call. */
+    async singleCall(sessionId: string): Promise<Session | null> {
+      const rows = await query<SingleRow>('gateway-single', singleSql, [sessionId]);
+      return rows[0] === undefined ? null : singleSession(rows[0]);
     },
 
     async call(callId: string): Promise<StoredCall | null> {
@@ -198,21 +183,7 @@ function reads(query: Query) {
     abandonedCalls: (ageMs: number, limit: number) => ids('gateway-abandoned',
       `SELECT id FROM gateway_call WHERE state = 'accepted' AND lease_until < clock_timestamp()
           AND accepted_at < clock_timestamp() - $1 * interval '1 millisecond' ORDER BY lease_until LIMIT $2`, [ageMs, limit]),
-
-    /** Sessions that are still open although they ended at least `graceMs` ago. */
-    overdueSessions: (graceMs: number, limit: number) => ids('gateway-overdue',
-      `SELECT id FROM gateway_session WHERE status = 'active' AND expires_at < clock_timestamp() - $1 * interval '1 millisecond' ORDER BY expires_at LIMIT $2`, [graceMs, limit]),
   };
-}
-
-export interface NewSession {
-  readonly id: string;
-  readonly agent: string;
-  readonly tenantId: string | null;
-  readonly terms: SessionTerms;
-  readonly singleCall: boolean;
-  readonly workflowId: string;
-  readonly idempotency: IdempotencyClaim | null;
 }
 
 /** A call as it was stored, for answering later. */
@@ -220,12 +191,12 @@ export interface StoredCall extends pg.QueryResultRow {
   id: string; session_id: string; buyer: string; state: CallState; price: string; seller: string; service_id: string; service_name: string;
   response: string | null; latency_ms: number; attempt: number; error_code: string | null; error_message: string | null;
   workflow_id: string | null;
-  spent: string; remaining: string; request_count: number; max_total: string; warn_at_percent: number;
+  spent: string; remaining: string; request_count: number;
 }
 const storedCallSql = `
-SELECT c.id, c.session_id, c.buyer, c.state, c.price, c.seller, c.service_id, c.service_name, c.response, c.latency_ms, c.attempt, c.error_code, c.error_message,
-       c.workflow_id, s.spent, s.max_total - s.spent - s.reserved AS remaining, s.request_count, s.max_total, s.warn_at_percent
-  FROM gateway_call c LEFT JOIN gateway_session s ON s.id = c.session_id WHERE c.id = $1`;
+SELECT c.id, c.session_id, c.buyer, c.state, c.price, c.seller, c.service_id, c.service_name, c.response, c.latency_ms, c.attempt, c.error_code,
+       c.error_message, c.workflow_id, m.used AS spent, m.capacity - m.used - m.reserved AS remaining, m.uses AS request_count
+  FROM gateway_call c LEFT JOIN meter m ON m.id = c.session_id WHERE c.id = $1`;
 
 interface ReleaseRow extends pg.QueryResultRow { pos: number; outcome: Released }
 interface AcceptRow extends pg.QueryResultRow { pos: number; outcome: string; existing_id: string | null; remaining: string | null }
@@ -235,27 +206,22 @@ interface CallRow extends pg.QueryResultRow {
   id: string; session_id: string; buyer: string; service_type: string; params: string; candidates: Candidate[]; attempt: number;
 }
 const takeSql = 'SELECT id, session_id, buyer, service_type, params, candidates, attempt FROM gateway_take_over($1, $2, $3)';
-export interface SessionRow extends pg.QueryResultRow {
-  id: string; agent_address: string; tenant_id: string | null; max_total: string; max_per_request: string; spent: string;
-  reserved: string; request_count: number;
-  strategy: Strategy; allowed_types: string[]; warn_at_percent: number; max_requests_per_minute: number;
-  status: SessionStatus; workflow_id: string;
-  expires_at: Date; created_at: Date; updated_at: Date;
+interface SingleRow extends pg.QueryResultRow {
+  id: string; owner: string; open: boolean; capacity: string; used: string; reserved: string; uses: number; last_used_at: Date;
+  workflow_id: string | null; accepted_at: Date;
 }
-const sessionColumns = [
-  'id', 'agent_address', 'tenant_id', 'max_total', 'max_per_request', 'spent', 'reserved', 'request_count', 'strategy', 'allowed_types',
-  'warn_at_percent',
-  'max_requests_per_minute', 'status', 'workflow_id', 'expires_at', 'created_at', 'updated_at',
-];
+const singleSql = `
+SELECT m.id, m.owner, m.open, m.capacity, m.used, m.reserved, m.uses, m.last_used_at, c.workflow_id, c.accepted_at
+  FROM meter m JOIN gateway_call c ON c.session_id = m.id WHERE m.id = $1 AND m.single_use LIMIT 1`;
 
-export function toSession(row: SessionRow): Session {
+function singleSession(row: SingleRow): Session {
+  const [limitMicros, lifeMs] = [micros(row.capacity), sessionBounds.singleCallExpirySecs * 1_000];
   return {
-    id: row.id, agentAddress: row.agent_address, tenantId: row.tenant_id, maxTotalMicros: micros(row.max_total),
-    maxPerRequestMicros: micros(row.max_per_request),
-    spentMicros: micros(row.spent), reservedMicros: micros(row.reserved), requestCount: row.request_count, strategy: row.strategy,
-    allowedTypes: row.allowed_types,
-    warnAtPercent: row.warn_at_percent, maxRequestsPerMinute: row.max_requests_per_minute, status: row.status, workflowId: row.workflow_id,
-    expiresAt: row.expires_at, createdAt: row.created_at, updatedAt: row.updated_at,
+    id: row.id, agentAddress: row.owner, tenantId: null, maxTotalMicros: limitMicros, maxPerRequestMicros: limitMicros,
+    spentMicros: micros(row.used), reservedMicros: micros(row.reserved), requestCount: row.uses, strategy: 'cheapest', allowedTypes: [],
+    warnAtPercent: 0, maxRequestsPerMinute: sessionBounds.requestsPerMinuteDefault, status: row.open ? 'active' : 'closed', lifeMs,
+    workflowId: row.workflow_id ?? '', expiresAt: new Date(row.accepted_at.getTime() + lifeMs), createdAt: row.accepted_at,
+    updatedAt: row.last_used_at,
   };
 }
 
@@ -296,18 +262,6 @@ function callJson(call: NewCall, pos: number): object {
     key: call.idempotency?.key, hash: call.idempotency?.requestHash, price: first?.priceMicros, fee_bps: call.feeBps, seller: first?.seller,
     service_id: first?.serviceId, service_name: first?.serviceName, workflow_id: call.workflowId,
   };
-}
-
-function sessionJson(session: NewSession): string {
-  const { terms } = session;
-  return JSON.stringify({
-    id: session.id, agent: session.agent, tenantId: session.tenantId ?? undefined, maxTotal: terms.maxTotalMicros.toString(),
-    maxPerRequest: terms.maxPerRequestMicros.toString(),
-    strategy: terms.strategy, allowedTypes: terms.allowedTypes, warnAtPercent: terms.warnAtPercent,
-    maxRequestsPerMinute: terms.maxRequestsPerMinute,
-    expiresAt: terms.expiresAt.toISOString(), singleCall: session.singleCall, workflowId: session.workflowId,
-    idempotencyKey: session.idempotency?.key, requestHash: session.idempotency?.requestHash,
-  });
 }
 
 /** Postgres text holds no NUL, and a message from a seller may. */

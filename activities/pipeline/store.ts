@@ -152,9 +152,8 @@ export function createPipelineStore({ pool, driver, leaseMs, feeOwner }: Pipelin
       // The pipeline first: the steps read after it are at least as far.
       const row = known ?? await one('pipeline-row', `SELECT ${pipelineList} FROM pipeline WHERE id = $1`, [id]);
       const own = await query<StepRow & BudgetRow>('pipeline-whole', `
-        SELECT ${columnList(stepColumns, 'c')}, s.spent,
-               CASE s.status WHEN 'active' THEN s.max_total - s.spent - s.reserved ELSE 0 END AS remaining
-          FROM gateway_call c JOIN gateway_session s ON s.id = c.session_id WHERE c.pipeline_id = $1 ORDER BY c.step_index`, [id]);
+        SELECT ${columnList(stepColumns, 'c')}, m.used AS spent, CASE WHEN m.open THEN m.capacity - m.used - m.reserved ELSE 0 END AS remaining
+          FROM gateway_call c JOIN meter m ON m.id = c.session_id WHERE c.pipeline_id = $1 ORDER BY c.step_index`, [id]);
       return pipelineOf(row, own, own[0]);
     },
 

@@ -1,19 +1,24 @@
 /** Kinds of payment on the engine, looked up by their id: one row, events by version, and postings under the payment's own id. */
+import type pg from 'pg';
 import type { Payment } from '../../domain/payment.ts';
 import { readTimelineSteps, type TimelineStep } from '../../ledger/timeline.ts';
 import type { PaymentKind as EngineKind } from '../../payments/kind.ts';
 import { idPrefixes } from '../../domain/ids.ts';
 import { rolesOf, type Party, type PaymentKind } from './kind.ts';
-import { afterAmong, postings, usdc } from './timeline.ts';
+import { afterAmong, postings, usdc, type Source } from './timeline.ts';
 
 /** What of a kind a timeline needs: a sentence for each step. `clock` is what the time has decided. */
 export type StepSentences = Readonly<Record<string, string | ((step: TimelineStep) => string)>>;
 
-/** Makes a kind of payment that can be looked up out of what is special about it. */
+/**
+ * Makes a kind of payment that can be looked up out of what is special about it.
+ * @param more what belongs to its timeline besides its steps and postings.
+ */
 export function engineKind(
   { rules, id: idKind }: EngineKind,
   amountsOf: (payment: Payment) => Readonly<Record<string, bigint>>,
   tell: StepSentences,
+  more: (pool: pg.Pool, payment: Payment) => readonly Source[] = () => [],
 ): PaymentKind {
   const sentence = (step: TimelineStep): string => {
     const told = tell[step.step] ?? `The ${rules.noun} is ${step.state}.`;
@@ -50,7 +55,8 @@ export function engineKind(
                 ...(step.resolution === null ? {} : { resolution: step.resolution }),
               },
             })),
-          postings(pool, [id], rolesOf(parties)),
+          postings(pool, refsOf(payment), rolesOf(parties)),
+          ...more(pool, payment),
         ],
       };
     },
@@ -64,6 +70,12 @@ export function endOf({ resolution, paidMicros, returnedMicros }: TimelineStep, 
     ...(returnedMicros > 0n ? [`${usdc(returnedMicros)} back to the buyer`] : []),
   ];
   return `The ${noun} ended (${resolution ?? ''}): ${parts.join(', ')}.`;
+}
+
+/** Under which its postings stand: its own, one for each version that moved money before the end, and those of its parts. */
+function refsOf({ id, version, parts }: Payment): string[] {
+  const versions = Array.from({ length: version - 1 }, (_, index) => `${id}:${index + 2}`);
+  return [id, ...versions, ...parts.map(({ index }) => `${id}:part:${index}`)];
 }
 
 function partiesOf({ buyer, seller, arbiter }: Payment): Party[] {

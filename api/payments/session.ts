@@ -3,52 +3,46 @@
  * accepted, with its attempts and postings inside; the call's own timeline has them in order.
  */
 import type pg from 'pg';
-import { idPrefixes } from '../../domain/ids.ts';
 import { formatMicros } from '../../domain/money.ts';
+import type { Payment } from '../../domain/payment.ts';
 import { readTimelinePostings } from '../../ledger/timeline.ts';
-import { readSessionCalls, readTimelineSession, type TimelineCall, type TimelineSession } from '../../ledger/timeline-gateway.ts';
-import { callInOneSentence, callRefs } from './call.ts';
-import { dateOf, rolesOf, type FoundPayment, type PaymentKind } from './kind.ts';
-import { fixed, postingEntry, postings, usdc, type Entry, type Place, type Source } from './timeline.ts';
+import { readSessionCalls, type TimelineCall } from '../../ledger/timeline-gateway.ts';
+import { sessionKind as onEngine } from '../../payments/kinds.ts';
+import { callInOneSentence, callKind, callRefs } from './call.ts';
+import { engineKind } from './engine.ts';
+import { dateOf, rolesOf, type KindDeps, type PaymentKind } from './kind.ts';
+import { postingEntry, usdc, type Entry, type Place, type Source } from './timeline.ts';
 
 /** More than a page of calls can have: capture, fee, release and a few moves each. */
 const POSTINGS_OF_A_CALL = 8;
 
+const closing = 'Calls are under way: they keep what was reserved for them, and the rest went back to the buyer.';
+const ended = 'The session has ended; what its calls did not need is back with the buyer.';
+
+const session = engineKind(onEngine, ({ heldMicros, returnedMicros, deadlineMs, meter }) => {
+  const [spent, reserved] = [meter?.usedMicros ?? 0n, meter?.reservedMicros ?? 0n];
+  const remaining = deadlineMs !== null && meter?.isOpen === true ? heldMicros - spent - reserved : 0n;
+  return { total: heldMicros, spent, reserved, remaining, refunded: returnedMicros };
+}, {
+  open: ({ heldMicros }) => `The session was opened with a budget of ${usdc(heldMicros)}.`,
+  close: ({ state }) => `The session was closed. ${state === 'closing' ? closing : ended}`,
+  clock: ({ state }) => `Its time was up. ${state === 'closing' ? closing : ended}`,
+  finish: `The last call has ended. ${ended}`,
+}, (pool, payment) => [calls(pool, payment)]);
+
 export const sessionKind: PaymentKind = {
-  kind: 'session', prefix: idPrefixes.gatewaySession,
-  async find({ pool }, id) {
-    const session = await readTimelineSession(pool, id);
-    return session === null ? null : foundSession(session, pool);
-  },
+  ...session,
+  find: async (deps, id) => (await session.find(deps, id)) ?? singleCall(deps, id),
 };
 
-function foundSession(session: TimelineSession, pool: pg.Pool): FoundPayment {
-  const { maxTotalMicros, spentMicros, reservedMicros } = session;
-  const open = session.status === 'active';
-  const rest = maxTotalMicros - spentMicros - reservedMicros;
-  const parties = [{ role: 'buyer' as const, address: session.buyer }];
-  return {
-    id: session.id, state: session.status, ended: !open && reservedMicros === 0n, parties, workflowId: session.workflowId,
-    amounts: { total: maxTotalMicros, spent: spentMicros, reserved: reservedMicros, remaining: open ? rest : 0n,
-      refunded: open ? 0n : rest },
-    createdAt: dateOf(session.createdAtMicros), endedAt: session.closedAtMicros === null ? null : dateOf(session.closedAtMicros),
-    sources: () => [fixed(sessionEntries(session)), postings(pool, [session.id], rolesOf(parties)), calls(pool, session)],
-  };
-}
-
-function sessionEntries({ maxTotalMicros, createdAtMicros, closedAtMicros, status, singleCall, spentMicros }: TimelineSession): Entry[] {
-  const opened = singleCall ? `Money was set aside for one call of at most ${usdc(maxTotalMicros)}.`
-    : `The session was opened with a budget of ${usdc(maxTotalMicros)}.`;
-  const begun: Entry = { atMicros: createdAtMicros, kind: 'state', id: 0n, what: opened, data: { state: 'active' } };
-  if (closedAtMicros === null) return [begun];
-  const why = status === 'expired' ? 'Its time was up, and the session was ended' : singleCall ? 'The session ended with its call'
-    : 'The session was closed';
-  return [begun, { atMicros: closedAtMicros, kind: 'state', id: 1n, what: `${why}; ${usdc(spentMicros)} of its budget are spent.`,
-    data: { state: status } }];
+/** What stands in for the session of a single call is told with that call. */
+async function singleCall(deps: KindDeps, id: string): ReturnType<PaymentKind['find']> {
+  const [call] = await readSessionCalls(deps.pool, id, { atMicros: 0n, id: '' }, 1);
+  return call === undefined ? null : callKind.find(deps, call.id);
 }
 
 /** The calls of a session, each with its postings, which a page looks up all at once. */
-function calls(pool: pg.Pool, { id, buyer }: TimelineSession): Source {
+function calls(pool: pg.Pool, { id, buyer }: Payment): Source {
   return async (after, limit) => {
     const page = await readSessionCalls(pool, id, placeAmongCalls(after), limit);
     const refs = new Map(page.flatMap((call) => callRefs(call).map((ref) => [ref, call.id] as const)));

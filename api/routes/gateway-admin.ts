@@ -1,9 +1,11 @@
 /** The operator's view of the gateway: what is overdue, and the two things that can be done about it. */
 import { z } from 'zod';
 import { formatMicros } from '../../domain/money.ts';
+import { sessionOf } from '../../domain/session.ts';
+import { sessionKind } from '../../payments/kinds.ts';
 import { SuretyError } from '../../domain/errors.ts';
 import type { RouteDeps } from '../deps.ts';
-import { sessionOf, sessionOut, showSession } from '../wire/gateway.ts';
+import { sessionOut, showSession } from '../wire/gateway.ts';
 import { pipelineSummaryOut, showPipelineLine } from '../wire/pipeline.ts';
 import { route, type Route } from '../routing/route.ts';
 import { amountOut, limit, timeOut } from '../wire/fields.ts';
@@ -12,7 +14,7 @@ import { amountOut, limit, timeOut } from '../wire/fields.ts';
 const OVERDUE_MS = 60_000;
 const sessionParams = z.object({ id: z.string().max(64) });
 
-export function gatewayAdminRoutes({ gateway, prisma }: RouteDeps): Route[] {
+export function gatewayAdminRoutes({ gateway, payments, prisma }: RouteDeps): Route[] {
   return [
     route({
       method: 'get', path: '/v1/admin/gateway/stuck', access: 'admin', tag: 'Admin',
@@ -24,15 +26,17 @@ export function gatewayAdminRoutes({ gateway, prisma }: RouteDeps): Route[] {
         const before = new Date(Date.now() - OVERDUE_MS);
         const calls = await prisma.gatewayCall.findMany({ where: { state: 'accepted', acceptedAt: { lt: before } }, distinct: ['sessionId'],
           select: { sessionId: true }, take: query.limit });
-        const rows = await prisma.gatewaySession.findMany({
-          where: { OR: [{ status: 'active', expiresAt: { lt: before } }, { id: { in: calls.map((call) => call.sessionId) } }] },
-          orderBy: { expiresAt: 'asc' }, take: query.limit,
+        const ids = await prisma.payment.findMany({
+          where: { kind: sessionKind.rules.kind, deadline: { not: null },
+            OR: [{ deadline: { lt: before } }, { id: { in: calls.map((call) => call.sessionId) } }] },
+          orderBy: { deadline: 'asc' }, take: query.limit, select: { id: true },
         });
+        const sessions = (await payments.byIds(ids.map(({ id }) => id))).map(sessionOf);
         const pipelines = await prisma.pipeline.findMany({ where: { endedAt: null, updatedAt: { lt: before } },
           orderBy: { updatedAt: 'asc' }, take: query.limit });
         return {
           body: {
-            sessions: rows.map((row) => showSession(sessionOf(row))), count: rows.length,
+            sessions: sessions.map(showSession), count: sessions.length,
             pipelines: pipelines.map((row) => ({ ...showPipelineLine(row), updatedAt: row.updatedAt.toISOString() })),
           },
         };
@@ -57,12 +61,12 @@ export function gatewayAdminRoutes({ gateway, prisma }: RouteDeps): Route[] {
       params: sessionParams, answer: z.object({ retried: z.boolean(), sessionId: z.string(), openCalls: z.number().int() }),
       errors: ['not_found'],
       handler: async ({ params }) => {
-        const session = await prisma.gatewaySession.findUnique({ where: { id: params.id }, select: { id: true } });
-        if (session === null) throw new SuretyError('not_found', 'There is no such session.');
-        const open = await prisma.gatewayCall.findMany({ where: { sessionId: session.id, state: 'accepted' },
+        const meter = await prisma.meter.findUnique({ where: { id: params.id }, select: { id: true } });
+        if (meter === null) throw new SuretyError('not_found', 'There is no such session.');
+        const open = await prisma.gatewayCall.findMany({ where: { sessionId: meter.id, state: 'accepted' },
           select: { id: true }, take: 1_000 });
         await gateway.adoptCalls(open.map((call) => call.id));
-        return { body: { retried: open.length > 0, sessionId: session.id, openCalls: open.length } };
+        return { body: { retried: open.length > 0, sessionId: meter.id, openCalls: open.length } };
       },
     }),
   ];

@@ -87,7 +87,7 @@ export function gatewayCallRoutes({ gateway }: RouteDeps): Route[] {
       answer: callOut, example: callOnceExample, errors: ['insufficient_balance', ...callErrors],
       handler: async ({ caller, body, idempotencyClaim }) => {
         const request = { ...toCallRequest(body, idempotencyClaim(body.idempotencyKey)), maxPriceMicros: body.maxPrice };
-        const answer = await gateway.callOnce(caller.address, caller.tenantId, request).catch((error: unknown): never => {
+        const answer = await gateway.callOnce(caller.address, request).catch((error: unknown): never => {
           if (!(error instanceof SuretyError) || error.code !== 'insufficient_balance') throw error;
           const price = formatMicros(body.maxPrice);
           throw new SuretyError('insufficient_balance', `There is not enough available money to hold ${price} USDC for this call.`,

@@ -99,11 +99,11 @@ async function readPipeline({ prisma }: RouteDeps, caller: Caller | null, isAdmi
   if (row === null) throw new SuretyError('not_found', 'There is no such pipeline.');
   if (!isAdmin && row.buyer !== caller?.address) throw new SuretyError('unauthorized', 'Only its buyer may see a pipeline.',
     { status: 403, recovery: 'Use a key of the buyer.' });
-  const [steps, session] = await Promise.all([
+  const [steps, meter] = await Promise.all([
     prisma.gatewayCall.findMany({ where: { pipelineId: id }, orderBy: { stepIndex: 'asc' } }),
-    prisma.gatewaySession.findUnique({ where: { id: row.sessionId } }),
+    prisma.meter.findUnique({ where: { id: row.sessionId } }),
   ]);
-  return pipelineOfModels(row, steps, session);
+  return pipelineOfModels(row, steps, meter);
 }
 
 function readRoutes(deps: RouteDeps): Route[] {

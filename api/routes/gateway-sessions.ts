@@ -5,8 +5,8 @@ import { sessionBounds, strategies, type SessionTerms, type Strategy } from '../
 import { formatMicros } from '../../domain/money.ts';
 import type { RouteDeps } from '../deps.ts';
 import { closeExample, logsExample, oneCallExample, oneSessionExample, openExample, sessionsExample } from '../wire/examples/gateway.ts';
-import { dryRunOut, logOut, sessionOf, sessionOut, showDryRun, showLog, showSession } from '../wire/gateway.ts';
-import { route, type Caller, type Route } from '../routing/route.ts';
+import { dryRunOut, logOut, sessionOut, showDryRun, showLog, showSession } from '../wire/gateway.ts';
+import { route, type Route } from '../routing/route.ts';
 import { amount, amountOut, cursor, limit, serviceType, writeCursor } from '../wire/fields.ts';
 import { callRequestBody, toCallRequest } from './gateway-calls.ts';
 
@@ -36,19 +36,11 @@ function termsOf(body: z.output<typeof openBody>): SessionTerms {
     strategy: strategies.find((name) => name === body.strategy) ?? ('cheapest' satisfies Strategy),
     allowedTypes: body.allowedTypes ?? [], warnAtPercent: warnAt >= 0 && warnAt <= 100 ? warnAt : 0,
     maxRequestsPerMinute: rpm <= 0 ? requestsPerMinuteDefault : Math.min(rpm, requestsPerMinuteMax),
-    expiresAt: new Date(Date.now() + (body.expiresInSecs ?? expirySecsDefault) * 1_000),
+    lifeMs: (body.expiresInSecs ?? expirySecsDefault) * 1_000,
   };
 }
 
 const sessionParams = z.object({ id: z.string().max(64) });
-
-/** The session, if it is the caller's. Errors: not_found, forbidden. */
-async function ownSession({ prisma }: RouteDeps, caller: Caller, id: string) {
-  const row = await prisma.gatewaySession.findUnique({ where: { id } });
-  if (row === null) throw new SuretyError('not_found', 'There is no such session.');
-  if (row.agentAddress !== caller.address) throw new SuretyError('forbidden', 'The session belongs to somebody else.');
-  return row;
-}
 
 export function gatewaySessionRoutes(deps: RouteDeps): Route[] {
   return [...openAndCloseRoutes(deps), ...readRoutes(deps)];
@@ -105,8 +97,7 @@ function openAndCloseRoutes({ gateway }: RouteDeps): Route[] {
   ];
 }
 
-function readRoutes(deps: RouteDeps): Route[] {
-  const { prisma } = deps;
+function readRoutes({ gateway, prisma }: RouteDeps): Route[] {
   return [
     route({
       method: 'get', path: '/v1/gateway/sessions', access: 'agent', tag: 'Gateway', summary: 'Your sessions, newest first.',
@@ -114,22 +105,16 @@ function readRoutes(deps: RouteDeps): Route[] {
       answer: z.object({ sessions: z.array(sessionOut), count: z.number().int(), has_more: z.boolean(),
         next_cursor: z.string().optional() }), example: sessionsExample,
       handler: async ({ caller, query }) => {
-        const rows = await prisma.gatewaySession.findMany({
-          where: { agentAddress: caller.address, singleCall: false }, orderBy: [{ createdAt: 'desc' }, { id: 'desc' }],
-          take: query.limit + 1,
-          ...(query.cursor === undefined ? {} : { cursor: { id: query.cursor.id }, skip: 1 }),
-        });
-        const page = rows.slice(0, query.limit);
-        const last = page.at(-1);
-        const more = rows.length > page.length && last !== undefined;
-        return { body: { sessions: page.map((row) => showSession(sessionOf(row))), count: page.length, has_more: more,
-          ...(more ? { next_cursor: writeCursor(last.createdAt, last.id) } : {}) } };
+        const { sessions, more } = await gateway.sessionsOf(caller.address, { after: query.cursor?.id ?? null, limit: query.limit });
+        const last = sessions.at(-1);
+        const next = more && last !== undefined ? { next_cursor: writeCursor(last.createdAt, last.id) } : {};
+        return { body: { sessions: sessions.map(showSession), count: sessions.length, has_more: more, ...next } };
       },
     }),
     route({
       method: 'get', path: '/v1/gateway/sessions/:id', access: 'agent', tag: 'Gateway', summary: 'One session.',
       params: sessionParams, answer: z.object({ session: sessionOut }), example: oneSessionExample, errors: ['not_found', 'forbidden'],
-      handler: async ({ caller, params }) => ({ body: { session: showSession(sessionOf(await ownSession(deps, caller, params.id))) } }),
+      handler: async ({ caller, params }) => ({ body: { session: showSession(await gateway.session(caller.address, params.id)) } }),
     }),
     route({
       method: 'get', path: '/v1/gateway/sessions/:id/logs', access: 'agent', tag: 'Gateway',
@@ -138,7 +123,7 @@ function readRoutes(deps: RouteDeps): Route[] {
       answer: z.object({ logs: z.array(logOut), count: z.number().int(), has_more: z.boolean(), next_cursor: z.string().optional() }),
       example: logsExample, errors: ['not_found', 'forbidden'],
       handler: async ({ caller, params, query }) => {
-        const session = await ownSession(deps, caller, params.id);
+        const session = await gateway.session(caller.address, params.id);
         const rows = await prisma.gatewayCall.findMany({
           where: { sessionId: session.id }, orderBy: [{ acceptedAt: 'desc' }, { id: 'desc' }], take: query.limit + 1,
           ...(query.cursor === undefined ? {} : { cursor: { id: query.cursor.id }, skip: 1 }),

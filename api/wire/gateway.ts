@@ -2,7 +2,7 @@
 import { z } from 'zod';
 import type { CallAnswer, DryRun, Session } from '../../domain/gateway.ts';
 import { formatMicros } from '../../domain/money.ts';
-import type { GatewayCallModel, GatewaySessionModel } from '../../prisma/generated/models.ts';
+import type { GatewayCallModel } from '../../prisma/generated/models.ts';
 import { addressOut, amountOut, timeOut } from './fields.ts';
 
 export const sessionOut = z.object({
@@ -26,13 +26,6 @@ export function showSession(session: Session): z.input<typeof sessionOut> {
     allowedTypes: [...allowedTypes], warnAtPercent, maxRequestsPerMinute, status, workflowId,
     expiresAt: session.expiresAt.toISOString(), createdAt: session.createdAt.toISOString(), updatedAt: session.updatedAt.toISOString(),
   };
-}
-
-/** A stored session, as the gateway itself would give it. */
-export function sessionOf(row: GatewaySessionModel): Session {
-  return {
-    ...row, maxTotalMicros: row.maxTotal, maxPerRequestMicros: row.maxPerRequest, spentMicros: row.spent, reservedMicros: row.reserved,
-  } as unknown as Session;
 }
 
 const answerFields = {

@@ -4,7 +4,7 @@ import { SuretyError, type FundsStatus } from '../../domain/errors.ts';
 import { formatMicros, micros } from '../../domain/money.ts';
 import { hasEnded, stepName, type Pipeline, type PipelineState, type PipelineStep, type StepState,
   type UndoState } from '../../domain/pipeline.ts';
-import type { GatewayCallModel, GatewaySessionModel, PipelineModel } from '../../prisma/generated/models.ts';
+import type { GatewayCallModel, MeterModel, PipelineModel } from '../../prisma/generated/models.ts';
 import { addressOut, amountOut, timeOut } from './fields.ts';
 
 const undoOut = z.object({
@@ -110,11 +110,11 @@ export function showPipelineLine(row: PipelineModel): z.input<typeof pipelineSum
 }
 
 /** Stored rows as the domain's pipeline; steps in their order. */
-export function pipelineOfModels(row: PipelineModel, steps: readonly GatewayCallModel[], session: GatewaySessionModel | null): Pipeline {
+export function pipelineOfModels(row: PipelineModel, steps: readonly GatewayCallModel[], meter: MeterModel | null): Pipeline {
   return {
     ...row, state: row.state as PipelineState, heldMicros: micros(row.held), paidMicros: micros(row.totalPaid),
-    steps: steps.map(stepOfModel), spentMicros: micros(session?.spent ?? 0),
-    remainingMicros: micros(session?.status === 'active' ? session.maxTotal - session.spent - session.reserved : 0),
+    steps: steps.map(stepOfModel), spentMicros: micros(meter?.used ?? 0),
+    remainingMicros: micros(meter?.open === true ? meter.capacity - meter.used - meter.reserved : 0),
   };
 }
 

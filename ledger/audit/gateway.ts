@@ -2,8 +2,7 @@
 import type { RuleSet } from './rule.ts';
 
 export const gatewayRules: RuleSet = {
-  overdue: (before) => `SELECT id AS row FROM gateway_call WHERE state = 'accepted' AND accepted_at < ${before}
-                        UNION ALL SELECT id FROM gateway_session WHERE status = 'active' AND expires_at < ${before}`,
+  overdue: (before) => `SELECT id AS row FROM gateway_call WHERE state = 'accepted' AND accepted_at < ${before}`,
   rules: [
     {
       invariant: 'I4', sentence: 'a settled call has one capture, any other call has none',
@@ -16,9 +15,12 @@ export const gatewayRules: RuleSet = {
              WHERE c.state = 'settled' AND (p.amount + coalesce(f.amount, 0) <> c.price OR coalesce(f.amount, 0) <> c.fee OR a.owner <> c.seller)`,
     },
     {
-      invariant: 'I6', sentence: 'a hold of a gateway session keeps exactly what its session may still spend or has promised',
-      sql: `SELECT h.id AS row FROM hold h JOIN gateway_session s ON s.id = h.id
-             WHERE h.captured <> s.spent OR h.amount - h.captured - h.released <> CASE WHEN s.status = 'active' THEN s.max_total - s.spent ELSE s.reserved END`,
+      invariant: 'I6', sentence: 'a hold on which calls draw keeps exactly what they may still spend or have promised',
+      sql: `SELECT m.id AS row FROM meter m LEFT JOIN payment p ON p.id = m.id LEFT JOIN hold h ON h.id = m.id
+             WHERE (m.single_use OR p.kind = 'session') AND (h.id IS NULL OR h.captured <> m.used OR (p.id IS NULL) <> m.single_use
+                    OR CASE WHEN m.open THEN h.amount - h.captured - h.released <> m.capacity - m.used
+                            WHEN p.deadline IS NULL THEN h.amount <> h.captured + h.released OR m.reserved <> 0
+                            ELSE h.amount - h.captured - h.released < m.reserved END)`,
     },
     {
       invariant: 'I7', sentence: 'a call is settled, or kept as delivered, only with a recorded 2xx answer',
@@ -30,10 +32,12 @@ export const gatewayRules: RuleSet = {
     },
     {
       invariant: 'I9', sentence: 'a session has spent and promised what its calls say, within its budget',
-      sql: `SELECT s.id AS row FROM gateway_session s
-              LEFT JOIN (SELECT session_id, sum(price) AS spent, sum(reserved) FILTER (WHERE state IN ('planned', 'accepted', 'delivered')) AS reserved, count(*) FILTER (WHERE state = 'settled') AS settled
-                           FROM gateway_call GROUP BY session_id) c ON c.session_id = s.id
-             WHERE s.spent <> coalesce(c.spent, 0) OR s.reserved <> coalesce(c.reserved, 0) OR s.request_count <> coalesce(c.settled, 0) OR s.spent + s.reserved > s.max_total`,
+      sql: `SELECT m.id AS row FROM meter m LEFT JOIN payment p ON p.id = m.id
+              LEFT JOIN (SELECT session_id, sum(price) AS used, count(*) FILTER (WHERE state = 'settled') AS uses,
+                                sum(reserved) FILTER (WHERE state IN ('planned', 'accepted', 'delivered')) AS reserved
+                           FROM gateway_call GROUP BY session_id) c ON c.session_id = m.id
+             WHERE (m.single_use OR p.kind = 'session') AND (m.used <> coalesce(c.used, 0) OR m.reserved <> coalesce(c.reserved, 0)
+                    OR m.uses <> coalesce(c.uses, 0) OR m.used + m.reserved > m.capacity)`,
     },
     {
       invariant: 'I13', sentence: 'each end of a call has one event',

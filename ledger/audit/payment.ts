@@ -2,8 +2,11 @@
 import type { RuleSet } from './rule.ts';
 
 /** What the events of each payment add up to. */
-const moved = `SELECT payment_id, count(*) AS events, max(version) AS last, sum(held)::bigint AS held, sum(paid)::bigint AS paid, sum(returned)::bigint AS returned,
-                      (array_agg(state ORDER BY version DESC))[1] AS state FROM payment_event GROUP BY payment_id`;
+const moved = `SELECT payment_id, count(*) AS events, max(version) AS last, sum(held)::bigint AS held, sum(paid)::bigint AS paid,
+                      sum(returned)::bigint AS returned, (array_agg(state ORDER BY version DESC))[1] AS state
+                 FROM payment_event GROUP BY payment_id`;
+/** What its hold has paid so far: what the row says, or what calls have settled by themselves, which the row names at the end. */
+const paidSoFar = `CASE WHEN p.kind = 'session' THEN (SELECT m.used FROM meter m WHERE m.id = p.id) ELSE p.paid END`;
 
 export const paymentRules: RuleSet = {
   // Every state but the last has a deadline, at which the clock decides without anybody.
@@ -12,26 +15,34 @@ export const paymentRules: RuleSet = {
     {
       invariant: 'I4', sentence: 'a payment has postings for exactly what its events say was held, paid and returned',
       sql: `SELECT p.id || ' is ' || p.state AS row FROM payment p LEFT JOIN (${moved}) e ON e.payment_id = p.id
-              LEFT JOIN (SELECT ref, sum(amount) FILTER (WHERE kind = 'hold')::bigint AS held, sum(amount) FILTER (WHERE kind IN ('capture', 'fee'))::bigint AS paid,
-                                sum(amount) FILTER (WHERE kind = 'release')::bigint AS returned FROM posting WHERE kind IN ('hold', 'capture', 'fee', 'release') GROUP BY ref) b ON b.ref = p.id
+              LEFT JOIN (SELECT split_part(ref, ':', 1) AS id, sum(amount) FILTER (WHERE kind = 'hold')::bigint AS held,
+                                sum(amount) FILTER (WHERE kind IN ('capture', 'fee'))::bigint AS paid,
+                                sum(amount) FILTER (WHERE kind = 'release')::bigint AS returned
+                           FROM posting WHERE kind IN ('hold', 'capture', 'fee', 'release') GROUP BY 1) b ON b.id = p.id
              WHERE (p.held, p.paid, p.returned) IS DISTINCT FROM (e.held, e.paid, e.returned)
-                OR (p.held, p.paid, p.returned) IS DISTINCT FROM (b.held, coalesce(b.paid, 0)::bigint, coalesce(b.returned, 0)::bigint)`,
+                OR (p.held, p.returned) IS DISTINCT FROM (b.held, coalesce(b.returned, 0)::bigint)
+                OR (p.paid <> coalesce(b.paid, 0) AND p.kind <> 'session')`,
     },
     {
       invariant: 'I4', sentence: 'a hold, capture or release under the id of a payment belongs to a payment that is there',
-      sql: `SELECT x.id AS row FROM (SELECT id FROM hold UNION SELECT ref FROM posting WHERE kind IN ('hold', 'capture', 'release')) x
-             WHERE x.id LIKE ANY (SELECT DISTINCT split_part(id, '_', 1) || '\\_%' FROM payment) AND NOT EXISTS (SELECT FROM payment p WHERE p.id = x.id)`,
+      sql: `SELECT x.id AS row
+              FROM (SELECT id FROM hold UNION SELECT split_part(ref, ':', 1) FROM posting WHERE kind IN ('hold', 'capture', 'release')) x
+             WHERE x.id LIKE ANY (SELECT DISTINCT split_part(id, '_', 1) || '\\_%' FROM payment)
+               AND NOT EXISTS (SELECT FROM payment p WHERE p.id = x.id) AND NOT EXISTS (SELECT FROM meter m WHERE m.id = x.id AND m.single_use)`,
     },
     {
       invariant: 'I5', sentence: 'what a payment paid reached its payees, and what it returned reached its buyer',
-      sql: `SELECT p.id AS row FROM payment p JOIN posting x ON x.ref = p.id AND x.kind IN ('hold', 'capture', 'release') LEFT JOIN account f ON f.id = x.debit_account
+      sql: `SELECT p.id AS row FROM payment p JOIN posting x ON split_part(x.ref, ':', 1) = p.id AND x.kind IN ('hold', 'capture', 'release') LEFT JOIN account f ON f.id = x.debit_account
               LEFT JOIN account t ON t.id = x.credit_account
-             WHERE f.owner IS DISTINCT FROM p.buyer OR x.asset <> p.asset OR t.owner IS DISTINCT FROM CASE x.kind WHEN 'capture' THEN p.seller ELSE p.buyer END`,
+              LEFT JOIN payment_part y ON y.payment_id = p.id AND x.ref = p.id || ':part:' || y.part_index
+             WHERE f.owner IS DISTINCT FROM p.buyer OR x.asset <> p.asset
+                OR t.owner IS DISTINCT FROM CASE x.kind WHEN 'capture' THEN coalesce(y.payee, p.seller) ELSE p.buyer END`,
     },
     {
       invariant: 'I6', sentence: 'the hold of a payment keeps what was neither paid nor returned, until the end and not longer',
       sql: `SELECT p.id || ' is ' || p.state AS row FROM payment p LEFT JOIN hold h ON h.id = p.id
-             WHERE h.id IS NULL OR h.amount <> p.held OR h.captured <> p.paid OR h.released <> p.returned OR (h.closed_at IS NULL) <> (p.deadline IS NOT NULL)`,
+             WHERE h.id IS NULL OR h.amount <> p.held OR h.captured <> ${paidSoFar} OR h.released <> p.returned
+                OR (h.closed_at IS NULL) <> (p.deadline IS NOT NULL)`,
     },
     {
       invariant: 'I11', sentence: 'what a payment held is paid or returned at its end',

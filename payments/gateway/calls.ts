@@ -1,7 +1,7 @@
 /** One paid call: choose sellers, accept, drive at once, answer. */
 import type { CallEnd, Candidate, OpenCall } from '../../activities/gateway/call.ts';
 import type { Driver } from '../../activities/gateway/drive.ts';
-import type { Accepted, GatewayStore, NewCall, NewSession, StoredCall } from '../../activities/gateway/store.ts';
+import type { Accepted, GatewayStore, NewCall, StoredCall } from '../../activities/gateway/store.ts';
 import { isErrorCode, SuretyError, type ErrorCode } from '../../domain/errors.ts';
 import type { CallAnswer, CallRequest, Offer, Session } from '../../domain/gateway.ts';
 import { formatMicros, micros, percentOf, type Micros } from '../../domain/money.ts';
@@ -153,7 +153,6 @@ async function giveBack({ store }: CallDeps, callId: string): Promise<void> {
   }
 }
 
-
 /** Null when the time is up first. */
 export async function within<T>(promise: Promise<T>, timeoutMs: number): Promise<T | null> {
   let timer: NodeJS.Timeout | undefined;
@@ -235,14 +234,4 @@ function outcomeOf(error: unknown): Parameters<Metrics['callEnded']>[0] {
     case 'call_pending': return 'pending';
     default: return 'refused';
   }
-}
-
-/** The terms of a session that exists only for one call. */
-export function singleCallTerms(session: NewSession): SessionTermsForCall {
-  const { terms } = session;
-  return {
-    id: session.id, agentAddress: session.agent, maxTotalMicros: terms.maxTotalMicros, maxPerRequestMicros: terms.maxPerRequestMicros,
-    strategy: terms.strategy,
-    allowedTypes: terms.allowedTypes, warnAtPercent: 0, usedMicros: 0n,
-  };
 }

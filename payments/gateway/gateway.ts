@@ -1,50 +1,50 @@
-/** The gateway as the HTTP edge sees it: sessions through their workflows, calls with a head start in this process. */
-import { WorkflowNotFoundError } from '@temporalio/client';
+/** The gateway as the HTTP edge sees it: sessions are payments of the engine, calls have a head start in this process. */
 import { LRUCache } from 'lru-cache';
-import type { GatewayActivities } from '../../activities/gateway/activities.ts';
-import type { GatewayStore, NewSession } from '../../activities/gateway/store.ts';
+import type { GatewayStore } from '../../activities/gateway/store.ts';
 import { SuretyError } from '../../domain/errors.ts';
-import { sessionBounds, type CallRequest, type DryRun, type GatewayPort, type Session } from '../../domain/gateway.ts';
-import { formatMicros, micros, toUnits, type Micros } from '../../domain/money.ts';
+import type { CallRequest, DryRun, GatewayPort, Session } from '../../domain/gateway.ts';
+import { micros } from '../../domain/money.ts';
+import type { Actor } from '../../domain/payment.ts';
 import { rankOffers } from '../../domain/ranking.ts';
-import type { Crash } from '../../platform/crash.ts';
-import type { Logger } from '../../platform/log.ts';
-import type { Metrics } from '../../platform/metrics.ts';
+import { sessionOf, storedTerms } from '../../domain/session.ts';
 import { newId } from '../../platform/random.ts';
-import type { WorkerTemporal } from '../../temporal/connection.ts';
-import { closeUpdate, type GatewaySessionInput } from '../../workflows/contracts/gateway-session.ts';
-import { taskQueues, workflowIdFor } from '../../workflows/contracts/ids.ts';
-import type { gatewaySession } from '../../workflows/gateway-session.ts';
-import { createCalls, singleCallTerms, type CallDeps, type SessionTermsForCall } from './calls.ts';
+import { sessionKind } from '../kinds.ts';
+import type { Payments } from '../payments.ts';
+import { createCalls, type CallDeps, type SessionTermsForCall } from './calls.ts';
 
 export interface GatewayDeps extends CallDeps {
-  readonly temporal: Pick<WorkerTemporal, 'client' | 'searchAttributes'>;
-  readonly closeSession: GatewayActivities['closeSession'];
-  readonly log: Logger;
+  readonly payments: Pick<Payments, 'open' | 'step' | 'read' | 'listOf'>;
   readonly store: GatewayStore;
-  readonly metrics: Metrics;
-  readonly crash: Crash;
-  readonly taskQueue?: string;
 }
 
 const SESSIONS_REMEMBERED = 20_000;
-/** Temporal answers in milliseconds; when it takes longer than this, the request goes on without it. */
-const TEMPORAL_PATIENCE_MS = 4_000;
+/** What calls are priced and budgets are held in. */
+const ASSET = 'USDC';
 
 export function createGateway(deps: GatewayDeps): GatewayPort {
-  const { store } = deps;
+  const { store, payments } = deps;
   const calls = createCalls(deps);
   const sessions = createSessions(deps);
   const used = new LRUCache<string, bigint>({ max: SESSIONS_REMEMBERED });
 
   return {
-    openSession: sessions.open,
-    closeSession: async (agent, sessionId) => sessions.end(await sessions.mine(agent, sessionId, true)),
-    endSession: async (sessionId) => sessions.end(await sessions.read(sessionId)),
+    async openSession(buyer, tenantId, terms, claim) {
+      const wish = { buyer, seller: null, arbiter: null, tenantId, asset: ASSET, amountMicros: terms.maxTotalMicros,
+        terms: storedTerms(terms), lookup: null };
+      const { payment, replayed } = await payments.open(sessionKind, wish, claim);
+      return { session: sessionOf(payment), replayed };
+    },
+    closeSession: async (agent, sessionId) => sessions.close(await sessions.ownNow(agent, sessionId), { address: agent, as: null }),
+    endSession: async (sessionId) => sessions.close(await sessions.read(sessionId), { address: null, as: 'platform' }),
+    session: (agent, sessionId) => sessions.ownNow(agent, sessionId),
+    async sessionsOf(agent, page) {
+      const { payments: found, more } = await payments.listOf(sessionKind, agent, page);
+      return { sessions: found.map(sessionOf), more };
+    },
     adoptCalls: (callIds) => deps.driver.adopt(callIds),
 
     async call(agent, sessionId, request) {
-      const session = await sessions.mine(agent, sessionId, false);
+      const session = await sessions.own(agent, sessionId);
       const terms: SessionTermsForCall = { ...session, usedMicros: used.get(sessionId) ?? session.spentMicros };
       const { idempotency } = request;
       // The same key in another session is another request.
@@ -54,92 +54,52 @@ export function createGateway(deps: GatewayDeps): GatewayPort {
       return answer;
     },
 
-    async callOnce(agent, tenantId, request) {
-      const session = singleCallSession(agent, tenantId, request.maxPriceMicros);
-      // The workflow of the call is the promise for both.
-      return calls.run(singleCallTerms(session), request, (call) => store.callOnce({ ...session, workflowId: call.workflowId }, call));
+    // The workflow of the call is the promise for it and its hold.
+    async callOnce(agent, request) {
+      const limitMicros = request.maxPriceMicros;
+      const alone: SessionTermsForCall = { id: newId('gatewaySession'), agentAddress: agent, maxTotalMicros: limitMicros,
+        maxPerRequestMicros: limitMicros, strategy: 'cheapest', allowedTypes: [], warnAtPercent: 0, usedMicros: 0n };
+      return calls.run(alone, request, (call) => store.callOnce(call, limitMicros, ASSET));
     },
 
-    dryRun: async (agent, sessionId, request) => dryRun(deps, await sessions.mine(agent, sessionId, true), request),
+    dryRun: async (agent, sessionId, request) => dryRun(deps, await sessions.ownNow(agent, sessionId), request),
   };
 }
 
-/** Sessions and their workflows. */
-function createSessions(deps: GatewayDeps) {
-  const { store, temporal, log, metrics } = deps;
-  const { client } = temporal;
-  const taskQueue = deps.taskQueue ?? taskQueues.gateway;
+function createSessions({ store, payments }: GatewayDeps) {
   // Terms never change, so they need not be read again; whether the session is still open is decided by the statement that accepts.
   const known = new LRUCache<string, Session>({ max: SESSIONS_REMEMBERED });
 
   async function read(sessionId: string): Promise<Session> {
-    const session = await store.session(sessionId);
+    const payment = await payments.read(sessionId);
+    const session = payment?.kind === sessionKind.rules.kind ? sessionOf(payment) : await store.singleCall(sessionId);
     if (session === null) throw new SuretyError('not_found', 'There is no such session.');
     known.set(sessionId, session);
     return session;
   }
 
-  async function mine(agent: string, sessionId: string, fresh: boolean): Promise<Session> {
-    const session = (fresh ? undefined : known.get(sessionId)) ?? (await read(sessionId));
+  function ifOwn(agent: string, session: Session): Session {
     if (session.agentAddress !== agent) throw new SuretyError('forbidden', 'The session belongs to somebody else.');
     return session;
   }
 
-  const open: GatewayPort['openSession'] = async (agent, tenantId, terms, idempotency) => {
-    const id = newId('gatewaySession');
-    const opened: NewSession = { id, agent, tenantId, terms, singleCall: false, workflowId: workflowIdFor('gatewaySession', id),
-      idempotency };
-    const { sessionId, replayed } = await store.openSession(opened);
-    deps.crash.at('session-held');
-    if (!replayed) {
-      metrics.sessionOpened();
-      // The money is held and the expiry is in the row: without the workflow the sweeper ends the session in its stead.
-      await startSessionWorkflow(temporal, taskQueue, { ...opened, agentAddress: agent, ...terms }, false).catch((error: unknown) => {
-        log.warn({ err: error, sessionId }, 'The workflow of a session could not be started.');
-        metrics.backgroundError('session-start');
-      });
-      deps.crash.at('session-started');
-    }
-    return { session: await read(sessionId), replayed };
-  };
-
-  async function end(session: Session): Promise<Session> {
-    if (session.status !== 'active') return session;
-    try {
-      await client.withDeadline(Date.now() + TEMPORAL_PATIENCE_MS, () => client.workflow.getHandle(session.workflowId)
-        .executeUpdate(closeUpdate));
-    } catch (error) {
-      await endWithoutUpdate(session, error);
-    }
-    return read(session.id);
-  }
-
-  /**
-   * The workflow is lost (its server's files were), or Temporal does not answer. The buyer's money does not wait for that: a lost
-   * workflow is started again to close, and without Temporal this process takes the workflow's step itself, which is idempotent.
-   */
-  async function endWithoutUpdate(session: Session, error: unknown): Promise<void> {
-    if ((await store.session(session.id))?.status !== 'active') return;
-    log.warn({ err: error, sessionId: session.id }, 'A session is closed without its running workflow.');
-    if (error instanceof WorkflowNotFoundError) {
-      const closed = startSessionWorkflow(temporal, taskQueue, session, true).then((handle) => handle.result());
-      const late = new Promise<void>((resolve) => setTimeout(resolve, TEMPORAL_PATIENCE_MS).unref());
-      await Promise.race([closed, late]).catch(() => undefined);
-    }
-    await deps.closeSession({ sessionId: session.id, ending: 'closed' });
-  }
-
-  return { read, mine, open, end };
-}
-
-/** A session that lives and ends with one call. */
-function singleCallSession(agent: string, tenantId: string | null, maxPriceMicros: Micros): NewSession {
-  const { requestsPerMinuteDefault, singleCallExpirySecs } = sessionBounds;
   return {
-    id: newId('gatewaySession'), agent, tenantId, singleCall: true, workflowId: '', idempotency: null,
-    terms: {
-      maxTotalMicros: maxPriceMicros, maxPerRequestMicros: maxPriceMicros, strategy: 'cheapest', allowedTypes: [], warnAtPercent: 0,
-      maxRequestsPerMinute: requestsPerMinuteDefault, expiresAt: new Date(Date.now() + singleCallExpirySecs * 1_000),
+    read,
+    /** Its terms, as of whenever they were read. Errors: not_found, forbidden. */
+    own: async (agent: string, sessionId: string): Promise<Session> => ifOwn(agent, known.get(sessionId) ?? (await read(sessionId))),
+    /** As it is now. Errors: not_found, forbidden. */
+    ownNow: async (agent: string, sessionId: string): Promise<Session> => ifOwn(agent, await read(sessionId)),
+    /** Again changes nothing. */
+    async close(session: Session, actor: Actor): Promise<Session> {
+      if (session.status !== 'active') return session;
+      try {
+        const { payment } = await payments.step(sessionKind, { id: session.id, step: 'close', actor, input: {}, claim: null });
+        return sessionOf(payment);
+      } catch (error) {
+        // Somebody else was quicker, or the clock.
+        if (error instanceof SuretyError && error.code === 'invalid_state') return read(session.id);
+        throw error;
+      }
     },
   };
 }
@@ -166,20 +126,4 @@ function dryRun({ offers }: GatewayDeps, session: Session, request: CallRequest)
     denyReason: budgetOk ? null : 'budget insufficient for cheapest service',
     estimatedCallsRemaining: Number(remainingMicros / best.priceMicros),
   };
-}
-
-type SessionToStart = Pick<Session, 'id' | 'agentAddress' | 'workflowId' | 'expiresAt' | 'maxTotalMicros'>;
-
-function startSessionWorkflow({ client, searchAttributes }: GatewayDeps['temporal'], taskQueue: string,
-    session: SessionToStart, closeNow: boolean) {
-  const { id: sessionId, workflowId } = session;
-  const searchable = { Buyer: session.agentAddress, PaymentState: 'active', AmountUsd: toUnits(session.maxTotalMicros).toNumber() };
-  return searchAttributes.starting(searchable, ({ typedSearchAttributes, names }) => {
-    const closing = closeNow ? { closeNow } : {};
-    const input: GatewaySessionInput = { sessionId, expiresAtMs: session.expiresAt.getTime(), searchAttributes: names, ...closing };
-    return client.withDeadline(Date.now() + TEMPORAL_PATIENCE_MS, () => client.workflow.start<typeof gatewaySession>('gatewaySession', {
-      workflowId, taskQueue, args: [input], requestEagerStart: true, workflowIdConflictPolicy: 'USE_EXISTING',
-      staticSummary: `Budget of ${formatMicros(session.maxTotalMicros)} USDC for ${session.agentAddress}`, typedSearchAttributes,
-    }));
-  });
 }

@@ -5,34 +5,34 @@
 -- Raises idempotency_mismatch.
 CREATE OR REPLACE FUNCTION pipeline_open(p json, p_driver text, p_lease_ms integer) RETURNS TABLE (outcome text, existing_id text, remaining bigint) LANGUAGE plpgsql
 SET plan_cache_mode = force_generic_plan SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
-DECLARE s gateway_session; v_id text := p ->> 'id'; v_count integer; v_sum bigint; v_most bigint; v_in_window integer; v_now timestamptz := clock_timestamp();
+DECLARE s meter; v_id text := p ->> 'id'; v_count integer; v_sum bigint; v_most bigint; v_in_window integer; v_now timestamptz := clock_timestamp();
 BEGIN
   -- The session before the key, as where calls are accepted: otherwise the two could wait for each other.
-  SELECT * INTO s FROM gateway_session WHERE id = p ->> 'sessionId' FOR NO KEY UPDATE;
+  SELECT * INTO s FROM meter WHERE id = p ->> 'sessionId' FOR NO KEY UPDATE;
   existing_id := idempotency_take(p ->> 'buyer', p ->> 'key', p ->> 'hash', v_id);
-  remaining := s.max_total - s.spent - s.reserved;
+  remaining := s.capacity - s.used - s.reserved;
   IF existing_id IS NOT NULL THEN outcome := 'replay'; RETURN NEXT; RETURN; END IF;
   SELECT count(*), sum(x.price), max(x.price) INTO v_count, v_sum, v_most FROM json_to_recordset(p -> 'steps') AS x(price bigint);
-  v_in_window := CASE WHEN s.window_started_at > v_now - interval '1 minute' THEN s.window_count ELSE 0 END;
+  v_in_window := CASE WHEN s.window_started_at > v_now - interval '1 minute' THEN s.window_uses ELSE 0 END;
   outcome := CASE
-    WHEN s.id IS NULL OR s.single_call THEN 'not_found'
-    WHEN s.agent_address <> p ->> 'buyer' THEN 'forbidden'
-    WHEN s.status = 'expired' OR (s.status = 'active' AND s.expires_at <= v_now) THEN 'session_expired'
-    WHEN s.status <> 'active' THEN 'session_closed'
-    WHEN v_in_window + v_count > s.max_requests_per_minute THEN 'rate_limited'
-    WHEN v_sum > remaining OR v_most > s.max_per_request THEN 'budget_exceeded'
+    WHEN s.id IS NULL OR s.single_use THEN 'not_found'
+    WHEN s.owner <> p ->> 'buyer' THEN 'forbidden'
+    WHEN s.closes_at <= v_now THEN 'session_expired'
+    WHEN NOT s.open THEN 'session_closed'
+    WHEN v_in_window + v_count > s.uses_per_minute THEN 'rate_limited'
+    WHEN v_sum > remaining OR v_most > s.price_max THEN 'budget_exceeded'
     ELSE 'accepted' END;
   IF outcome <> 'accepted' THEN
     DELETE FROM idempotency i WHERE i.agent_address = p ->> 'buyer' AND i.key = p ->> 'key';
     RETURN NEXT; RETURN;
   END IF;
-  UPDATE gateway_session SET reserved = reserved + v_sum, updated_at = v_now, window_count = v_in_window + v_count,
+  UPDATE meter SET reserved = reserved + v_sum, last_used_at = v_now, window_uses = v_in_window + v_count,
          window_started_at = CASE WHEN window_started_at > v_now - interval '1 minute' THEN window_started_at ELSE v_now END WHERE id = s.id;
   INSERT INTO pipeline (id, session_id, buyer, tenant_id, steps, all_or_nothing, held, workflow_id, created_at, updated_at)
-  VALUES (v_id, s.id, s.agent_address, p ->> 'tenantId', v_count, (p ->> 'allOrNothing')::boolean, v_sum, p ->> 'workflowId', v_now, v_now);
+  VALUES (v_id, s.id, s.owner, p ->> 'tenantId', v_count, (p ->> 'allOrNothing')::boolean, v_sum, p ->> 'workflowId', v_now, v_now);
   INSERT INTO gateway_call (id, session_id, buyer, service_type, params, candidates, reserved, fee_bps, seller, service_id, service_name, workflow_id, accepted_at,
                             pipeline_id, step_index, refundable, compensation, undo_state, state, driver, lease_until)
-  SELECT x.id, s.id, s.agent_address, x.service_type, x.params, x.candidates, x.price, (p ->> 'feeBps')::integer, x.seller, x.service_id, x.service_name, p ->> 'workflowId', v_now,
+  SELECT x.id, s.id, s.owner, x.service_type, x.params, x.candidates, x.price, (p ->> 'feeBps')::integer, x.seller, x.service_id, x.service_name, p ->> 'workflowId', v_now,
          v_id, x.pos, x.refundable, x.compensation, CASE WHEN x.compensation IS NOT NULL THEN 'registered' END,
          CASE WHEN x.pos = 0 THEN 'accepted' ELSE 'planned' END, CASE WHEN x.pos = 0 THEN p_driver END,
          CASE WHEN x.pos = 0 THEN v_now + p_lease_ms * interval '1 millisecond' END
@@ -74,14 +74,14 @@ BEGIN
      WHERE c.pipeline_id = p_id AND c.state = 'delivered' RETURNING c.id, c.seller, c.price, c.fee
   ) SELECT array_agg(id ORDER BY id), array_agg(seller ORDER BY id), array_agg(price ORDER BY id), array_agg(fee ORDER BY id), sum(price) INTO v_ids, v_sellers, v_prices, v_fees, v_sum FROM paid;
   IF v_ids IS NULL THEN RETURN; END IF;
-  UPDATE gateway_session SET spent = spent + v_sum, reserved = reserved - v_sum, request_count = request_count + cardinality(v_ids), updated_at = clock_timestamp() WHERE id = p_session;
+  UPDATE meter SET used = used + v_sum, reserved = reserved - v_sum, uses = uses + cardinality(v_ids), last_used_at = clock_timestamp()
+   WHERE id = p_session;
   PERFORM ledger_capture(array_fill(p_session, ARRAY[cardinality(v_ids)]), v_ids, v_sellers, v_prices, v_fees, p_fee_owner);
   INSERT INTO outbox (topic, ref) SELECT 'call.settled', u.id FROM unnest(v_ids) AS u(id);
 END $$;
 
--- Gives back what the steps of a pipeline have kept and will not pay: planned ones, and refundable ones that had delivered. In a session
--- that has ended the money goes to the buyer at once.
-CREATE OR REPLACE FUNCTION pipeline_give_back(p_id text, p_session text, p_session_ended boolean) RETURNS void LANGUAGE plpgsql
+-- Gives back what the steps of a pipeline have kept and will not pay: planned ones, and refundable ones that had delivered.
+CREATE OR REPLACE FUNCTION pipeline_give_back(p_id text, p_session text) RETURNS void LANGUAGE plpgsql
 SET plan_cache_mode = force_generic_plan SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
 DECLARE v_ids text[]; v_amounts bigint[];
 BEGIN
@@ -91,8 +91,7 @@ BEGIN
      WHERE c.pipeline_id = p_id AND c.state IN ('planned', 'delivered') RETURNING c.id, c.reserved
   ) SELECT array_agg(id ORDER BY id), array_agg(reserved ORDER BY id) INTO v_ids, v_amounts FROM given;
   IF v_ids IS NULL THEN RETURN; END IF;
-  UPDATE gateway_session SET reserved = reserved - (SELECT sum(a) FROM unnest(v_amounts) a), updated_at = clock_timestamp() WHERE id = p_session;
-  IF p_session_ended THEN PERFORM ledger_release(array_fill(p_session, ARRAY[cardinality(v_ids)]), v_ids, v_amounts); END IF;
+  UPDATE meter SET reserved = reserved - (SELECT sum(a) FROM unnest(v_amounts) a) WHERE id = p_session;
   INSERT INTO outbox (topic, ref) SELECT 'call.released', u.id FROM unnest(v_ids) AS u(id);
 END $$;
 
@@ -101,7 +100,7 @@ END $$;
 -- changes nothing. p_step, p_message: a step that cannot even begin, and why.
 CREATE OR REPLACE FUNCTION pipeline_finish(p_id text, p_fee_owner text, p_step integer DEFAULT NULL, p_message text DEFAULT NULL) RETURNS SETOF pipeline LANGUAGE plpgsql
 SET plan_cache_mode = force_generic_plan SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
-DECLARE v pipeline; c record; f gateway_call; v_session_ended boolean; v_undo boolean; v_state text;
+DECLARE v pipeline; c record; f gateway_call; v_undo boolean; v_state text;
 BEGIN
   SELECT * INTO v FROM pipeline WHERE id = p_id FOR NO KEY UPDATE;
   IF v.id IS NULL THEN PERFORM refuse('not_found'); END IF;
@@ -109,7 +108,7 @@ BEGIN
   PERFORM 1 FROM gateway_call g WHERE g.pipeline_id = p_id ORDER BY g.id FOR NO KEY UPDATE;
   SELECT bool_or(g.state = 'accepted') AS under_way, bool_or(g.state = 'planned') AS planned, bool_or(g.state = 'released') AS given_up INTO c FROM gateway_call g WHERE g.pipeline_id = p_id;
   IF c.under_way OR (v.state = 'running' AND c.planned AND NOT c.given_up AND p_step IS NULL) THEN RETURN NEXT v; RETURN; END IF;
-  SELECT s.status <> 'active' INTO v_session_ended FROM gateway_session s WHERE s.id = v.session_id FOR NO KEY UPDATE;
+  PERFORM 1 FROM meter m WHERE m.id = v.session_id FOR NO KEY UPDATE;
 
   IF v.state = 'running' AND NOT c.given_up AND p_step IS NULL THEN
     PERFORM pipeline_pay(p_id, v.session_id, p_fee_owner);
@@ -121,7 +120,7 @@ BEGIN
     UPDATE gateway_call g SET undo_state = CASE WHEN g.state IN ('settled', 'delivered') OR g.error_code = 'execution_unknown'
              OR EXISTS (SELECT 1 FROM jsonb_array_elements(g.attempts) a WHERE a ->> 'outcome' IN ('timeout', 'reset')) THEN 'pending' ELSE 'not_needed' END
      WHERE g.pipeline_id = p_id AND g.compensation IS NOT NULL;
-    PERFORM pipeline_give_back(p_id, v.session_id, v_session_ended);
+    PERFORM pipeline_give_back(p_id, v.session_id);
     SELECT bool_or(g.undo_state = 'pending') INTO v_undo FROM gateway_call g WHERE g.pipeline_id = p_id;
     UPDATE gateway_call g SET error_message = p_message WHERE g.pipeline_id = p_id AND g.step_index = p_step;
     v.ends_as := CASE v.state WHEN 'cancelling' THEN 'cancelled' ELSE 'failed' END;

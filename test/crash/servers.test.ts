@@ -7,6 +7,7 @@ import type { PlatformNode } from '../support/nodes.ts';
 import { startOwnServers, type OwnServers } from '../support/own-servers.ts';
 import { eventually } from '../support/platform-suite.ts';
 import { startSeller, type Behaviour, type Seller } from '../support/sellers.ts';
+import { letExpire } from '../support/builders-gateway.ts';
 
 let servers: OwnServers;
 let node: PlatformNode;
@@ -141,7 +142,7 @@ test('Temporal killed and its file deleted: calls under way are paid, lost sessi
     }, { withinMs: 20_000 });
     expect((await node.closeSession(closing)).body)
       .toMatchObject({ totalSpent: '0.300000', totalRefunded: '0.700000', session: { status: 'closed' } });
-    await servers.pool.query(`UPDATE gateway_session SET expires_at = now() - interval '11 seconds' WHERE id = $1`, [expiring.token]);
+    await letExpire(servers.pool, expiring.token, 11);
     await eventually(async () => expect((await node.sessionNow(expiring))['status']).toBe('expired'), { withinMs: 10_000 });
     expect(await node.moneyOf(expiring.buyer)).toEqual({ available: usdc('1.00'), pending: 0n });
 

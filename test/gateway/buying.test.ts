@@ -103,7 +103,7 @@ test('a single call that the buyer cannot cover is refused and leaves no trace',
   const buyer = await platform().aTrader('0.40');
   const { status, body } = await platform().buyOnce(buyer, { maxPrice: '0.50' });
   expect([status, body.error, body.price]).toEqual([402, 'insufficient_balance', '0.500000']);
-  const { rows } = await platform().db.pool.query('SELECT 1 FROM gateway_session WHERE agent_address = $1', [buyer.address]);
+  const { rows } = await platform().db.pool.query('SELECT 1 FROM meter WHERE owner = $1', [buyer.address]);
   expect(rows).toEqual([]);
 });
 

@@ -2,14 +2,11 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { usdc } from '../support/market.ts';
 import { createPlatformSuite, eventually } from '../support/platform-suite.ts';
+import { letExpire } from '../support/builders-gateway.ts';
 
 const { platform, seller } = createPlatformSuite({ WORKER_QUEUES: 'gateway' });
 
-/** Lets the time of a session pass, as its row sees it. */
-async function expire(token: string, agoSecs: number): Promise<void> {
-  await platform().db.pool.query(`UPDATE gateway_session SET expires_at = now() - $2 * interval '1 second' WHERE id = $1`,
-    [token, agoSecs]);
-}
+const expire = (token: string, agoSecs: number): Promise<void> => letExpire(platform().db.pool, token, agoSecs);
 
 test('fifty calls at once on a budget for ten: exactly ten are paid, forty are refused, nothing is left over', async () => {
   const good = await seller('Good', { kind: 'slow', ms: 20 });
@@ -35,7 +32,7 @@ test('more calls a minute than the session allows are answered 429 with Retry-Af
   expect(replies.map(({ status }) => status)).toEqual([200, 200, 200, 429, 429]);
   expect(replies[4]?.body).toMatchObject({ error: 'rate_limited', funds_status: 'no_change' });
   expect(Number(replies[4]?.headers.get('retry-after'))).toBeGreaterThan(0);
-  await platform().db.pool.query(`UPDATE gateway_session SET window_started_at = now() - interval '61 seconds' WHERE id = $1`,
+  await platform().db.pool.query(`UPDATE meter SET window_started_at = now() - interval '61 seconds' WHERE id = $1`,
     [session.token]);
   expect((await platform().buy(session)).status).toBe(200);
 });
@@ -65,7 +62,7 @@ test('a call under way when its session is closed is still paid, and the rest go
     session: { status: 'closed' } });
   expect(await platform().moneyOf(session.buyer)).toEqual({ available: usdc('0.70'), pending: usdc('0.30') });
   expect((await underWay).status).toBe(200);
-  expect(await platform().moneyOf(session.buyer)).toEqual({ available: usdc('0.70'), pending: 0n });
+  await eventually(async () => expect(await platform().moneyOf(session.buyer)).toEqual({ available: usdc('0.70'), pending: 0n }));
   expect((await platform().moneyOf(offer)).available).toBe(usdc('0.30'));
   expect((await platform().closeSession(session)).body)
     .toMatchObject({ totalSpent: '0.300000', totalRefunded: '0.700000', stillReserved: '0.000000', requestCount: 1 });
@@ -80,7 +77,7 @@ test('a call under way that fails after its session was closed is given back to 
   await platform().closeSession(session);
   await doomed.close();
   expect((await underWay).body.error).toBe('proxy_failed');
-  expect(await platform().moneyOf(session.buyer)).toEqual({ available: usdc('1.00'), pending: 0n });
+  await eventually(async () => expect(await platform().moneyOf(session.buyer)).toEqual({ available: usdc('1.00'), pending: 0n }));
   expect((await platform().closeSession(session)).body)
     .toMatchObject({ totalSpent: '0.000000', totalRefunded: '1.000000', stillReserved: '0.000000' });
 });
@@ -95,7 +92,7 @@ test('a failover to a cheaper seller after the session was closed returns the di
   await platform().closeSession(session);
   await liked.close();
   expect((await underWay).body).toMatchObject({ serviceName: 'Cheap', amountPaid: '0.200000' });
-  expect(await platform().moneyOf(session.buyer)).toEqual({ available: usdc('0.80'), pending: 0n });
+  await eventually(async () => expect(await platform().moneyOf(session.buyer)).toEqual({ available: usdc('0.80'), pending: 0n }));
   expect((await platform().moneyOf(offer)).available).toBe(usdc('0.20'));
 });
 

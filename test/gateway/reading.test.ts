@@ -4,6 +4,7 @@ import { sessionBounds, type SessionTerms } from '../../domain/gateway.ts';
 import { parseAmount } from '../../domain/money.ts';
 import { usdc, type OpenSession } from '../support/market.ts';
 import { createPlatformSuite, eventually } from '../support/platform-suite.ts';
+import { letExpire } from '../support/builders-gateway.ts';
 
 const { platform, seller } = createPlatformSuite({ WORKER_QUEUES: 'gateway' });
 
@@ -35,7 +36,7 @@ test('a dry run gives the reason in the words clients know: no service, budget, 
     .toMatchObject({ allowed: false, budgetOk: false, serviceFound: true, denyReason: 'budget insufficient for cheapest service',
     estimatedCallsRemaining: 0 });
   const late = await platform().aSession();
-  await platform().db.pool.query(`UPDATE gateway_session SET expires_at = now() - interval '1 second' WHERE id = $1`, [late.token]);
+  await letExpire(platform().db.pool, late.token);
   expect(await dryRun(late)).toMatchObject({ allowed: false, denyReason: 'session has expired' });
   await platform().closeSession(session);
   expect(await dryRun(session)).toMatchObject({ allowed: false, denyReason: 'session is not active' });
@@ -128,7 +129,7 @@ test('a closed and an expired session are 401 on the token route, each with its 
   await platform().offers(await seller());
   const [closed, expired] = [await platform().aSession(), await platform().aSession()];
   await platform().closeSession(closed);
-  await platform().db.pool.query(`UPDATE gateway_session SET expires_at = now() - interval '1 second' WHERE id = $1`, [expired.token]);
+  await letExpire(platform().db.pool, expired.token);
   const replies = [await platform().buy(closed), await platform().buy(expired)];
   expect(replies.map(({ status, body }) => [status, body.error])).toEqual([[401, 'session_closed'], [401, 'session_expired']]);
 });
@@ -137,7 +138,7 @@ test('the workflow of a session ends it when its time is up and returns the budg
   const buyer = await platform().aTrader('1.00');
   const terms: SessionTerms = {
     maxTotalMicros: parseAmount('1.00'), maxPerRequestMicros: parseAmount('1.00'), strategy: 'cheapest', allowedTypes: [], warnAtPercent: 0,
-    maxRequestsPerMinute: sessionBounds.requestsPerMinuteDefault, expiresAt: new Date(Date.now() + 1_000),
+    maxRequestsPerMinute: sessionBounds.requestsPerMinuteDefault, lifeMs: 1_000,
   };
   const { session } = await platform().runtime.ports.gateway.openSession(buyer.address, null, terms, null);
   await sleep(1_000);
@@ -146,13 +147,13 @@ test('the workflow of a session ends it when its time is up and returns the budg
     { withinMs: 8_000 });
   expect(await platform().moneyOf(buyer)).toEqual({ available: usdc('1.00'), pending: 0n });
   expect(await platform().temporal.client.workflow.getHandle(session.workflowId).result())
-    .toEqual({ sessionId: session.id, state: 'expired' });
+    .toMatchObject({ id: session.id, state: 'expired', resolution: 'expired', role: 'clock', returned: '1.000000' });
 });
 
 test('a signal from the Temporal CLI closes a session like its owner would', async () => {
   const session = await platform().aSession({ maxTotal: '1.00' });
   const handle = platform().temporal.client.workflow.getHandle(`gateway-session-${session.token}`);
   await handle.signal('surety-close');
-  expect(await handle.result()).toEqual({ sessionId: session.token, state: 'closed' });
+  expect(await handle.result()).toMatchObject({ id: session.token, state: 'closed', role: 'platform', returned: '1.000000' });
   expect(await platform().moneyOf(session.buyer)).toEqual({ available: usdc('1.00'), pending: 0n });
 });

@@ -14,7 +14,7 @@ import { newId } from '../../platform/random.ts';
 import { discover } from '../../registry/discovery.ts';
 import { createReputationReader } from '../../trust/reputation.ts';
 import { aDeposit, anAgent, aRegistry, platformAddress } from '../support/builders.ts';
-import { aCandidate, aDelivery, aGivenUp, anAttempt, aNewCall, aNewSession, aStore } from '../support/builders-gateway.ts';
+import { aCandidate, aDelivery, aGivenUp, anAttempt, aNewCall, aNewSession, aStore, callOnce, endSession, openSession, sessionNow } from '../support/builders-gateway.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 import { directPayments } from '../support/payments.ts';
 
@@ -40,7 +40,7 @@ afterAll(async () => {
 async function callsAndSessions(): Promise<void> {
   const store = aStore(pool);
   const session = aNewSession({ agent: buyer });
-  await store.openSession(session);
+  await openSession(pool, session);
   const call = () => aNewCall(session, [aCandidate(seller), aCandidate(seller)]);
   const [paid, given, moved] = [call(), call(), call()];
   for (const each of [paid, given, moved]) expect((await store.accept(each)).outcome).toBe('accepted');
@@ -52,14 +52,13 @@ async function callsAndSessions(): Promise<void> {
   expect(await store.takeOver([moved.id])).toHaveLength(1);
   await store.renewLeases([moved.id]);
   await store.noteRefusal({ id: newId('call'), sessionId: session.id, buyer, serviceType: 'x', code: 'no_service', message: 'none' });
-  expect((await store.session(session.id))?.agentAddress).toBe(buyer);
+  expect((await sessionNow(pool, session.id))?.agentAddress).toBe(buyer);
   expect((await store.call(paid.id))?.state).toBe('settled');
   await store.openAmong([moved.id]);
   await store.abandonedCalls(0, 10);
-  await store.overdueSessions(0, 10);
-  await store.closeSession(session.id, 'closed');
-  const single = aNewSession({ agent: buyer, singleCall: true });
-  expect((await store.callOnce(single, aNewCall(single, [aCandidate(seller)]))).outcome).toBe('accepted');
+  await endSession(pool, session.id);
+  const single = aNewSession({ agent: buyer });
+  expect((await callOnce(store, single, aNewCall(single, [aCandidate(seller)]))).outcome).toBe('accepted');
 }
 
 async function paymentsOnTheEngine(): Promise<void> {
@@ -118,7 +117,7 @@ async function pipelines(): Promise<void> {
   const store = createPipelineStore({ pool, driver: 'test', leaseMs: 6_000, feeOwner: platformAddress });
   const open = async () => {
     const session = aNewSession({ agent: buyer });
-    await aStore(pool).openSession(session);
+    await openSession(pool, session);
     const steps = [0, 1].map(() => ({
       callId: newId('call'), serviceType: 'x', paramsJson: '{}', candidates: [aCandidate(seller)], refundable: false, compensation: null,
     }));

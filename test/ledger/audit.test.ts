@@ -23,14 +23,14 @@ beforeAll(async () => {
 }, 30_000);
 afterAll(async () => db.close());
 
-const findingsAfter = createDamage({ db: () => db, ids, unchecked: ['account', 'gateway_session'] });
+const findingsAfter = createDamage({ db: () => db, ids, unchecked: ['account', 'meter', 'payment'] });
 
 test('books that were kept by the rules have no finding', async () => {
   expect(await auditBooks(db.pool, { overdueMs: 60_000 })).toEqual({ ok: true, findings: [] });
   expect(await findingsAfter('SELECT 1', 60_000)).toEqual([]);
 });
 
-const payer = `owner = (SELECT agent_address FROM gateway_session WHERE id = :session)`;
+const payer = `owner = (SELECT owner FROM meter WHERE id = :session)`;
 test.each<[string, string, string, RegExp]>([
   ['money from nowhere', `UPDATE account SET available = available + 1, total_in = total_in + 1 WHERE ${payer}`, 'I1', /everything owned/],
   ['a fee that was lost before it was folded', `DELETE FROM unfolded_fee`, 'I1', /everything owned/],
@@ -48,14 +48,14 @@ test.each<[string, string, string, RegExp]>([
   ['a payment that reached somebody else', `UPDATE gateway_call SET seller = buyer WHERE id = :settled`, 'I5', /reach its seller/],
   ['held money without a hold', `DELETE FROM hold WHERE id = :session`, 'I6', /what is left of the holds/],
   ['a hold that kept too much', `UPDATE hold SET released = released + 1 WHERE id = :session`, 'I6', /keeps exactly/],
-  ['a session that ended without giving back', `UPDATE gateway_session SET status = 'closed' WHERE id = :session`, 'I6', /keeps exactly/],
+  ['a session that ended without giving back', `UPDATE meter SET open = false WHERE id = :session;UPDATE payment SET state = 'closed', deadline = NULL, ended_at = now(), resolution = 'x', returned = held WHERE id = :session`, 'I6', /keeps exactly/],
   ['a payment for an error answer', `UPDATE gateway_call SET http_status = 500 WHERE id = :settled`, 'I7', /2xx/],
   ['a payment for no answer', `UPDATE gateway_call SET http_status = NULL WHERE id = :settled`, 'I7', /2xx/],
   ['two calls with one key', `UPDATE gateway_call SET idempotency_key = 'key-1' WHERE id = :open`, 'I8', /share an idempotency key/],
-  ['a session that forgot what it spent', `UPDATE gateway_session SET spent = spent - 1 WHERE id = :session`, 'I9', /what its calls say/],
-  ['a session that forgot what it promised', `UPDATE gateway_session SET reserved = 0 WHERE id = :session`, 'I9', /what its calls say/],
-  ['a session that miscounted', `UPDATE gateway_session SET request_count = 7 WHERE id = :session`, 'I9', /what its calls say/],
-  ['a session beyond its budget', `UPDATE gateway_session SET max_total = 1 WHERE id = :session`, 'I9', /within its budget/],
+  ['a session that forgot what it spent', `UPDATE meter SET used = used - 1 WHERE id = :session`, 'I9', /what its calls say/],
+  ['a session that forgot what it promised', `UPDATE meter SET reserved = 0 WHERE id = :session`, 'I9', /what its calls say/],
+  ['a session that miscounted', `UPDATE meter SET uses = 7 WHERE id = :session`, 'I9', /what its calls say/],
+  ['a session beyond its budget', `UPDATE meter SET capacity = 1 WHERE id = :session`, 'I9', /within its budget/],
   ['an event that was never written', `DELETE FROM outbox WHERE ref = :released`, 'I13', /one event/],
   ['an event that was written twice', `INSERT INTO outbox (topic, ref) VALUES ('call.settled', :settled)`, 'I13', /one event/],
   ['a deposit without its event', `DELETE FROM outbox WHERE topic = 'deposit.credited'`, 'I13', /one event/],
@@ -65,7 +65,7 @@ test.each<[string, string, string, RegExp]>([
 });
 
 test('a call that stays open, and a session past its end, are found once they are overdue', async () => {
-  const old = `UPDATE gateway_call SET accepted_at = now() - interval '2 minutes' WHERE id = :open;UPDATE gateway_session SET expires_at = now() - interval '2 minutes' WHERE id = :session`;
+  const old = `UPDATE gateway_call SET accepted_at = now() - interval '2 minutes' WHERE id = :open;UPDATE payment SET deadline = now() - interval '2 minutes' WHERE id = :session`;
   const [finding, ...others] = await findingsAfter(old, 60_000);
   expect(others).toEqual([]);
   expect(finding?.invariant).toBe('I12');

@@ -1,9 +1,9 @@
 /** The SQL steps of sessions and calls: every state with every step, twice the same, and what each leaves in the books. */
 import { auditBooks } from '../../ledger/audit.ts';
-import type { GatewayStore, NewSession } from '../../activities/gateway/store.ts';
+import type { GatewayStore } from '../../activities/gateway/store.ts';
 import { anAddress } from '../support/builders.ts';
-import { aCandidate, aDelivery, aGivenUp, anAttempt, aNewCall, aNewSession, anOpenSession, aStore,
-  type SessionWish } from '../support/builders-gateway.ts';
+import { aCandidate, aDelivery, aGivenUp, anAttempt, aNewCall, aNewSession, anOpenSession, aStore, callOnce, endSession, sessionNow,
+  sessionsFinished, type NewSession, type SessionWish } from '../support/builders-gateway.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 import { moneyOf, usdc } from '../support/market.ts';
 
@@ -15,6 +15,7 @@ beforeAll(async () => {
   store = aStore(db.pool);
 }, 30_000);
 afterEach(async () => {
+  await sessionsFinished();
   expect(await auditBooks(db.pool)).toEqual({ ok: true, findings: [] });
 });
 afterAll(async () => db.close());
@@ -45,8 +46,8 @@ describe('accepting a call', () => {
 
   test('in a session that is closed, expired, foreign or missing is refused with that reason', async () => {
     const [closed, expired, foreign] = [await open(), await open(), await open()];
-    await store.closeSession(closed.id, 'closed');
-    await store.closeSession(expired.id, 'expired');
+    await endSession(db.pool, closed.id, 'closed');
+    await endSession(db.pool, expired.id, 'expired');
     const outcomes = await Promise.all([
       closed, expired, { ...foreign, agent: anAddress() }, { ...foreign, id: 'gw_missing' },
     ].map(async (session) => (await store.accept(aNewCall(session, [aCandidate(anAddress())]))).outcome));
@@ -114,9 +115,10 @@ describe('settling', () => {
     const session = await open();
     const seller = anAddress();
     const call = await accepted(session, { seller });
-    await store.closeSession(session.id, 'closed');
+    await endSession(db.pool, session.id, 'closed');
     expect(await moneyOf(db.pool, session.agent)).toEqual({ available: usdc('0.90'), pending: usdc('0.10') });
     expect((await store.settle(aDelivery(call.id))).outcome).toBe('settled');
+    await sessionsFinished();
     expect([await moneyOf(db.pool, session.agent), await moneyOf(db.pool, seller)])
       .toEqual([{ available: usdc('0.90'), pending: 0n }, { available: usdc('0.10'), pending: 0n }]);
   });
@@ -129,7 +131,7 @@ describe('releasing', () => {
     await store.accept(call);
     const outcomes = await Promise.all(['p1', 'p2'].map((driver) => aStore(db.pool, { driver }).release(aGivenUp(call.id))));
     expect(outcomes.sort()).toEqual(['already_released', 'released']);
-    expect((await store.session(session.id))?.reservedMicros).toBe(0n);
+    expect((await sessionNow(db.pool, session.id))?.reservedMicros).toBe(0n);
     expect((await store.accept(aNewCall(session, [aCandidate(anAddress())], { idempotency: claim('k', 'changed') }))).outcome)
       .toBe('accepted');
   });
@@ -153,8 +155,9 @@ describe('releasing', () => {
   test('in a closed session gives the money back at once', async () => {
     const session = await open();
     const call = await accepted(session);
-    await store.closeSession(session.id, 'expired');
+    await endSession(db.pool, session.id, 'expired');
     await store.release(aGivenUp(call.id));
+    await sessionsFinished();
     expect(await moneyOf(db.pool, session.agent)).toEqual({ available: usdc('1.00'), pending: 0n });
   });
 });
@@ -169,11 +172,12 @@ describe('moving on to the next seller', () => {
   ])('%s', async (_what, wish, next, outcome, closed) => {
     const session = await open(wish);
     const call = await accepted(session, { next });
-    if (closed) await store.closeSession(session.id, 'closed');
+    if (closed) await endSession(db.pool, session.id, 'closed');
     expect(await store.nextAttempt(call.id, 0, 1, anAttempt)).toBe(outcome);
     const attempt = outcome === 'moved' ? 1 : 0;
     expect((await store.settle(aDelivery(call.id, attempt))).outcome).toBe('settled');
-    await store.closeSession(session.id, 'closed');
+    await sessionsFinished();
+    await endSession(db.pool, session.id, 'closed');
     const price = attempt === 1 ? usdc(next) : usdc('0.10');
     expect(await moneyOf(db.pool, session.agent)).toEqual({ available: usdc(wish.maxTotal ?? '1.00') - price, pending: 0n });
   });
@@ -220,21 +224,21 @@ describe('taking over', () => {
 
 describe('a single call', () => {
   test('ends its session when it settles, and the rest comes back', async () => {
-    const session = aNewSession({ maxTotal: '0.50', singleCall: true });
+    const session = aNewSession({ maxTotal: '0.50' });
     await db.pool.query(`SELECT ledger_deposit($1, 'USDC', 500000, $2, NULL)`, [session.agent, session.id]);
     const call = aNewCall(session, [aCandidate(anAddress())]);
-    expect((await store.callOnce(session, call)).outcome).toBe('accepted');
+    expect((await callOnce(store, session, call)).outcome).toBe('accepted');
     expect(await moneyOf(db.pool, session.agent)).toEqual({ available: 0n, pending: usdc('0.50') });
     await store.settle(aDelivery(call.id));
     expect(await moneyOf(db.pool, session.agent)).toEqual({ available: usdc('0.40'), pending: 0n });
-    expect((await store.session(session.id))?.status).toBe('closed');
+    expect((await sessionNow(db.pool, session.id))?.status).toBe('closed');
   });
 
   test('without the money is refused, and neither session nor call nor key stays', async () => {
-    const session = aNewSession({ maxTotal: '0.50', singleCall: true });
+    const session = aNewSession({ maxTotal: '0.50' });
     const call = aNewCall(session, [aCandidate(anAddress())], { idempotency: claim('poor') });
-    expect((await mustFail(store.callOnce(session, call))).code).toBe('insufficient_balance');
-    expect([await store.session(session.id), await store.call(call.id)]).toEqual([null, null]);
+    expect((await mustFail(callOnce(store, session, call))).code).toBe('insufficient_balance');
+    expect([await sessionNow(db.pool, session.id), await store.call(call.id)]).toEqual([null, null]);
     expect((await db.pool.query(`SELECT 1 FROM idempotency WHERE key = 'poor'`)).rows).toEqual([]);
   });
 });

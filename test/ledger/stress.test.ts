@@ -2,10 +2,9 @@
  * Fifty group commits at once over three pools, with sellers, sessions and steps mixed at random; then one question: are the books right?
  */
 import pg from 'pg';
-import type { NewSession } from '../../activities/gateway/store.ts';
 import { auditBooks } from '../../ledger/audit.ts';
 import { anAddress } from '../support/builders.ts';
-import { aCandidate, aDelivery, aGivenUp, anAttempt, aNewCall, aNewSession, anOpenSession, aStore } from '../support/builders-gateway.ts';
+import { aCandidate, aDelivery, aGivenUp, anAttempt, aNewCall, aNewSession, anOpenSession, aStore, callOnce, endSession, sessionsFinished, type NewSession } from '../support/builders-gateway.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 import { moneyOf, usdc } from '../support/market.ts';
 
@@ -54,9 +53,9 @@ test('settles, releases, failovers, closes and single calls of three processes n
     const candidates = [0, 1].map(() => aCandidate(sellers[roll(sellers.length)]!, `0.${10 + roll(10)}`));
     let session = sessions[roll(sessions.length)]!;
     const single = roll(4) === 0;
-    if (single) session = aNewSession({ agent: buyers[roll(buyers.length)]!, maxTotal: '0.50', singleCall: true });
+    if (single) session = aNewSession({ agent: buyers[roll(buyers.length)]!, maxTotal: '0.50' });
     const call = aNewCall(session, candidates, { feeBps: roll(2) * 250 });
-    const { outcome } = single ? await store.callOnce(session, call) : await store.accept(call);
+    const { outcome } = single ? await callOnce(store, session, call) : await store.accept(call);
     if (outcome !== 'accepted') return;
     let attempt = 0;
     if (roll(3) === 0 && (await store.nextAttempt(call.id, 0, 1, anAttempt)) === 'moved') attempt = 1;
@@ -65,7 +64,7 @@ test('settles, releases, failovers, closes and single calls of three processes n
     const end = roll(3) === 0 ? store.release(aGivenUp(call.id)) : store.settle(aDelivery(call.id, attempt));
     const echo = roll(4) === 0 ? other.settle(aDelivery(call.id, attempt)) : roll(6) === 0
       ? other.release(aGivenUp(call.id)) : Promise.resolve();
-    const close = roll(15) === 0 ? other.closeSession(session.id, 'closed') : Promise.resolve();
+    const close = !single && roll(15) === 0 ? endSession(pools[(n + 1) % 3]!, session.id) : Promise.resolve();
     await Promise.all([end, echo, close]);
   };
   for (let round = 0; round < 12; round += 1) {
@@ -76,7 +75,8 @@ test('settles, releases, failovers, closes and single calls of three processes n
   expect(await deadlocks()).toBe(0);
   expect(await auditBooks(db.pool)).toEqual({ ok: true, findings: [] });
 
-  await Promise.all(sessions.map((session, n) => stores[n % 3]!.closeSession(session.id, 'expired')));
+  await sessionsFinished();
+  await Promise.all(sessions.map((session, n) => endSession(pools[n % 3]!, session.id, 'expired')));
   await db.pool.query('SELECT ledger_fold_fees(100000)');
   expect(await auditBooks(db.pool, { overdueMs: 0 })).toEqual({ ok: true, findings: [] });
   const { rows: [left] } =
@@ -97,11 +97,12 @@ test('giving up many calls of ended sessions while others are settled does not d
       await stores[n % 3]!.accept(call);
       return { call, session };
     }));
-    await Promise.all(calls.map(({ session }, n) => stores[n % 3]!.closeSession(session.id, 'closed')));
+    await Promise.all(calls.map(({ session }, n) => endSession(pools[n % 3]!, session.id)));
     const ends = calls.map(({ call }, n) =>
       (n % 2 === 0 ? stores[n % 3]!.release(aGivenUp(call.id)) : stores[n % 3]!.settle(aDelivery(call.id))));
     await Promise.all(ends);
   }
+  await sessionsFinished();
   expect(await deadlocks()).toBe(before);
   expect(await auditBooks(db.pool)).toEqual({ ok: true, findings: [] });
 }, 60_000);

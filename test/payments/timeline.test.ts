@@ -2,7 +2,7 @@
 import { randomBytes } from 'node:crypto';
 import { startApp, type Reply } from '../support/app.ts';
 import { anAddress } from '../support/builders.ts';
-import { anOpenSession, aCandidate, aDelivery, aNewCall, aStore } from '../support/builders-gateway.ts';
+import { anOpenSession, aCandidate, aDelivery, aNewCall, aStore, endSession } from '../support/builders-gateway.ts';
 import type { Trader } from '../support/market.ts';
 import { createPlatformSuite, eventually } from '../support/platform-suite.ts';
 
@@ -119,7 +119,7 @@ test.each([1, 2, 3, 7])('pages of %p entries give every entry of a long session 
   const ids = Array.from({ length: 12 }, () => aNewCall(session, [aCandidate(to)]));
   await Promise.all(ids.map((call) => store.accept(call)));
   await Promise.all(ids.map(({ id }) => store.settle(aDelivery(id))));
-  await store.closeSession(session.id, 'closed');
+  await endSession(pool, session.id);
   const all = timelineOf(await asAdmin(session.id, '?limit=1000'));
   expect(all).toHaveLength(2 + 12 + 2);
   const { rows } = await pool.query<{ n: string }>('SELECT count(DISTINCT accepted_at) AS n FROM gateway_call WHERE session_id = $1',

@@ -67,7 +67,7 @@ test.each<[string, string, string, RegExp]>([
   ['a sum that is not what was paid', `UPDATE pipeline SET total_paid = total_paid - 1 WHERE id = :done`, 'I5', /what its paid steps cost/],
   ['more paid than was held', `UPDATE pipeline SET held = 1 WHERE id = :done`, 'I5', /no more than was held/],
   ['a session that forgot what it promised to planned and delivered steps',
-    `UPDATE gateway_session SET reserved = reserved - 1 WHERE id = :session`, 'I9', /what its calls say/],
+    `UPDATE meter SET reserved = reserved - 1 WHERE id = :session`, 'I9', /what its calls say/],
   ['an event that was never written', `DELETE FROM outbox WHERE ref = :done AND topic = 'pipeline.completed'`,
     'I13', /one for each change/],
   ['a try to undo a step without its event', `UPDATE gateway_call SET undo_attempts = undo_attempts + 1 WHERE ${stepOf(':undoing', 0)}`,

@@ -2,6 +2,8 @@
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { createPlatformSuite, eventually } from '../support/platform-suite.ts';
+import { letExpire } from '../support/builders-gateway.ts';
+import { sessionKind } from '../../payments/kinds.ts';
 
 const { platform } = createPlatformSuite({ WORKER_QUEUES: 'gateway' });
 
@@ -22,14 +24,8 @@ test('the sessions of a buyer are found: all, those that still run, and the ende
   const expired = await platform().aSession({}, buyer);
   await platform().aSession();
   await platform().closeSession(closed);
-  // The workflow keeps the time by its own clock: one that ends now is started for a session that is over.
-  const lost = platform().temporal.client.workflow.getHandle(`gateway-session-${expired.token}`);
-  await lost.terminate('its time is up');
-  await platform().temporal.client.workflow.start('gatewaySession', {
-    workflowId: `gateway-session-${expired.token}`, taskQueue: `surety-gateway${platform().queueSuffix}`,
-    args: [{ sessionId: expired.token, expiresAtMs: Date.now(), searchAttributes: ['PaymentState'] }],
-    searchAttributes: { Buyer: [buyer.address], PaymentState: ['active'], AmountUsd: [1] },
-  }).then((handle) => handle.result());
+  await letExpire(platform().db.pool, expired.token);
+  await platform().runtime.ports.payments.closeExpired(sessionKind);
   const mine = `WorkflowType = 'gatewaySession' AND Buyer = '${buyer.address}'`;
   const id = ({ token }: { token: string }): string => `gateway-session-${token}`;
   await becomes(`${mine} AND ExecutionStatus = 'Running'`, [id(open)]);

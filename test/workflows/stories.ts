@@ -17,16 +17,16 @@ export interface Story {
   live(platform: TestPlatform): Promise<string | { readonly workflowId: string; readonly runId: string }>;
 }
 
-function termsFor(expiresAt: Date): SessionTerms {
+function termsFor(lifeMs: number): SessionTerms {
   return {
     maxTotalMicros: parseAmount('1.00'), maxPerRequestMicros: parseAmount('1.00'), strategy: 'cheapest', allowedTypes: [], warnAtPercent: 0,
-    maxRequestsPerMinute: sessionBounds.requestsPerMinuteDefault, expiresAt,
+    maxRequestsPerMinute: sessionBounds.requestsPerMinuteDefault, lifeMs,
   };
 }
 
-async function openSession(platform: TestPlatform, expiresAt = new Date(Date.now() + 3_600_000)) {
+async function openSession(platform: TestPlatform, lifeMs = 3_600_000) {
   const buyer = await platform.aTrader('1.00');
-  const { session } = await platform.runtime.ports.gateway.openSession(buyer.address, null, termsFor(expiresAt), null);
+  const { session } = await platform.runtime.ports.gateway.openSession(buyer.address, null, termsFor(lifeMs), null);
   return { buyer, session };
 }
 
@@ -63,22 +63,26 @@ export const stories: readonly Story[] = [
   {
     name: 'gateway-session-expired',
     async live(platform) {
-      return (await openSession(platform, new Date(Date.now() + 1_000))).session.workflowId;
+      return (await openSession(platform, 1_000)).session.workflowId;
     },
   },
   {
-    name: 'gateway-session-close-now',
+    name: 'gateway-session-closed-with-a-call-under-way',
     async live(platform) {
-      const { buyer, session } = await openSession(platform);
-      // The server forgets the workflow, as after the loss of its file; closing starts it once more.
-      await platform.temporal.client.workflow.getHandle(session.workflowId).terminate('lost');
-      await eventually(async () => {
-        const { rows } = await platform.db.pool.query(`SELECT status FROM gateway_session WHERE id = $1 AND status = 'active'`,
-          [session.id]);
-        if (rows.length !== 1) throw new Error('The session has ended by itself.');
-      });
-      await platform.runtime.ports.gateway.closeSession(buyer.address, session.id);
-      return session.workflowId;
+      const seller = await startSeller('Slow', { kind: 'slow', ms: 1_500 });
+      try {
+        await platform.offers(seller, { serviceType: 'story-closing' });
+        const session = await platform.aSession();
+        const reply = platform.buy(session, { serviceType: 'story-closing' });
+        await eventually(async () => {
+          if (seller.requests.length === 0) throw new Error('The seller has not been asked yet.');
+        });
+        await platform.closeSession(session);
+        await reply;
+        return workflowIdFor('gatewaySession', session.token);
+      } finally {
+        await seller.close();
+      }
     },
   },
   { name: 'gateway-calls-quick', live: (platform) => buyFrom(platform, { kind: 'ok' }) },

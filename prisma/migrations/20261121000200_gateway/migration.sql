@@ -1,37 +1,8 @@
--- Gateway sessions and calls. Lock order: call, session, idempotency key, hold, account; each in id order.
-
-CREATE TABLE gateway_session (
-  -- Also the id of the session's hold.
-  id                      text PRIMARY KEY,
-  agent_address           text NOT NULL,
-  tenant_id               text,
-  max_total               bigint NOT NULL CHECK (max_total > 0),
-  max_per_request         bigint NOT NULL CHECK (max_per_request > 0),
-  spent                   bigint NOT NULL DEFAULT 0 CHECK (spent >= 0),
-  -- Promised to calls that are under way.
-  reserved                bigint NOT NULL DEFAULT 0 CHECK (reserved >= 0),
-  request_count           integer NOT NULL DEFAULT 0,
-  strategy                text NOT NULL,
-  allowed_types           text[] NOT NULL DEFAULT '{}',
-  warn_at_percent         integer NOT NULL DEFAULT 0,
-  max_requests_per_minute integer NOT NULL,
-  window_started_at       timestamptz NOT NULL DEFAULT now(),
-  window_count            integer NOT NULL DEFAULT 0,
-  -- True for the session behind one POST /v1/gateway/call; it ends with its call.
-  single_call             boolean NOT NULL DEFAULT false,
-  status                  text NOT NULL DEFAULT 'active' CHECK (status IN ('active', 'closed', 'expired')),
-  workflow_id             text NOT NULL,
-  expires_at              timestamptz NOT NULL,
-  created_at              timestamptz NOT NULL DEFAULT now(),
-  updated_at              timestamptz NOT NULL DEFAULT now(),
-  closed_at               timestamptz,
-  CHECK (spent + reserved <= max_total)
-) WITH (fillfactor = 60);
-CREATE INDEX gateway_session_by_agent ON gateway_session (agent_address, created_at DESC, id DESC) WHERE NOT single_call;
-CREATE INDEX gateway_session_open ON gateway_session (expires_at) WHERE status = 'active';
+-- Gateway calls. Each draws on a meter: that of its session, or one of its own. Lock order: call, meter, idempotency key, hold, account.
 
 CREATE TABLE gateway_call (
   id              text PRIMARY KEY,
+  -- The session, or for a single call what its hold and meter are named by.
   session_id      text NOT NULL,
   buyer           text NOT NULL,
   service_type    text NOT NULL,
@@ -83,10 +54,12 @@ CREATE UNIQUE INDEX gateway_call_step ON gateway_call (pipeline_id, step_index) 
 
 -- What the process sends to have calls accepted. JSON is read once, into these.
 CREATE TYPE gateway_call_item AS (
-  pos integer, id text, session_id text, buyer text, service_type text, params text, candidates jsonb, key text, hash text, price bigint, fee_bps integer,
-  seller text, service_id text, service_name text, workflow_id text,
+  pos integer, id text, session_id text, buyer text, service_type text, params text, candidates jsonb, key text, hash text, price bigint,
+  fee_bps integer,  seller text, service_id text, service_name text, workflow_id text,
   -- Whoever asks has taken the idempotency key already, in the same transaction.
   key_taken boolean
 );
 
-CREATE TYPE gateway_delivery_item AS (pos integer, id text, attempt integer, http_status integer, response text, latency_ms integer, log jsonb);
+CREATE TYPE gateway_delivery_item AS (
+  pos integer, id text, attempt integer, http_status integer, response text, latency_ms integer, log jsonb
+);
