@@ -16,6 +16,8 @@ export interface PaymentView {
   /** Null while it is not known who will be paid. */
   readonly seller: string | null;
   readonly resolution: string | null;
+  /** What has gone back to the buyer so far. */
+  readonly returned: string;
 }
 
 /** Something that has happened to a payment, as its workflow keeps and shows it. */

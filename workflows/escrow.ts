@@ -4,20 +4,12 @@
  */
 import { proxyActivities, proxyLocalActivities } from '@temporalio/workflow';
 import type { PaymentActivities } from '../activities/payment/activities.ts';
-import { escrowRules, escrowSteps, type EscrowStep } from '../domain/escrow.ts';
 import type { PaymentInput, PaymentResult } from '../domain/payment-messages.ts';
-import { followPayment, patiently, quickly } from './payment.ts';
+import { escrowRules, type EscrowStep } from '../domain/escrow.ts';
+import { livePayment } from './live-payment.ts';
+import { patiently, quickly } from './payment.ts';
 
 const quick = proxyLocalActivities<PaymentActivities<EscrowStep>>(quickly);
 const patient = proxyActivities<PaymentActivities<EscrowStep>>(patiently);
 
-export async function escrow(input: PaymentInput): Promise<PaymentResult> {
-  const payment = followPayment(escrowRules, input, { quick, patient });
-  for (const step of escrowSteps) payment.takes(step);
-
-  await payment.open();
-  while (!payment.hasEnded()) {
-    if ((await payment.nextEvent()) === 'deadline') await payment.expire();
-  }
-  return payment.result();
-}
+export const escrow = (input: PaymentInput): Promise<PaymentResult> => livePayment(escrowRules, input, { quick, patient });

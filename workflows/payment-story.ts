@@ -29,7 +29,7 @@ function line(asset: string, { atMs, role, by, step, state, held, paid, payee, r
   const who = role === 'clock' ? 'the clock' : by === role ? `the ${role}` : `the ${role} \`${by}\``;
   const moved = [
     held === undefined ? null : `${held} ${asset} held`,
-    paid === undefined ? null : `${paid} ${asset} paid to \`${payee ?? ''}\``,
+    paid === undefined ? null : payee === undefined ? `${paid} ${asset} spent` : `${paid} ${asset} paid to \`${payee}\``,
     returned === undefined ? null : `${returned} ${asset} returned to the buyer`,
   ].filter((text) => text !== null);
   const money = moved.length === 0 ? '' : `: ${moved.join(', ')}`;
@@ -101,7 +101,8 @@ export function resultOf(
     by: last?.by ?? '',
     role: last?.role ?? '',
     ...(last?.note === undefined ? {} : { reason: last.note }),
-    paid: facts.flatMap(({ paid, payee }) => (paid === undefined ? [] : [{ to: payee ?? '', amount: paid }])),
-    returned: facts.findLast(({ returned }) => returned !== undefined)?.returned ?? '0.000000',
+    // What the calls of a session have settled by themselves has many payees, each in its own workflow.
+    paid: facts.flatMap(({ paid, payee }) => (paid === undefined ? [] : [{ to: payee ?? 'sellers of its calls', amount: paid }])),
+    returned: view.returned,
   };
 }

@@ -40,7 +40,8 @@ const FACTS_KEPT = 50;
 
 /** The activities of any kind by name; each takes the task that is its own. */
 type Performer<Options> = Readonly<Record<string, { executeWithOptions(options: Options, args: [never]): Promise<PaymentReport> }>>;
-interface Performers {
+/** How activities are performed: in this very process, and patiently anywhere. */
+export interface Performers {
   readonly quick: Performer<LocalActivityOptions>;
   readonly patient: Performer<ActivityOptions>;
 }
@@ -287,7 +288,8 @@ function failure({ code, message }: Refusal, version?: number): ApplicationFailu
 
 function unopened(id: string, refusal: Refusal | null): PaymentView {
   const state = refusal === null ? 'opening' : 'not_opened';
-  return { id, version: 0, state, ended: refusal !== null, deadlineMs: null, seller: null, resolution: refusal?.code ?? null };
+  return { id, version: 0, state, ended: refusal !== null, deadlineMs: null, seller: null, resolution: refusal?.code ?? null,
+    returned: '0.000000' };
 }
 
 /** The sentence of the innermost cause: the outer ones only say that an activity failed. */

@@ -138,8 +138,8 @@ function operatorOf(rules: AnyRules, step: string, input: unknown): Actor {
 }
 
 /** What the workflow needs of a row. */
-export function viewOf({ id, version, state, deadlineMs, seller, resolution }: Payment): PaymentView {
-  return { id, version, state, ended: deadlineMs === null, deadlineMs, seller, resolution };
+export function viewOf({ id, version, state, deadlineMs, seller, resolution, returnedMicros }: Payment): PaymentView {
+  return { id, version, state, ended: deadlineMs === null, deadlineMs, seller, resolution, returned: formatMicros(returnedMicros) };
 }
 
 function factOf(event: PaymentEvent): PaymentFact {

@@ -61,7 +61,8 @@ function changedCode(from: RegExp, to: string): { code: string } {
 describe('a new command at the end of sessions', () => {
   const place = /if \(!run\.operatorWaits\)/;
   // The name that the bundler gave to the SDK in this very module. Bounded: lines of the bundle are long.
-  const sdk = (): string => /\(0,\s?([\w$]{1,80})\.condition\)\([\w$]{1,80}\.allHandlersFinished/.exec(readFileSync(bundle.codePath, 'utf8'))?.[1] ?? '';
+  const call = /\(0,\s?([\w$]{1,80})\.condition\)\([\w$]{1,80}\.allHandlersFinished/;
+  const sdk = (): string => call.exec(readFileSync(bundle.codePath, 'utf8'))?.[1] ?? '';
   const another = (): string => `(0,${sdk()}.upsertMemo)({ endedBy: 'the buyer' });`;
   const past = files.filter((file) => file.startsWith('gateway-session-'));
 
