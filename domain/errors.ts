@@ -63,6 +63,8 @@ export const errorRules = {
   method_not_allowed: { status: 405, recovery: 'See /docs for the methods of this route.' },
   agent_exists: { status: 409, recovery: 'Use the key you were given at registration, or prove control of the address to get a new one.' },
   duplicate_deposit: { status: 409, recovery: 'This transaction was credited before; nothing is left to do.' },
+  fee_not_covered: { status: 409,
+    recovery: 'Credit a deposit to the account of the platform in the asset of the fee, then reverse the entry again.' },
   already_reversed: { status: 409, recovery: 'The entry was reversed before; nothing is left to do.' },
   session_closed: { status: 409, recovery: 'Open a new session.' },
   session_expired: { status: 410, recovery: 'Open a new session.' },

@@ -52,11 +52,6 @@ export function micros(value: bigint | string | number): Micros {
   return parsed as Micros;
 }
 
-/** Fee on an amount: floor(amount × bps / 10000), in micros (contract alancoin-payments 3.6). */
-export function feeOf(amountMicros: Micros, feeBps: number): Micros {
-  return ((amountMicros * BigInt(feeBps)) / 10_000n) as Micros;
-}
-
 /** Micros as a decimal.js value in whole units, for formulas where rates meet amounts. Never goes back into the ledger unrounded. */
 export function toUnits(amountMicros: bigint): Decimal {
   return new Decimal(amountMicros.toString()).div(MICROS_PER_UNIT.toString());

@@ -20,8 +20,8 @@ export async function deposit(db: Database, { owner, amountMicros, txHash, note 
 }
 
 /**
- * Takes a posting back on both sides. @returns the id of the new posting, as digits.
- * Errors: entry_not_found, already_reversed, not_reversible, insufficient_balance, unavailable.
+ * Takes a posting back on both sides; of a payment its fee as well, by a posting of its own. @returns the id of the new posting, as digits.
+ * Errors: entry_not_found, already_reversed, not_reversible, insufficient_balance, fee_not_covered, unavailable.
  */
 export async function reverse(db: Database, postingId: bigint, note: string): Promise<string> {
   const sql = { name: 'ledger-reverse', text: 'SELECT ledger_reverse($1, $2) AS id', values: [postingId.toString(), note] };

@@ -12,6 +12,7 @@ const sentences: Partial<Record<ErrorCode, string>> = {
   duplicate_deposit: 'A deposit with this transaction hash was credited before.',
   entry_not_found: 'There is no ledger entry with this id.',
   already_reversed: 'This entry was reversed before.',
+  fee_not_covered: 'The platform has spent the fee of this payment and cannot give it back; nothing was reversed.',
   not_reversible: 'An entry of this kind cannot be reversed.',
   idempotency_mismatch: 'This Idempotency-Key was used before with a different request.',
   idempotency_in_progress: 'The first request with this Idempotency-Key is still under way.',

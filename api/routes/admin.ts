@@ -40,7 +40,8 @@ function reversalRoutes({ pool }: RouteDeps): Route[] {
   const reason = line(1_000);
   const answer = z.object({ status: z.literal('reversed'),
     message: z.string().meta({ examples: ['The entry was taken back on both sides.'] }), entryId: z.string(), reversalId: z.string() });
-  const errors = ['entry_not_found', 'already_reversed', 'not_reversible', 'insufficient_balance', 'idempotency_mismatch'] as const;
+  const errors = ['entry_not_found', 'already_reversed', 'not_reversible', 'insufficient_balance', 'fee_not_covered',
+    'idempotency_mismatch'] as const;
 
   async function takeBack(entryId: string, why: string,
       spec: { owner: string; claim: ReturnType<Parameters<Route['handler']>[0]['idempotencyClaim']> }) {
@@ -55,7 +56,7 @@ function reversalRoutes({ pool }: RouteDeps): Route[] {
   return [
     route({
       method: 'post', path: '/v1/admin/reversals', access: 'admin', tag: 'Admin', movesMoney: true,
-      summary: 'Takes a deposit or a payment back, on both sides at once.',
+      summary: 'Takes a deposit or a payment back, on both sides at once; the buyer of a payment gets its fee back too.',
       body: z.object({ entryId: line(100), reason }), answer, answerStatus: 201, errors,
       handler: ({ body, caller, idempotencyClaim }) =>
         takeBack(body.entryId, body.reason, { owner: caller?.address ?? 'admin', claim: idempotencyClaim() }),

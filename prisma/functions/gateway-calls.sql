@@ -20,7 +20,7 @@ BEGIN
       v_seen := r.id;
       IF r.refundable THEN v_kept := v_kept || r.pos; CONTINUE; END IF;
       v_pos := v_pos || r.pos; v_ids := v_ids || r.id; v_sessions := v_sessions || r.session_id; v_sellers := v_sellers || r.seller;
-      v_prices := v_prices || r.reserved; v_fees := v_fees || r.reserved * r.fee_bps / 10000;
+      v_prices := v_prices || r.reserved; v_fees := v_fees || fee_of(r.reserved, r.fee_bps);
     ELSE
       pos := r.pos; outcome := CASE WHEN r.state = 'accepted' AND r.id <> v_seen THEN 'superseded' WHEN r.state = 'released' THEN 'released' ELSE 'already_settled' END;
       RETURN NEXT;
@@ -36,7 +36,7 @@ BEGIN
   END IF;
   IF cardinality(v_ids) = 0 THEN RETURN; END IF;
 
-  UPDATE gateway_call c SET state = 'settled', price = c.reserved, fee = c.reserved * c.fee_bps / 10000, reserved = 0, http_status = x.http_status,
+  UPDATE gateway_call c SET state = 'settled', price = c.reserved, fee = fee_of(c.reserved, c.fee_bps), reserved = 0, http_status = x.http_status,
          response = x.response, latency_ms = x.latency_ms, attempts = c.attempts || x.log, finished_at = clock_timestamp(), lease_until = NULL
     FROM unnest(v_items) x WHERE c.id = x.id AND x.pos = ANY (v_pos);
   PERFORM 1 FROM gateway_session s WHERE s.id = ANY (v_sessions) ORDER BY s.id FOR NO KEY UPDATE;
@@ -46,7 +46,7 @@ BEGIN
       FROM (SELECT u.session_id, sum(u.price)::bigint AS price, count(*)::integer AS calls FROM unnest(v_sessions, v_prices) AS u(session_id, price) GROUP BY u.session_id) d
      WHERE s.id = d.session_id RETURNING s.id, s.single_call
   ) SELECT array_agg(ended.id ORDER BY ended.id) INTO v_single FROM ended WHERE ended.single_call;
-  PERFORM ledger_capture(v_sessions, v_ids, v_sellers, v_prices, v_fees, p_fee_owner);
+  PERFORM ledger_capture(v_sessions, v_ids, v_ids, v_sellers, v_prices, v_fees, p_fee_owner);
   -- The hold of a single call ends with it; what a cheaper seller left goes back.
   IF v_single IS NOT NULL THEN PERFORM ledger_close_hold(u.id, 0) FROM unnest(v_single) AS u(id); END IF;
   INSERT INTO outbox (topic, ref) SELECT 'call.settled', u.id FROM unnest(v_ids) AS u(id);
@@ -88,7 +88,7 @@ BEGIN
   LOOP
     UPDATE gateway_session s SET reserved = s.reserved - r.reserved, updated_at = clock_timestamp() WHERE s.id = r.session_id
     RETURNING s.status <> 'active' INTO v_ended;
-    IF v_ended THEN PERFORM ledger_release(ARRAY[r.session_id], ARRAY[r.id], ARRAY[r.reserved]); END IF;
+    IF v_ended THEN PERFORM ledger_release(ARRAY[r.session_id], ARRAY[r.id], ARRAY[r.id], ARRAY[r.reserved]); END IF;
     INSERT INTO outbox (topic, ref) VALUES ('call.released', r.id);
   END LOOP;
   PERFORM gateway_close_session(s.id, 'closed') FROM gateway_session s
@@ -110,7 +110,7 @@ BEGIN
   UPDATE gateway_session SET reserved = reserved + v_price - c.reserved, updated_at = clock_timestamp() WHERE id = s.id;
   -- In a session that has ended, what the cheaper seller does not need goes back now: nobody would give it back later.
   IF s.status <> 'active' AND v_price < c.reserved THEN
-    PERFORM ledger_release(ARRAY[s.id], ARRAY[c.id || ':' || p_to], ARRAY[c.reserved - v_price]);
+    PERFORM ledger_release(ARRAY[s.id], ARRAY[c.id], ARRAY[c.id || ':' || p_to], ARRAY[c.reserved - v_price]);
   END IF;
   UPDATE gateway_call SET attempt = p_to, reserved = v_price, seller = v_next ->> 'seller', service_id = v_next ->> 'serviceId',
          service_name = v_next ->> 'serviceName', attempts = attempts || p_log WHERE id = c.id;

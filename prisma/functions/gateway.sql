@@ -15,7 +15,7 @@ BEGIN
       RETURN QUERY SELECT v_known, true; RETURN;
     END IF;
   END IF;
-  PERFORM ledger_hold(v_id, p ->> 'agent', 'USDC', (p ->> 'maxTotal')::bigint, 'pending', (p ->> 'expiresAt')::timestamptz);
+  PERFORM ledger_hold(v_id, p ->> 'agent', 'USDC', (p ->> 'maxTotal')::bigint, 'pending', (p ->> 'expiresAt')::timestamptz, p ->> 'tenantId');
   INSERT INTO gateway_session (id, agent_address, tenant_id, max_total, max_per_request, strategy, allowed_types, warn_at_percent,
                                max_requests_per_minute, single_call, workflow_id, expires_at)
   VALUES (v_id, p ->> 'agent', p ->> 'tenantId', (p ->> 'maxTotal')::bigint, (p ->> 'maxPerRequest')::bigint, p ->> 'strategy',

@@ -58,7 +58,7 @@ BEGIN
     END IF;
 
     IF outcome IS NULL THEN
-      v_moved := payment_move_money(i.id, i.opening ->> 'buyer', i.opening ->> 'asset', i.opening ->> 'bucket', i.moves, i.deadline_ms IS NULL);
+      v_moved := payment_move_money(i.id, i.opening, i.moves, i.deadline_ms IS NULL);
       IF v_moved IS NULL THEN
         outcome := 'refused'; refusal := '{"code":"insufficient_balance","message":"There is not enough available money for this."}';
       ELSE
@@ -114,14 +114,14 @@ END $$;
 
 -- Moves the money of one decision, in the order of its moves. An amount that is missing is all that is still held. Returns what was held, paid
 -- and returned, as an event has it; NULL when the buyer has not enough, and then nothing was moved.
-CREATE OR REPLACE FUNCTION payment_move_money(p_id text, p_buyer text, p_asset text, p_bucket text, p_moves jsonb, p_ends boolean) RETURNS payment_event LANGUAGE plpgsql AS $$
+CREATE OR REPLACE FUNCTION payment_move_money(p_id text, p_opening jsonb, p_moves jsonb, p_ends boolean) RETURNS payment_event LANGUAGE plpgsql AS $$
 DECLARE m record; h hold; e payment_event; v_amount bigint; v_payee bigint;
 BEGIN
   e.held := 0; e.paid := 0; e.returned := 0;
   FOR m IN SELECT * FROM ROWS FROM (jsonb_to_recordset(p_moves) AS (move text, amount bigint, "to" text)) WITH ORDINALITY AS x(move, amount, "to", n) ORDER BY x.n LOOP
     IF m.move = 'hold' THEN
-      IF NOT EXISTS (SELECT FROM account a WHERE a.owner = p_buyer AND a.asset = p_asset AND a.available >= m.amount) THEN RETURN NULL; END IF;
-      PERFORM ledger_hold(p_id, p_buyer, p_asset, m.amount, p_bucket, NULL);
+      IF NOT EXISTS (SELECT FROM account a WHERE a.owner = p_opening ->> 'buyer' AND a.asset = p_opening ->> 'asset' AND a.available >= m.amount) THEN RETURN NULL; END IF;
+      PERFORM ledger_hold(p_id, p_opening ->> 'buyer', p_opening ->> 'asset', m.amount, p_opening ->> 'bucket', NULL, p_opening ->> 'tenant_id');
       e.held := e.held + m.amount;
     ELSE
       SELECT * INTO h FROM hold x WHERE x.id = p_id AND x.closed_at IS NULL;
@@ -147,8 +147,8 @@ CREATE OR REPLACE FUNCTION ledger_move_held(h hold, p_ref text, p_is_capture boo
 BEGIN
   UPDATE hold x SET captured = x.captured + CASE WHEN p_is_capture THEN p_amount ELSE 0 END,
                     released = x.released + CASE WHEN p_is_capture THEN 0 ELSE p_amount END WHERE x.id = h.id;
-  INSERT INTO posting (ref, kind, asset, debit_account, debit_bucket, credit_account, credit_bucket, amount)
-  VALUES (p_ref, CASE WHEN p_is_capture THEN 'capture' ELSE 'release' END, h.asset, h.account_id, h.bucket, p_account, 'available', p_amount);
+  INSERT INTO posting (ref, kind, payment_id, hold_id, asset, debit_account, debit_bucket, credit_account, credit_bucket, amount)
+  VALUES (p_ref, CASE WHEN p_is_capture THEN 'capture' ELSE 'release' END, h.id, h.id, h.asset, h.account_id, h.bucket, p_account, 'available', p_amount);
   UPDATE account SET pending   = pending  - CASE h.bucket WHEN 'pending'  THEN p_amount ELSE 0 END,
                      escrowed  = escrowed - CASE h.bucket WHEN 'escrowed' THEN p_amount ELSE 0 END,
                      total_out = total_out + CASE WHEN p_is_capture THEN p_amount ELSE 0 END, updated_at = now() WHERE id = h.account_id;

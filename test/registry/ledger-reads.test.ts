@@ -100,7 +100,7 @@ test('the balance at a moment is what it was then, and now is what the account s
   await note('2000000');
   await db.pool.query(`SELECT ledger_hold('h', $1, 'USDC', 500000, 'pending', NULL)`, [buyer]);
   await note('1500000');
-  await db.pool.query(`SELECT ledger_capture(ARRAY['h'], ARRAY['r'], ARRAY[$1], ARRAY[200000::bigint], ARRAY[0::bigint], $2)`,
+  await db.pool.query(`SELECT ledger_capture(ARRAY['h'], ARRAY['h'], ARRAY['r'], ARRAY[$1], ARRAY[200000::bigint], ARRAY[0::bigint], $2)`,
     [seller, platformAddress]);
   await db.pool.query(`SELECT ledger_close_hold('h', 0)`);
   await note('1800000');

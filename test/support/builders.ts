@@ -62,7 +62,7 @@ export async function aPayment(pool: pg.Pool,
   await aDeposit(pool, from, amount);
   await pool.query(`SELECT ledger_hold($1, $2, 'USDC', $3, 'pending', NULL)`, [`hold_${ref}`, from, micros]);
   const feeMicros = fee === undefined ? '0' : parseAmount(fee).toString();
-  await pool.query('SELECT ledger_capture(ARRAY[$1], ARRAY[$2], ARRAY[$3], ARRAY[$4::bigint], ARRAY[$5::bigint], $6)',
+  await pool.query('SELECT ledger_capture(ARRAY[$1], ARRAY[$2], ARRAY[$2], ARRAY[$3], ARRAY[$4::bigint], ARRAY[$5::bigint], $6)',
     [`hold_${ref}`, ref, to, micros, feeMicros, platformAddress]);
   await pool.query('SELECT ledger_close_hold($1, 0)', [`hold_${ref}`]);
   return ref;
