@@ -25,6 +25,7 @@ export const errorRules = {
   validation_error: { status: 400, recovery: 'Correct the fields listed in `details` and send the request again.' },
   validation_failed: { status: 400, recovery: 'Correct the fields listed in `details` and send the request again.' },
   invalid_amount: { status: 400, recovery: 'Send a decimal string such as "1.50": digits, at most six decimal places, more than zero.' },
+  unknown_currency: { status: 400, recovery: 'Name a currency that this platform keeps; GET /api lists them.' },
   invalid_address: { status: 400, recovery: 'Send an address of the form 0x followed by 40 hexadecimal digits.' },
   invalid_endpoint: { status: 400, recovery: 'Give a public http or https address that Surety may reach.' },
   invalid_cursor: { status: 400, recovery: 'Use the cursor exactly as the previous page returned it, or leave it out.' },

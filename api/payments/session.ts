@@ -9,7 +9,7 @@ import { readTimelinePostings } from '../../ledger/timeline.ts';
 import { readSessionCalls, readTimelineSession, type TimelineCall, type TimelineSession } from '../../ledger/timeline-gateway.ts';
 import { callInOneSentence, callRefs } from './call.ts';
 import { dateOf, rolesOf, type FoundPayment, type PaymentKind } from './kind.ts';
-import { fixed, postingEntry, postings, usdc, type Entry, type Place, type Source } from './timeline.ts';
+import { fixed, postingEntry, postings, money, type Entry, type Place, type Source } from './timeline.ts';
 
 /** More than a page of calls can have: capture, fee, release and a few moves each. */
 const POSTINGS_OF_A_CALL = 8;
@@ -37,13 +37,13 @@ function foundSession(session: TimelineSession, pool: pg.Pool): FoundPayment {
 }
 
 function sessionEntries({ maxTotalMicros, createdAtMicros, closedAtMicros, status, singleCall, spentMicros }: TimelineSession): Entry[] {
-  const opened = singleCall ? `Money was set aside for one call of at most ${usdc(maxTotalMicros)}.`
-    : `The session was opened with a budget of ${usdc(maxTotalMicros)}.`;
+  const opened = singleCall ? `Money was set aside for one call of at most ${money(maxTotalMicros)}.`
+    : `The session was opened with a budget of ${money(maxTotalMicros)}.`;
   const begun: Entry = { atMicros: createdAtMicros, kind: 'state', id: 0n, what: opened, data: { state: 'active' } };
   if (closedAtMicros === null) return [begun];
   const why = status === 'expired' ? 'Its time was up, and the session was ended' : singleCall ? 'The session ended with its call'
     : 'The session was closed';
-  return [begun, { atMicros: closedAtMicros, kind: 'state', id: 1n, what: `${why}; ${usdc(spentMicros)} of its budget are spent.`,
+  return [begun, { atMicros: closedAtMicros, kind: 'state', id: 1n, what: `${why}; ${money(spentMicros)} of its budget are spent.`,
     data: { state: status } }];
 }
 

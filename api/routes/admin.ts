@@ -7,7 +7,7 @@ import { once } from '../../ledger/once.ts';
 import { postingOf } from '../../ledger/reads.ts';
 import type { RouteDeps } from '../deps.ts';
 import { route, type Route } from '../routing/route.ts';
-import { address, addressOut, amount, amountOut, line, timeOut } from '../wire/fields.ts';
+import { address, addressOut, amount, amountOut, currency, currencyOut, line, timeOut } from '../wire/fields.ts';
 
 /** One transaction must not be credited twice under two spellings. */
 const txHash = line(200).transform((text) => (/^0x[0-9a-f]+$/i.test(text) ? text.toLowerCase() : text));
@@ -20,16 +20,16 @@ function depositRoute({ pool }: RouteDeps): Route {
   return route({
     method: 'post', path: '/v1/admin/deposits', access: 'admin', tag: 'Admin', movesMoney: true,
     summary: 'Credits money that arrived from outside. The agent need not be registered.',
-    body: z.object({ agentAddress: address, amount, txHash }),
+    body: z.object({ agentAddress: address, amount, currency, txHash }),
     answer: z.object({ status: z.literal('credited'), message: z.string().meta({ examples: ['1.500000 USDC credited.'] }),
-      entryId: z.string(), amount: amountOut, agentAddress: addressOut }), answerStatus: 201,
-    errors: ['invalid_address', 'invalid_amount', 'duplicate_deposit', 'idempotency_mismatch'],
+      entryId: z.string(), amount: amountOut, currency: currencyOut, agentAddress: addressOut }), answerStatus: 201,
+    errors: ['invalid_address', 'invalid_amount', 'unknown_currency', 'duplicate_deposit', 'idempotency_mismatch'],
     handler: async ({ body, caller, idempotencyClaim }) => {
       const spec = { owner: caller?.address ?? 'admin', claim: idempotencyClaim(), resourceId: `deposit:${body.txHash}` };
       const { answer } = await once(pool, spec, async (client) => {
-        const posting = await deposit(client, { owner: body.agentAddress, amountMicros: body.amount, txHash: body.txHash });
-        return { status: 'credited', message: `${formatMicros(body.amount)} USDC credited.`, entryId: `entry_${posting}`,
-          amount: formatMicros(body.amount), agentAddress: body.agentAddress };
+        const posting = await deposit(client, { owner: body.agentAddress, asset: body.currency, amountMicros: body.amount, txHash: body.txHash });
+        return { status: 'credited', message: `${formatMicros(body.amount)} ${body.currency} credited.`, entryId: `entry_${posting}`,
+          amount: formatMicros(body.amount), currency: body.currency, agentAddress: body.agentAddress };
       });
       return { status: 201, body: answer };
     },
@@ -80,7 +80,7 @@ function creditRoute({ pool }: RouteDeps): Route {
       count: z.number().int() }),
     handler: async () => {
       const { rows } = await pool.query<{ owner: string; credit_limit: string; credit_used: string }>(
-        'SELECT owner, credit_limit, credit_used FROM account WHERE credit_limit > 0 ORDER BY owner LIMIT 1000',
+        'SELECT owner, credit_limit, credit_used FROM account WHERE credit_limit > 0 ORDER BY owner, asset LIMIT 1000',
       );
       const credits = rows.map((row) => ({
         address: row.owner, limit: formatMicros(row.credit_limit), used: formatMicros(row.credit_used),

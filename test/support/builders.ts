@@ -49,9 +49,9 @@ export function aService({ services }: Registry, address: string,
 }
 
 /** Credits money from outside. `amount` is decimal text. */
-export async function aDeposit(pool: pg.Pool, owner: string, amount: string): Promise<void> {
-  await pool.query(`SELECT ledger_deposit($1, 'USDC', $2, $3, NULL)`,
-    [owner, parseAmount(amount).toString(), `0x${randomBytes(32).toString('hex')}`]);
+export async function aDeposit(pool: pg.Pool, owner: string, amount: string, asset = 'USDC'): Promise<void> {
+  await pool.query('SELECT ledger_deposit($1, $2, $3, $4, NULL)',
+    [owner, asset, parseAmount(amount).toString(), `0x${randomBytes(32).toString('hex')}`]);
 }
 
 /** A settled payment by hold and capture, the buyer being funded first. @returns its reference. */

@@ -65,6 +65,8 @@ CREATE UNIQUE INDEX posting_reversed_once ON posting (reverses) WHERE reverses I
 CREATE INDEX posting_of_part ON posting (payment_id) WHERE payment_id <> ref;
 CREATE INDEX posting_debit ON posting (debit_account, id);
 CREATE INDEX posting_credit ON posting (credit_account, id);
+-- What two agents paid each other, however much each of them has paid others.
+CREATE INDEX posting_between ON posting (debit_account, credit_account, id) WHERE kind = 'capture';
 
 -- Fees that are posted but not yet added to the platform's account row, so that this row is never hot. Folded by a job.
 CREATE TABLE unfolded_fee (
