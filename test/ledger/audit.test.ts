@@ -23,11 +23,40 @@ beforeAll(async () => {
 }, 30_000);
 afterAll(async () => db.close());
 
-const findingsAfter = createDamage({ db: () => db, ids, unchecked: ['account', 'gateway_session'] });
+const findingsAfter = createDamage({ db: () => db, ids, unchecked: ['account', 'gateway_session', 'posting'] });
 
 test('books that were kept by the rules have no finding', async () => {
   expect(await auditBooks(db.pool, { overdueMs: 60_000 })).toEqual({ ok: true, findings: [] });
   expect(await findingsAfter('SELECT 1', 60_000)).toEqual([]);
+});
+
+test.each<[string, string, string, RegExp, string]>([
+  ['a hold of no payment', `INSERT INTO hold (id, account_id, asset, bucket, amount) SELECT 'nobody', id, 'USDC', 'pending', 1 FROM account LIMIT 1`,
+    'I15', /every hold belongs/, 'nobody'],
+  ['a hold that stayed open after its session', `UPDATE gateway_session SET status = 'closed' WHERE id = :session`, 'I15', /every open one/, 'gw_'],
+  ['a session without a hold', `DELETE FROM hold WHERE id = :session`, 'I6', /a gateway session keeps exactly/, 'gw_'],
+  ['a posting of no payment', `UPDATE posting SET payment_id = 'nobody' WHERE ref = :settled AND kind = 'capture'`, 'I14',
+    /every posting belongs/, 'capture call_'],
+  ['a posting that names none', `UPDATE posting SET payment_id = NULL, hold_id = NULL WHERE ref = :settled AND kind = 'capture'`, 'I14',
+    /every posting belongs/, 'capture call_'],
+  ['a payment for a call that was never settled', `UPDATE posting SET (ref, payment_id) = (:open, :open) WHERE ref = :settled`, 'I14',
+    /every posting belongs/, 'capture call_'],
+  ['a payment out of the hold of somebody else', `UPDATE posting SET debit_account = credit_account WHERE ref = :settled AND kind = 'capture'`,
+    'I14', /every posting belongs/, 'capture call_'],
+  ['a fee without its capture', `DELETE FROM posting WHERE ref = :settled AND kind = 'capture'`, 'I14', /every fee has the capture/, 'call_'],
+  ['a payment that was taken back without its fee', `INSERT INTO posting (ref, kind, payment_id, hold_id, asset, debit_account, credit_account, amount, reverses)
+    SELECT 'r', 'reversal', payment_id, hold_id, asset, credit_account, debit_account, amount, id FROM posting WHERE ref = :settled AND kind = 'capture'`,
+    'I14', /taken back with its fee/, 'call_'],
+  ['a reversal of another amount', `INSERT INTO posting (ref, kind, payment_id, hold_id, asset, debit_account, credit_account, amount, reverses)
+    SELECT 'r', 'reversal', payment_id, hold_id, asset, credit_account, debit_account, amount + 1, id FROM posting WHERE ref = :settled AND kind = 'fee'`,
+    'I14', /very opposite/, 'reversal r'],
+  ['a hold whose postings say another amount', `UPDATE posting SET amount = amount + 1 WHERE ref = :session AND kind = 'hold'`, 'I6',
+    /what its postings say/, 'gw_'],
+  ['money that changed its asset on the way', `UPDATE posting SET asset = 'EURC' WHERE ref = :settled AND kind = 'fee'`, 'I2', /own asset/, 'fee'],
+])('%s is found', async (_what, damage, invariant, sentence, name) => {
+  const found = (await findingsAfter(damage)).filter((finding) => finding.invariant === invariant && sentence.test(finding.detail));
+  expect(found).toHaveLength(1);
+  expect(found[0]?.detail).toContain(name);
 });
 
 const payer = `owner = (SELECT agent_address FROM gateway_session WHERE id = :session)`;

@@ -1,7 +1,7 @@
 /** Fees, what a reversal gives back of them, and that both stay within the asset of their payment. */
 import fc from 'fast-check';
 import { AMOUNT_MICROS_MAX } from '../../domain/money.ts';
-import { auditBooks } from '../../ledger/audit.ts';
+import { auditLedger } from '../../ledger/audit.ts';
 import { anAddress, platformAddress } from '../support/builders.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 import { aRef, fails, ledgerOn } from '../support/ledger.ts';
@@ -13,7 +13,7 @@ beforeAll(async () => {
   db = await createTestDatabase();
 }, 30_000);
 afterEach(async () => {
-  expect(await auditBooks(db.pool)).toEqual({ ok: true, findings: [] });
+  expect(await auditLedger(db.pool)).toEqual({ ok: true, findings: [] });
 });
 afterAll(async () => db.close());
 
@@ -54,9 +54,9 @@ describe('fees', () => {
     }
     // Not yet on the account: that row must never be hot.
     expect((await moneyOf(db.pool, platformAddress)).available).toBe(before);
-    expect(await auditBooks(db.pool)).toEqual({ ok: true, findings: [] });
+    expect(await auditLedger(db.pool)).toEqual({ ok: true, findings: [] });
     await Promise.all([1, 2, 3].map(() => db.pool.query('SELECT ledger_fold_fees(7)')));
-    expect(await auditBooks(db.pool)).toEqual({ ok: true, findings: [] });
+    expect(await auditLedger(db.pool)).toEqual({ ok: true, findings: [] });
     await Promise.all([1, 2, 3].map(() => db.pool.query('SELECT ledger_fold_fees(10000)')));
     expect((await moneyOf(db.pool, platformAddress)).available).toBe(before + fees);
     expect((await db.pool.query('SELECT 1 FROM unfolded_fee')).rows).toEqual([]);
@@ -113,7 +113,7 @@ describe('a reversal', () => {
     if (isFolded) await fold();
     await reverse(posting);
     expect([(await moneyOf(db.pool, owner)).available, (await moneyOf(db.pool, payee)).available]).toEqual([usdc('0.30'), 0n]);
-    expect(await auditBooks(db.pool)).toEqual({ ok: true, findings: [] });
+    expect(await auditLedger(db.pool)).toEqual({ ok: true, findings: [] });
     await fold();
     expect(await platform()).toBe(before);
     expect(await fails(reverse(posting))).toBe('already_reversed');
@@ -173,7 +173,7 @@ test('the fee of a payment in another asset goes to an account of that asset, an
   const [{ id, owner }, other, payee, ref] = [await euros.aHold('1.00'), await aHold('1.00'), anAddress(), aRef()];
   await capture({ hold: id, ref, payee, amount: usdc('0.50'), fee: usdc('0.05') },
     { hold: other.id, payee, amount: usdc('0.20'), fee: usdc('0.02') });
-  expect(await auditBooks(db.pool)).toEqual({ ok: true, findings: [] });
+  expect(await auditLedger(db.pool)).toEqual({ ok: true, findings: [] });
   await fold();
   expect([await platform('EURC'), await platform('USDC')]).toEqual([usdc('0.05'), dollars + usdc('0.02')]);
   expect([(await moneyOf(db.pool, payee, 'EURC')).available, (await moneyOf(db.pool, payee)).available])

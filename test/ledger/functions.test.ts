@@ -1,5 +1,5 @@
 /** The SQL functions that move money, one by one: what they move, what they refuse, and that twice is once. */
-import { auditBooks } from '../../ledger/audit.ts';
+import { auditLedger } from '../../ledger/audit.ts';
 import { aDeposit, anAddress } from '../support/builders.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 import { aRef, fails, ledgerOn } from '../support/ledger.ts';
@@ -11,7 +11,7 @@ beforeAll(async () => {
   db = await createTestDatabase();
 }, 30_000);
 afterEach(async () => {
-  expect(await auditBooks(db.pool)).toEqual({ ok: true, findings: [] });
+  expect(await auditLedger(db.pool)).toEqual({ ok: true, findings: [] });
 });
 afterAll(async () => db.close());
 
