@@ -33,6 +33,9 @@ export interface AuditOptions extends Pace {
   readonly overdueMs?: number;
 }
 
+/** What waits for nobody must have ended so long after its time (I12), wherever the platform runs as it should. */
+export const OVERDUE_MS = 60_000;
+
 const shapes: readonly RuleSet[] = [gatewayRules, pipelineRules, paymentRules, multistepRules, streamRules];
 const allRules: readonly RuleSet[] = [booksRules, linkRules(shapes), ...shapes];
 

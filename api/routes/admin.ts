@@ -3,6 +3,7 @@ import { z } from 'zod';
 import { SuretyError } from '../../domain/errors.ts';
 import { formatMicros } from '../../domain/money.ts';
 import { deposit, reverse } from '../../ledger/admin.ts';
+import { latestAudit } from '../../ledger/audit/runs.ts';
 import { once } from '../../ledger/once.ts';
 import { postingOf } from '../../ledger/reads.ts';
 import type { RouteDeps } from '../deps.ts';
@@ -94,14 +95,15 @@ function creditRoute({ pool }: RouteDeps): Route {
 function stateRoute({ pool, env, lifecycle }: RouteDeps): Route {
   return route({
     method: 'get', path: '/v1/admin/state', access: 'admin', tag: 'Admin',
-    summary: 'What this process is doing now.',
+    summary: 'What this process is doing now, and what the latest audit of the books has found.',
     answer: z.object({ state: z.looseObject({}), timestamp: timeOut }),
-    handler: () => {
+    handler: async () => {
       const db = {
         open_connections: pool.totalCount, in_use: pool.totalCount - pool.idleCount, idle: pool.idleCount,
         max_open: env.POSTGRES_MAX_OPEN_CONNS, waiting: pool.waitingCount,
       };
-      return { body: { state: { db, requests: { inFlight: lifecycle.inFlight(), draining: lifecycle.isDraining() } },
+      const audit = await latestAudit(pool);
+      return { body: { state: { db, audit, requests: { inFlight: lifecycle.inFlight(), draining: lifecycle.isDraining() } },
         timestamp: new Date().toISOString() } };
     },
   });

@@ -2,13 +2,14 @@
  * How an audit reads: everything in one snapshot, so that payments under way cannot look like errors, and in many short statements, so
  * that nothing waits for it and it can be stopped between any two.
  */
+import { setTimeout as sleep } from 'node:timers/promises';
 import type pg from 'pg';
 import { tables, type Rule, type Sums, type Table, type TableName, type Within } from './rule.ts';
 
 /** How hard an audit may work. */
 export interface Pace {
-  /** Rest after each statement, in milliseconds; none when left out. */
-  readonly pauseMs?: number;
+  /** After each statement it rests so many times as long as that took; not at all when left out. */
+  readonly restFactor?: number;
   readonly signal?: AbortSignal;
   /** Called after each statement. */
   readonly onStatement?: () => Promise<void>;
@@ -55,12 +56,14 @@ export async function inSnapshot<T>(pool: pg.Pool, pace: Pace, run: (snapshot: S
   }
 }
 
-function snapshotOn(client: pg.PoolClient, { pauseMs = 0, signal, onStatement }: Pace): Snapshot {
+function snapshotOn(client: pg.PoolClient, { restFactor = 0, signal, onStatement }: Pace): Snapshot {
   const query: Snapshot['query'] = async <Row extends pg.QueryResultRow>(text: string, values: readonly unknown[] = []) => {
     signal?.throwIfAborted();
+    const startedAt = performance.now();
     const { rows } = await client.query<Row>(text, [...values]);
+    const restMs = (performance.now() - startedAt) * restFactor;
     await onStatement?.();
-    if (pauseMs > 0) await new Promise((resolve) => { setTimeout(resolve, pauseMs); });
+    if (restFactor > 0) await sleep(restMs, undefined, { signal, ref: false });
     return rows;
   };
 

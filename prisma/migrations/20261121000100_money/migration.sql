@@ -75,6 +75,15 @@ CREATE TABLE unfolded_fee (
   amount     bigint NOT NULL CHECK (amount > 0)
 );
 
+-- The proofs of the books that the job has made; the latest few hundred are kept.
+CREATE TABLE audit_run (
+  id         bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+  started_at timestamptz NOT NULL,
+  ended_at   timestamptz NOT NULL DEFAULT clock_timestamp(),
+  -- As ledger/audit.ts has them; none: the books are right.
+  findings   jsonb NOT NULL
+);
+
 -- Events for the outside, written with the change they tell of. (topic, ref) names the row that has the details.
 CREATE TABLE outbox (
   id           bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
