@@ -78,6 +78,8 @@ export const errorRules = {
   already_closed: { status: 409, recovery: 'It was closed before; nothing is left to do.' },
   sequence_mismatch: { status: 409, recovery: 'Continue with the sequence number given in `expectedSeq`.' },
   idempotency_in_progress: { status: 409, recovery: 'The first request with this key is still under way; ask again in a moment.' },
+  range_too_large: { status: 422,
+    recovery: 'Ask for a moment nearer to now or to the first movement, or add up GET /v1/agents/:address/ledger page by page.' },
   idempotency_mismatch: { status: 422, recovery: 'Use a new Idempotency-Key for a different request.' },
   payload_too_large: { status: 413, recovery: 'Send at most 1 MiB.' },
   unsupported_media_type: { status: 415, recovery: 'Send JSON with Content-Type: application/json.' },

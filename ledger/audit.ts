@@ -69,7 +69,8 @@ function overdueRules(sets: readonly RuleSet[], overdueMs: number): Rule[] {
   const all = sets.flatMap(({ overdue }) => overdue);
   return [...new Set(all.map(({ counts }) => counts))].map((counts) => {
     const late = all.filter((one) => one.counts === counts).map(({ sql }) => sql(before)).join('\nUNION ALL ');
-    return { invariant: 'I12', sentence: 'nothing stays open that waits for nobody', over: null, ...(counts === undefined ? {} : { counts }),
+    return { invariant: 'I12', sentence: 'nothing stays open that waits for nobody', over: null,
+      ...(counts === undefined ? {} : { counts }),
       sql: () => `SELECT row FROM (${late}) late LIMIT ${OVERDUE_MAX}` };
   });
 }

@@ -72,26 +72,30 @@ const eventNames = ['version', 'step', 'role', 'actor', 'state', 'deadline', 'he
 /** Those of a payment and of its event have names in common. */
 const eventPrefix = 'event_';
 
-const readSql = `SELECT ${columnList(columnNames, 'x')}, (extract(epoch FROM clock_timestamp()) * 1000)::bigint AS now_ms FROM payment x WHERE x.id = $1`;
+const readSql = `SELECT ${columnList(columnNames, 'x')}, (extract(epoch FROM clock_timestamp()) * 1000)::bigint AS now_ms
+  FROM payment x WHERE x.id = $1`;
 const byIdsSql = `SELECT ${columnList(columnNames, 'x')} FROM payment x WHERE x.id = ANY ($1)`;
 const applySql = `
 SELECT r.pos, r.outcome, r.refusal, ${columnList(columnNames, '(r.p)')}, ${eventNames.map((name) =>
   `(r.e).${name} AS ${eventPrefix}${name}`).join(', ')}
   FROM payment_apply($1) r`;
 const openableSql = `
-SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint AS now_ms, EXISTS (SELECT FROM account WHERE owner = $1 AND asset = $2 AND available >= $3) AS covered,
+SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint AS now_ms,
+       EXISTS (SELECT FROM account WHERE owner = $1 AND asset = $2 AND available >= $3) AS covered,
        EXISTS (SELECT FROM idempotency WHERE agent_address = $1 AND key = $4) AS claimed`;
 const eventsSql = `
 SELECT ${columnList(eventNames)} FROM payment_event
  WHERE payment_id = $1 AND version > $2 ORDER BY version LIMIT $3`;
 
 const openAfterSql = `
-SELECT id, workflow_id FROM payment WHERE deadline IS NOT NULL AND kind = ANY ($1) AND id > $2 AND created_at < clock_timestamp() - $3 * interval '1 millisecond'
+SELECT id, workflow_id FROM payment WHERE deadline IS NOT NULL AND kind = ANY ($1) AND id > $2
+   AND created_at < clock_timestamp() - $3 * interval '1 millisecond'
  ORDER BY id LIMIT $4`;
 
 // One walk along each of the three indexes; a single OR would sort everything an agent ever did.
 const walkSql = (role: string): string => `
-  (SELECT id, created_at FROM payment WHERE ${role} = $2 AND kind = $1 AND ($3::text IS NULL OR (created_at, id) < (SELECT created_at, id FROM last))
+  (SELECT id, created_at FROM payment WHERE ${role} = $2 AND kind = $1
+      AND ($3::text IS NULL OR (created_at, id) < (SELECT created_at, id FROM last))
     ORDER BY created_at DESC, id DESC LIMIT $4)`;
 const idsOfSql = `
 WITH last AS (SELECT created_at, id FROM payment WHERE id = $3), mine AS (${['buyer', 'seller', 'arbiter'].map(walkSql).join(' UNION ')})
@@ -174,7 +178,8 @@ export function createPaymentStore({ pool, metrics }: { readonly pool: pg.Pool; 
 
     /** Removes refusals of attempts whose messages cannot arrive any more. @returns how many. */
     async forgetRefusals(olderThanMs: number, limit: number): Promise<number> {
-      const text = `DELETE FROM payment_refusal WHERE attempt IN (SELECT attempt FROM payment_refusal WHERE created_at < now() - $1 * interval '1 millisecond'
+      const text = `DELETE FROM payment_refusal WHERE attempt IN (
+        SELECT attempt FROM payment_refusal WHERE created_at < now() - $1 * interval '1 millisecond'
                     ORDER BY created_at LIMIT $2 FOR UPDATE SKIP LOCKED) RETURNING attempt`;
       return (await query('payment-forget-refusals', text, [olderThanMs, limit])).length;
     },

@@ -83,7 +83,7 @@ picked AS (SELECT ${columnList(posting)} FROM latest WHERE kind = 'capture' ORDE
 ${columns}`,
 };
 
-/** A payment has at most a hold, a capture, a fee and a release; reversals are rare. So many postings for each payment asked for suffice. */
+/** A payment has at most a hold, a capture, a fee and a release; reversals are rare. */
 const POSTINGS_EACH = 6;
 const POSTINGS_MIN = 600;
 const NEWEST = '9223372036854775807';

@@ -22,7 +22,8 @@ interface ReplayRow { owner: string; asset: string; match: boolean; r_available:
 // Fees are posted at once and added to the account later, by a job: the sums are without those that are still to come.
 const replaySql = `
 SELECT owner, asset, r_available, r_pending, r_escrowed, available, pending, escrowed, match
-  FROM (SELECT a.owner, a.asset, a.available, a.pending, a.escrowed, coalesce(s.available, 0) AS r_available, coalesce(s.pending, 0) AS r_pending,
+  FROM (SELECT a.owner, a.asset, a.available, a.pending, a.escrowed, coalesce(s.available, 0) AS r_available,
+               coalesce(s.pending, 0) AS r_pending,
                coalesce(s.escrowed, 0) AS r_escrowed, (coalesce(s.available, 0), coalesce(s.pending, 0), coalesce(s.escrowed, 0))
                = (a.available, a.pending, a.escrowed) AS match
           FROM account a LEFT JOIN audit_account s ON s.of = a.id) both_views

@@ -14,6 +14,7 @@ const sentences: Partial<Record<ErrorCode, string>> = {
   already_reversed: 'This entry was reversed before.',
   fee_not_covered: 'The platform has spent the fee of this payment and cannot give it back; nothing was reversed.',
   not_reversible: 'An entry of this kind cannot be reversed.',
+  range_too_large: 'There are too many movements both before that moment and since then to add them up at once; nothing was changed.',
   idempotency_mismatch: 'This Idempotency-Key was used before with a different request.',
   idempotency_in_progress: 'The first request with this Idempotency-Key is still under way.',
   not_found: 'There is no such payment.',

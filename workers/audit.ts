@@ -62,6 +62,7 @@ function renewing(pool: pg.Pool): () => Promise<void> {
   return async () => {
     if (Date.now() - renewedAt < LEASE_MS / 4) return;
     renewedAt = Date.now();
-    await pool.query(`UPDATE sweep_claim SET claimed_until = clock_timestamp() + $1 * interval '1 millisecond' WHERE job = 'audit'`, [LEASE_MS]);
+    await pool.query(
+      `UPDATE sweep_claim SET claimed_until = clock_timestamp() + $1 * interval '1 millisecond' WHERE job = 'audit'`, [LEASE_MS]);
   };
 }

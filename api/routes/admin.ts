@@ -28,7 +28,8 @@ function depositRoute({ pool }: RouteDeps): Route {
     handler: async ({ body, caller, idempotencyClaim }) => {
       const spec = { owner: caller?.address ?? 'admin', claim: idempotencyClaim(), resourceId: `deposit:${body.txHash}` };
       const { answer } = await once(pool, spec, async (client) => {
-        const posting = await deposit(client, { owner: body.agentAddress, asset: body.currency, amountMicros: body.amount, txHash: body.txHash });
+        const posting = await deposit(client,
+          { owner: body.agentAddress, asset: body.currency, amountMicros: body.amount, txHash: body.txHash });
         return { status: 'credited', message: `${formatMicros(body.amount)} ${body.currency} credited.`, entryId: `entry_${posting}`,
           amount: formatMicros(body.amount), currency: body.currency, agentAddress: body.agentAddress };
       });

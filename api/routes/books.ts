@@ -10,7 +10,8 @@ import { route, type Route } from '../routing/route.ts';
 import { address, amountOut, currencyOut, limit, queryFlag, timeOut } from '../wire/fields.ts';
 
 const replayOut = z.object({
-  agentAddr: z.string(), currency: currencyOut, match: z.boolean(), replayAvailable: amountOut, replayPending: amountOut, replayEscrowed: amountOut,
+  agentAddr: z.string(), currency: currencyOut, match: z.boolean(), replayAvailable: amountOut, replayPending: amountOut,
+  replayEscrowed: amountOut,
   actualAvailable: amountOut, actualPending: amountOut, actualEscrowed: amountOut,
 });
 const findingOut = z.object({ invariant: z.string(), detail: z.string(), count: z.number().int() });

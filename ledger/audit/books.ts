@@ -6,7 +6,8 @@ export const accountSums: Sums = {
   name: 'audit_account', of: 'bigint', columns: ['available', 'pending', 'escrowed', 'held_pending', 'held_escrowed'],
   from: [
     { over: 'posting', sql: (within) => `
-        SELECT account, coalesce(sum(amount) FILTER (WHERE bucket = 'available'), 0), coalesce(sum(amount) FILTER (WHERE bucket = 'pending'), 0),
+        SELECT account, coalesce(sum(amount) FILTER (WHERE bucket = 'available'), 0),
+               coalesce(sum(amount) FILTER (WHERE bucket = 'pending'), 0),
                coalesce(sum(amount) FILTER (WHERE bucket = 'escrowed'), 0), 0, 0
           FROM (SELECT p.credit_account AS account, p.credit_bucket AS bucket, p.amount FROM posting p
                  WHERE ${within('p')} AND p.credit_account IS NOT NULL
@@ -62,7 +63,8 @@ export const booksRules: RuleSet = {
                IS DISTINCT FROM (coalesce(s.available, 0), coalesce(s.pending, 0), coalesce(s.escrowed, 0))`,
     },
     {
-      invariant: 'I2', sentence: 'what an account has is what it took in less what it gave out', over: 'account', counts: 'ledgerMismatches',
+      invariant: 'I2', sentence: 'what an account has is what it took in less what it gave out',
+      over: 'account', counts: 'ledgerMismatches',
       sql: (within) => `SELECT a.owner AS row FROM account a
                          WHERE ${within('a')} AND a.available + a.pending + a.escrowed <> a.total_in - a.total_out + a.credit_used`,
     },

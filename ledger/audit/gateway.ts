@@ -35,7 +35,8 @@ export const gatewayRules: RuleSet = {
     {
       invariant: 'I5', sentence: 'capture and fee of a call add up to its price and reach its seller', over: 'gateway_call',
       sql: (within) => `
-        SELECT c.id AS row FROM gateway_call c JOIN posting p ON p.ref = c.id AND p.kind = 'capture' JOIN account a ON a.id = p.credit_account
+        SELECT c.id AS row FROM gateway_call c JOIN posting p ON p.ref = c.id AND p.kind = 'capture'
+          JOIN account a ON a.id = p.credit_account
           LEFT JOIN posting f ON f.ref = c.id AND f.kind = 'fee'
          WHERE ${within('c')} AND c.state = 'settled'
            AND (p.amount + coalesce(f.amount, 0) <> c.price OR coalesce(f.amount, 0) <> c.fee OR a.owner <> c.seller)`,

@@ -16,7 +16,8 @@ export function linkRules(shapes: readonly RuleSet[]): RuleSet {
         sql: (within) => `
           SELECT p.kind || ' ' || p.ref AS row FROM posting p
            WHERE ${within('p')} AND p.kind NOT IN ('deposit', 'reversal') AND NOT (
-                 EXISTS (SELECT FROM hold h WHERE h.id = p.hold_id AND h.account_id = p.debit_account AND h.asset = p.asset) AND ${explained})`,
+                 EXISTS (SELECT FROM hold h WHERE h.id = p.hold_id AND h.account_id = p.debit_account AND h.asset = p.asset)
+                 AND ${explained})`,
       },
       {
         invariant: 'I14', sentence: 'every fee has the capture that it is part of', over: 'posting',
@@ -40,7 +41,8 @@ export function linkRules(shapes: readonly RuleSet[]): RuleSet {
         invariant: 'I14', sentence: 'a payment that was taken back was taken back with its fee', over: 'posting',
         sql: (within) => `
           SELECT o.ref AS row FROM posting p JOIN posting o ON o.id = p.reverses JOIN posting f ON f.ref = o.ref AND f.kind = 'fee'
-           WHERE ${within('p')} AND p.kind = 'reversal' AND o.kind = 'capture' AND NOT EXISTS (SELECT FROM posting r WHERE r.reverses = f.id)`,
+           WHERE ${within('p')} AND p.kind = 'reversal' AND o.kind = 'capture'
+             AND NOT EXISTS (SELECT FROM posting r WHERE r.reverses = f.id)`,
       },
       {
         invariant: 'I15', sentence: 'every hold belongs to a payment, and every open one to an open payment', over: 'hold',

@@ -9,7 +9,8 @@ const steps = `
 const ofStep = `p.ref = s.escrow_id || ':step:' || s.step_index AND p.kind = 'capture'`;
 
 export const multistepRules: RuleSet = {
-  overdue: [{ counts: 'stuckEscrows', sql: (before) => `SELECT id AS row FROM multistep_escrow WHERE status = 'open' AND deadline < ${before}` }],
+  overdue: [{ counts: 'stuckEscrows', sql: (before) =>
+    `SELECT id AS row FROM multistep_escrow WHERE status = 'open' AND deadline < ${before}` }],
   explains: (p) => `EXISTS (SELECT FROM multistep_escrow e WHERE e.id = ${p}.payment_id AND e.id = ${p}.hold_id)`,
   keeps: (h) => `EXISTS (SELECT FROM multistep_escrow e WHERE e.id = ${h}.id AND (e.status = 'open' OR ${h}.closed_at IS NOT NULL))`,
   rules: [
@@ -56,7 +57,8 @@ export const multistepRules: RuleSet = {
            SELECT count(*) FILTER (WHERE x.topic = 'multistep.created') AS created,
                   count(DISTINCT x.data ->> 'stepIndex') FILTER (WHERE x.topic = 'multistep.step_confirmed') AS steps,
                   count(*) FILTER (WHERE x.topic = 'multistep.step_confirmed') AS confirmed,
-                  count(*) FILTER (WHERE x.topic = 'multistep.completed') AS completed, count(*) FILTER (WHERE x.topic = 'multistep.aborted') AS aborted
+                  count(*) FILTER (WHERE x.topic = 'multistep.completed') AS completed,
+                  count(*) FILTER (WHERE x.topic = 'multistep.aborted') AS aborted
              FROM outbox x WHERE x.ref = e.id AND x.topic LIKE 'multistep.%' AND x.topic NOT LIKE 'call.%') o
          WHERE ${within('e')} AND ((o.created, o.confirmed, o.steps, o.completed, o.aborted)
                IS DISTINCT FROM (1::bigint, e.confirmed_steps::bigint, e.confirmed_steps::bigint, (e.status = 'completed')::integer::bigint,

@@ -8,7 +8,8 @@ export const pipelineRules: RuleSet = {
   overdue: [{ sql: (before) => `SELECT id AS row FROM pipeline WHERE ended_at IS NULL AND updated_at < ${before}` }],
   rules: [
     {
-      invariant: 'I4', sentence: 'a completed pipeline has paid every step, and one that ended otherwise keeps money for none', over: 'pipeline',
+      invariant: 'I4', sentence: 'a completed pipeline has paid every step, and one that ended otherwise keeps money for none',
+      over: 'pipeline',
       sql: (within) => `
         SELECT p.id || ' is ' || p.state || ', step ' || c.step_index || ' is ' || c.state AS row
           FROM pipeline p JOIN gateway_call c ON c.pipeline_id = p.id
@@ -22,7 +23,8 @@ export const pipelineRules: RuleSet = {
     },
     {
       invariant: 'I4', over: 'pipeline',
-      sentence: 'a pipeline has all the steps of its plan, of its buyer and in its session, and each begins after the one before has delivered',
+      sentence:
+        'a pipeline has all the steps of its plan, of its buyer and in its session, and each begins after the one before has delivered',
       sql: (within) => `
         SELECT p.id AS row FROM pipeline p
          CROSS JOIN LATERAL (
@@ -40,10 +42,12 @@ export const pipelineRules: RuleSet = {
     },
     {
       invariant: 'I5', over: 'pipeline',
-      sentence: 'what a pipeline says it paid is what its paid steps cost, and no more than was held for it unless a dearer seller stood in',
+      sentence:
+        'what a pipeline says it paid is what its paid steps cost, and no more than was held for it unless a dearer seller stood in',
       sql: (within) => `
         SELECT p.id AS row FROM pipeline p
-         CROSS JOIN LATERAL (SELECT coalesce(sum(c.price) FILTER (WHERE c.state = 'settled'), 0) AS paid, max(c.attempt) AS attempt ${ofPipeline}) s
+         CROSS JOIN LATERAL (SELECT coalesce(sum(c.price) FILTER (WHERE c.state = 'settled'), 0) AS paid,
+                             max(c.attempt) AS attempt ${ofPipeline}) s
          WHERE ${within('p')} AND (p.state NOT IN ('running', 'cancelling') AND p.total_paid <> s.paid
             OR p.total_paid > p.held AND s.attempt = 0)`,
     },

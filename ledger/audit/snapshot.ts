@@ -29,13 +29,14 @@ export interface Snapshot {
 }
 
 const EXAMPLES = 5;
-/** Slices take well under a second. */
+/** Slices take much less, see `tables`. */
 const STATEMENT_MS_MAX = 30_000;
 
 // Slices are large and what belongs to their rows is found row by row: the planner knows nothing of tables that were just made, and must
 // not read a whole table for each slice.
 const settings = [
-  `SET LOCAL statement_timeout = ${STATEMENT_MS_MAX}`, 'SET LOCAL jit = off', 'SET LOCAL enable_seqscan = off', 'SET LOCAL enable_hashjoin = off',
+  `SET LOCAL statement_timeout = ${STATEMENT_MS_MAX}`, 'SET LOCAL jit = off',
+  'SET LOCAL enable_seqscan = off', 'SET LOCAL enable_hashjoin = off',
   'SET LOCAL enable_mergejoin = off',
 ];
 
@@ -70,7 +71,8 @@ function snapshotOn(client: pg.PoolClient, { restFactor = 0, signal, onStatement
   async function* slicesOf(name: TableName): AsyncGenerator<string[]> {
     const { key, start, rows }: Table = tables[name];
     const list = key.join(', ');
-    const text = `SELECT ${list} FROM (SELECT ${list} FROM ${name} WHERE (${list}) > (${parameters(key, 0)}) ORDER BY ${list} LIMIT ${rows}) s
+    const text = `SELECT ${list} FROM (SELECT ${list} FROM ${name} WHERE (${list}) > (${parameters(key, 0)})
+                     ORDER BY ${list} LIMIT ${rows}) s
                    ORDER BY ${key.map((column) => `${column} DESC`).join(', ')} LIMIT 1`;
     for (let after = start; ;) {
       const [last] = await query<Record<string, unknown>>(text, after);
@@ -91,7 +93,8 @@ function snapshotOn(client: pg.PoolClient, { restFactor = 0, signal, onStatement
       for await (const slice of slicesOf(table)) {
         for (const { name, columns, sql } of some) {
           await query(`INSERT INTO ${name} (of, ${columns.join(', ')}) ${sql(withinOf(table))}
-            ON CONFLICT (of) DO UPDATE SET ${columns.map((column) => `${column} = ${name}.${column} + excluded.${column}`).join(', ')}`, slice);
+            ON CONFLICT (of) DO UPDATE SET ${columns.map((column) => `${column} = ${name}.${column} + excluded.${column}`).join(', ')}`,
+          slice);
         }
       }
     }

@@ -28,13 +28,15 @@ export const streamRules: RuleSet = {
       invariant: 'I6', sentence: 'a stream holds its whole deposit while it is open, and nothing when it has ended', over: 'stream',
       sql: (within) => `
         SELECT s.id || ' is ' || s.status AS row FROM stream s LEFT JOIN hold h ON h.id = s.id LEFT JOIN account a ON a.id = h.account_id
-         WHERE ${within('s')} AND (h.id IS NULL OR a.owner <> s.buyer OR h.amount <> s.deposit OR (h.closed_at IS NULL) <> (s.status = 'open')
+         WHERE ${within('s')} AND (h.id IS NULL OR a.owner <> s.buyer OR h.amount <> s.deposit
+            OR (h.closed_at IS NULL) <> (s.status = 'open')
             OR h.captured <> CASE WHEN s.status = 'open' THEN 0 ELSE s.spent END
             OR h.released <> CASE WHEN s.status = 'open' THEN 0 ELSE s.deposit - s.spent END)`,
     },
     {
       // Each tick goes on from the one before it, so the last one tells of all.
-      invariant: 'I10', sentence: 'a stream has spent the sum of its ticks, within its deposit, and their numbers have no gap', over: 'stream',
+      invariant: 'I10', sentence: 'a stream has spent the sum of its ticks, within its deposit, and their numbers have no gap',
+      over: 'stream',
       sql: (within) => `
         SELECT s.id || ': ' || s.tick_count || ' ticks for ' || s.spent || ', the last says ' || coalesce(l.cumulative, 0) AS row
           FROM stream s LEFT JOIN stream_tick l ON l.stream_id = s.id AND l.seq = s.tick_count
@@ -61,7 +63,8 @@ export const streamRules: RuleSet = {
         SELECT s.id || ' at version ' || s.version || ', events: ' || o.events AS row FROM stream s
          CROSS JOIN LATERAL (
            SELECT count(*) AS events, count(*) FILTER (WHERE x.topic = 'stream.opened') AS opened,
-                  count(*) FILTER (WHERE x.topic = 'stream.closed') AS closed, count(*) FILTER (WHERE x.topic = 'stream.stale_closed') AS stale
+                  count(*) FILTER (WHERE x.topic = 'stream.closed') AS closed,
+                  count(*) FILTER (WHERE x.topic = 'stream.stale_closed') AS stale
              FROM outbox x WHERE x.ref = s.id AND x.topic LIKE 'stream.%' AND x.topic NOT LIKE 'call.%') o
          WHERE ${within('s')} AND (s.version <> o.events OR o.opened <> 1 OR o.closed <> (s.status = 'closed')::integer
             OR o.stale <> (s.status = 'stale_closed')::integer)`,

@@ -158,7 +158,8 @@ BEGIN
   -- One account for each asset.
   PERFORM 1 FROM account WHERE id = ANY (v_accounts) ORDER BY id FOR NO KEY UPDATE;
   UPDATE account a SET available = a.available + t.amount, total_in = a.total_in + t.amount, updated_at = now()
-    FROM (SELECT account_id, sum(amount)::bigint AS amount FROM unnest(v_accounts, v_amounts) AS u(account_id, amount) GROUP BY account_id) t
+    FROM (SELECT account_id, sum(amount)::bigint AS amount
+            FROM unnest(v_accounts, v_amounts) AS u(account_id, amount) GROUP BY account_id) t
    WHERE a.id = t.account_id;
   RETURN coalesce(cardinality(v_refs), 0);
 END $$;
@@ -218,4 +219,70 @@ BEGIN
   UPDATE hold SET amount = amount + p_amount WHERE id = p_id;
   INSERT INTO posting (ref, kind, payment_id, hold_id, asset, debit_account, debit_bucket, credit_account, credit_bucket, amount)
   VALUES (p_ref, 'hold', p_id, p_id, h.asset, h.account_id, 'available', h.account_id, h.bucket, p_amount);
+END $$;
+
+-- From which posting on all were written at this time or later: a search by halves, since ids grow with time. A posting bears the time at
+-- which its transaction began, at most ten minutes before it was written; who needs every one of a moment asks for ten minutes around it.
+CREATE OR REPLACE FUNCTION posting_since(p_at timestamptz) RETURNS bigint LANGUAGE plpgsql STABLE AS $$
+DECLARE v_low bigint := 0; v_high bigint; v_middle bigint; r record;
+BEGIN
+  SELECT coalesce(max(id), 0) + 1 INTO v_high FROM posting;
+  WHILE v_high - v_low > 1 LOOP
+    v_middle := v_low + (v_high - v_low) / 2;
+    SELECT id, created_at INTO r FROM posting WHERE id >= v_middle ORDER BY id LIMIT 1;
+    IF r.created_at >= p_at THEN v_high := v_middle; ELSE v_low := r.id; END IF;
+  END LOOP;
+  RETURN v_high;
+END $$;
+
+-- What the postings p_from to p_to of an account have moved, those that began from p_after on and before p_before. `entries` counts all of
+-- them; above p_max on one side not everything was read. A reversal takes back what was counted as income or expense, as ledger_reverse
+-- does.
+CREATE OR REPLACE FUNCTION ledger_moved(p_account bigint, p_from bigint, p_to bigint, p_after timestamptz,
+                                     p_before timestamptz, p_max integer)
+RETURNS TABLE (available bigint, pending bigint, escrowed bigint, total_in bigint, total_out bigint, entries bigint)
+LANGUAGE sql STABLE AS $$
+  WITH side AS (
+    (SELECT credit_bucket AS bucket, amount, debit_account IS DISTINCT FROM credit_account AS is_outer, kind, true AS incoming, created_at
+       FROM posting WHERE credit_account = p_account AND id BETWEEN p_from AND p_to ORDER BY id LIMIT p_max + 1)
+    UNION ALL
+    (SELECT debit_bucket, -amount, debit_account IS DISTINCT FROM credit_account, kind, false, created_at
+       FROM posting WHERE debit_account = p_account AND id BETWEEN p_from AND p_to ORDER BY id LIMIT p_max + 1)),
+  x AS (SELECT bucket, amount, is_outer AND incoming <> (kind = 'reversal') AS is_in, is_outer AND incoming = (kind = 'reversal') AS is_out
+          FROM side WHERE created_at >= p_after AND created_at < p_before)
+  SELECT coalesce(sum(amount) FILTER (WHERE bucket = 'available'), 0)::bigint,
+         coalesce(sum(amount) FILTER (WHERE bucket = 'pending'), 0)::bigint,
+         coalesce(sum(amount) FILTER (WHERE bucket = 'escrowed'), 0)::bigint, coalesce(sum(amount) FILTER (WHERE is_in), 0)::bigint,
+         -coalesce(sum(amount) FILTER (WHERE is_out), 0)::bigint,
+         greatest((SELECT count(*) FROM side WHERE incoming), (SELECT count(*) FROM side WHERE NOT incoming)) FROM x;
+$$;
+
+-- The balance as it was just before a moment: that of now less what came later, or, where that is too much to read, everything from the
+-- beginning. No row for an unknown owner. Raises range_too_large where both are more than p_max postings of one side.
+CREATE OR REPLACE FUNCTION ledger_balance_at(p_owner text, p_asset text, p_before timestamptz, p_max integer)
+RETURNS TABLE (id bigint, available bigint, pending bigint, escrowed bigint, credit_limit bigint, credit_used bigint, total_in bigint,
+               total_out bigint, updated_at timestamptz) LANGUAGE plpgsql STABLE AS $$
+DECLARE a account; m record; v_fees bigint; v_slack interval := '10 minutes'; v_to bigint;
+BEGIN
+  SELECT * INTO a FROM account x WHERE x.owner = p_owner AND x.asset = p_asset;
+  IF a.id IS NULL THEN RETURN; END IF;
+  v_to := posting_since(p_before + v_slack);
+  SELECT * INTO m FROM ledger_moved(a.id, posting_since(p_before - v_slack), 9223372036854775807, p_before, 'infinity', p_max);
+  IF m.entries <= p_max THEN
+    -- Fees are posted before they are added to the row.
+    SELECT coalesce(sum(f.amount), 0) INTO v_fees FROM unfolded_fee f WHERE f.account_id = a.id;
+    available := a.available + v_fees - m.available; pending := a.pending - m.pending; escrowed := a.escrowed - m.escrowed;
+    total_in := a.total_in + v_fees - m.total_in; total_out := a.total_out - m.total_out;
+  ELSE
+    SELECT * INTO m FROM ledger_moved(a.id, 0, v_to, '-infinity', p_before, p_max);
+    IF m.entries > p_max THEN PERFORM refuse('range_too_large'); END IF;
+    available := m.available; pending := m.pending; escrowed := m.escrowed; total_in := m.total_in; total_out := m.total_out;
+  END IF;
+  id := a.id; credit_limit := a.credit_limit; credit_used := a.credit_used;
+  updated_at := greatest(
+    (SELECT p.created_at FROM posting p WHERE p.credit_account = a.id AND p.id <= v_to AND p.created_at < p_before
+      ORDER BY p.id DESC LIMIT 1),
+    (SELECT p.created_at FROM posting p WHERE p.debit_account = a.id AND p.id <= v_to AND p.created_at < p_before
+      ORDER BY p.id DESC LIMIT 1));
+  RETURN NEXT;
 END $$;

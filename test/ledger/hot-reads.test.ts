@@ -1,6 +1,7 @@
 /** Reads of an owner with tens of thousands of payments cost what they show, not what the owner has. */
 import pg from 'pg';
 import { readPayments } from '../../ledger/payments.ts';
+import { readBalanceAt } from '../../ledger/reads.ts';
 import { anAddress, aPayment, platformAddress } from '../support/builders.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 
@@ -64,6 +65,29 @@ describe('a hot seller', () => {
     } while (before !== undefined);
     expect(seen).toHaveLength(30_003);
     expect(new Set(seen).size).toBe(30_003);
+  });
+
+  test('has a balance of the past from whichever end is near, and is refused one in the middle', async () => {
+    const { rows: [row] } = await db.pool.query<{ id: string }>('SELECT id FROM account WHERE owner = $1', [hot]);
+    // A payment each second until now, written in that order.
+    const pool = new pg.Pool({ connectionString: db.url, max: 1 });
+    await pool.query('SET session_replication_role = replica');
+    await pool.query(
+      `UPDATE posting SET created_at = now() - (SELECT max(id) FROM posting) * interval '1 second' + id * interval '1 second'`);
+    await pool.query(`UPDATE account a SET available = p.gained FROM (SELECT sum(amount) AS gained FROM posting WHERE credit_account = $1) p
+                       WHERE a.id = $1`, [row?.id]);
+    await pool.end();
+    const times = await db.pool.query<{ at: Date; available: string }>(
+      `SELECT created_at AS at, sum(amount) OVER (ORDER BY id) AS available FROM posting WHERE credit_account = $1 ORDER BY id`, [row?.id]);
+    const at = async (n: number): Promise<string | undefined> => {
+      const moment = times.rows.at(n);
+      const found = await readBalanceAt(db.pool, hot, moment?.at ?? new Date(0), 'USDC', 5_000)
+        .catch((error: { code: string }) => error.code);
+      return typeof found === 'string' ? found
+        : `${found.available === BigInt(moment?.available ?? -1)} ${found.updatedAt?.getTime() === moment?.at.getTime()}`;
+    };
+    expect([await at(0), await at(1_000), await at(3_500), await at(15_000), await at(-3_500), await at(-1)])
+      .toEqual(['true true', 'true true', 'true true', 'range_too_large', 'true true', 'true true']);
   });
 
   test('with many holds and few payments in between is read in steps, not at once', async () => {

@@ -17,7 +17,8 @@ describe('The books', () => {
       body: { ok: true, findings: [], results: expect.arrayContaining([expect.objectContaining({ match: true })]) } });
     expect((await world.asAdmin('GET /v1/admin/ledger/reconcile?discrepancies=true')).body).toMatchObject({ results: [], count: 0 });
     expect((await world.asAdmin('POST /v1/admin/reconcile')).body)
-      .toMatchObject({ report: { healthy: true, ledgerMismatches: 0, orphanedHolds: 0, stuckEscrows: 0, staleStreams: 0, invariantViolations: 0, findings: [],
+      .toMatchObject({ report: { healthy: true, ledgerMismatches: 0, orphanedHolds: 0, stuckEscrows: 0, staleStreams: 0,
+        invariantViolations: 0, findings: [],
       durationMs: expect.any(Number) } });
   });
 
