@@ -12,7 +12,7 @@ export function linkRules(shapes: readonly RuleSet[]): RuleSet {
     overdue: [],
     rules: [
       {
-        invariant: 'I14', sentence: 'every posting belongs to a payment that explains it', over: 'posting',
+        invariant: 'I15', sentence: 'every posting belongs to a payment that explains it', over: 'posting',
         sql: (within) => `
           SELECT p.kind || ' ' || p.ref AS row FROM posting p
            WHERE ${within('p')} AND p.kind NOT IN ('deposit', 'reversal') AND NOT (
@@ -20,7 +20,7 @@ export function linkRules(shapes: readonly RuleSet[]): RuleSet {
                  AND ${explained})`,
       },
       {
-        invariant: 'I14', sentence: 'every fee has the capture that it is part of', over: 'posting',
+        invariant: 'I15', sentence: 'every fee has the capture that it is part of', over: 'posting',
         sql: (within) => `
           SELECT p.ref AS row FROM posting p
            WHERE ${within('p')} AND p.kind = 'fee' AND NOT EXISTS (
@@ -28,7 +28,7 @@ export function linkRules(shapes: readonly RuleSet[]): RuleSet {
                     AND (c.payment_id, c.hold_id, c.debit_account) = (p.payment_id, p.hold_id, p.debit_account))`,
       },
       {
-        invariant: 'I14', sentence: 'a deposit is for no payment, and a reversal is the very opposite of a deposit, a capture or its fee',
+        invariant: 'I15', sentence: 'a deposit is for no payment, and a reversal is the very opposite of a deposit, a capture or its fee',
         over: 'posting',
         sql: (within) => `
           SELECT p.kind || ' ' || p.ref AS row FROM posting p LEFT JOIN posting o ON o.id = p.reverses
@@ -38,14 +38,14 @@ export function linkRules(shapes: readonly RuleSet[]): RuleSet {
                   IS DISTINCT FROM (o.credit_account, o.debit_account, o.amount, o.asset, o.payment_id, o.hold_id) ELSE false END`,
       },
       {
-        invariant: 'I14', sentence: 'a payment that was taken back was taken back with its fee', over: 'posting',
+        invariant: 'I15', sentence: 'a payment that was taken back was taken back with its fee', over: 'posting',
         sql: (within) => `
           SELECT o.ref AS row FROM posting p JOIN posting o ON o.id = p.reverses JOIN posting f ON f.ref = o.ref AND f.kind = 'fee'
            WHERE ${within('p')} AND p.kind = 'reversal' AND o.kind = 'capture'
              AND NOT EXISTS (SELECT FROM posting r WHERE r.reverses = f.id)`,
       },
       {
-        invariant: 'I15', sentence: 'every hold belongs to a payment, and every open one to an open payment', over: 'hold',
+        invariant: 'I16', sentence: 'every hold belongs to a payment, and every open one to an open payment', over: 'hold',
         counts: 'orphanedHolds', sql: (within) => `SELECT h.id AS row FROM hold h WHERE ${within('h')} AND NOT ${kept}`,
       },
     ],
