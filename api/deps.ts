@@ -20,8 +20,11 @@ import type { Services } from '../registry/services.ts';
 /** One part the platform depends on, asked by `/health/ready`. */
 export interface HealthProbe {
   readonly name: string;
-  /** Resolves when the part works; `detail` is shown. Rejects, or takes longer than 2 s, when it does not. */
-  readonly check: () => Promise<{ readonly detail?: string }>;
+  /**
+   * Resolves when the part answers; `detail` is shown, and `healthy: false` says that it does not work all the same. Rejects, or takes
+   * longer than 2 s, when it does not.
+   */
+  readonly check: () => Promise<{ readonly detail?: string; readonly healthy?: boolean }>;
   /** Without it no request can be served: `/health/ready` is then 503. */
   readonly required: boolean;
 }

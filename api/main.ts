@@ -12,6 +12,7 @@ import { startStack, type Stack } from '../temporal/stack.ts';
 import { createParts, type Parts } from '../workers/parts.ts';
 import { createRuntime, type Runtime } from '../workers/runtime.ts';
 import { createApp } from './app.ts';
+import { booksProbe } from './books-probe.ts';
 import type { HealthProbe } from './deps.ts';
 import { createHttpServer } from './server.ts';
 import { version } from './version.ts';
@@ -61,11 +62,12 @@ async function serve(service: Service, parts: Parts, runtime: Runtime, stack: St
   return links.api;
 }
 
-function probes({ pool, temporal }: Parts): HealthProbe[] {
+function probes({ pool, temporal, env }: Parts): HealthProbe[] {
   return [
     { name: 'database', required: true, check: async () => { await pool.query('SELECT 1'); return {}; } },
     // Calls are settled and released without it too, so its absence is no reason to send requests elsewhere.
     { name: 'temporal', required: false, check: async () => { await ask(temporal); return detailOf(temporal); } },
+    booksProbe(pool, env.AUDIT_EVERY),
   ];
 }
 

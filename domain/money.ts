@@ -10,6 +10,16 @@ declare const microsBrand: unique symbol;
 export type Micros = bigint & { readonly [microsBrand]: true };
 
 export const DECIMALS = 6;
+/** What accounts can hold. Each is counted in millionths; one with other decimal places does not compile before its text can be read. */
+export const assets = { USDC: { places: DECIMALS }, EURC: { places: DECIMALS } } as const satisfies
+  Record<string, { readonly places: typeof DECIMALS }>;
+export type Asset = keyof typeof assets;
+/** Where none is named. */
+export const DEFAULT_ASSET: Asset = 'USDC';
+
+export function isAsset(text: string): text is Asset {
+  return Object.hasOwn(assets, text);
+}
 const MICROS_PER_UNIT = 1_000_000n;
 /** Largest amount of one movement: twelve digits before the point, so that sums of many stay inside BIGINT. */
 export const AMOUNT_MICROS_MAX = 999_999_999_999_999_999n as Micros;
@@ -50,11 +60,6 @@ export function micros(value: bigint | string | number): Micros {
   const parsed = BigInt(value);
   if (parsed < 0n) throw new RangeError(`An amount of ${parsed} micros is negative.`);
   return parsed as Micros;
-}
-
-/** Fee on an amount: floor(amount × bps / 10000), in micros (contract alancoin-payments 3.6). */
-export function feeOf(amountMicros: Micros, feeBps: number): Micros {
-  return ((amountMicros * BigInt(feeBps)) / 10_000n) as Micros;
 }
 
 /** Micros as a decimal.js value in whole units, for formulas where rates meet amounts. Never goes back into the ledger unrounded. */

@@ -35,7 +35,8 @@ export function createNotices(pool: pg.Pool): Notices {
       await query(pool, {
         name: 'notices-note',
         values: [ids],
-        text: `INSERT INTO workflow_notice (payment_id, kind, version) SELECT p.id, p.kind, p.version FROM payment p WHERE p.id = ANY ($1) AND p.deadline IS NOT NULL
+        text: `INSERT INTO workflow_notice (payment_id, kind, version)
+               SELECT p.id, p.kind, p.version FROM payment p WHERE p.id = ANY ($1) AND p.deadline IS NOT NULL
                ON CONFLICT (payment_id) DO NOTHING`,
       });
     },
@@ -44,8 +45,10 @@ export function createNotices(pool: pg.Pool): Notices {
         name: 'notices-claim',
         values: [kinds, ageMs, leaseMs, limit],
         text: `UPDATE workflow_notice n SET claimed_until = clock_timestamp() + $3 * interval '1 millisecond'
-              WHERE n.payment_id IN (SELECT x.payment_id FROM workflow_notice x WHERE x.kind = ANY ($1) AND x.noted_at < clock_timestamp() - $2 * interval '1 millisecond'
-                                        AND (x.claimed_until IS NULL OR x.claimed_until < clock_timestamp()) ORDER BY x.noted_at LIMIT $4 FOR NO KEY UPDATE SKIP LOCKED)
+              WHERE n.payment_id IN (SELECT x.payment_id FROM workflow_notice x
+                                        WHERE x.kind = ANY ($1) AND x.noted_at < clock_timestamp() - $2 * interval '1 millisecond'
+                                        AND (x.claimed_until IS NULL OR x.claimed_until < clock_timestamp())
+                                        ORDER BY x.noted_at LIMIT $4 FOR NO KEY UPDATE SKIP LOCKED)
               RETURNING n.payment_id AS id, n.version`,
       }),
   };

@@ -11,7 +11,9 @@ import { query } from './query.ts';
 export async function writePaymentStates(pool: pg.Pool, all: readonly AnyRules[]): Promise<void> {
   const rows = all.flatMap((rules) => Object.keys(rules.states).map((state) => ({ kind: rules.kind, state, ended: isEnd(rules, state) })));
   await query(pool, {
-    text: 'INSERT INTO payment_state (kind, state, ended) SELECT x.kind, x.state, x.ended FROM unnest($1::text[], $2::text[], $3::boolean[]) AS x(kind, state, ended) ON CONFLICT DO NOTHING',
+    text: `INSERT INTO payment_state (kind, state, ended)
+           SELECT x.kind, x.state, x.ended FROM unnest($1::text[], $2::text[], $3::boolean[]) AS x(kind, state, ended)
+           ON CONFLICT DO NOTHING`,
     values: [rows.map(({ kind }) => kind), rows.map(({ state }) => state), rows.map(({ ended }) => ended)],
   });
 }

@@ -117,7 +117,8 @@ export function createPaymentStore({ pool, metrics }: { readonly pool: pg.Pool; 
 
     /** Removes refusals of attempts whose messages cannot arrive any more. @returns how many. */
     async forgetRefusals(olderThanMs: number, limit: number): Promise<number> {
-      const text = `DELETE FROM payment_refusal WHERE attempt IN (SELECT attempt FROM payment_refusal WHERE created_at < now() - $1 * interval '1 millisecond'
+      const text = `DELETE FROM payment_refusal WHERE attempt IN (
+        SELECT attempt FROM payment_refusal WHERE created_at < now() - $1 * interval '1 millisecond'
                     ORDER BY created_at LIMIT $2 FOR UPDATE SKIP LOCKED) RETURNING attempt`;
       return (await query('payment-forget-refusals', text, [olderThanMs, limit])).length;
     },

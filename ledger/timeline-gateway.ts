@@ -46,7 +46,8 @@ export interface CallRow {
 }
 
 /** Of `gateway_call c`. */
-export const callColumns = `c.id, c.session_id, c.buyer, c.seller, c.service_type, c.service_name, c.state, c.reserved, c.price, c.fee, c.error_code, c.error_message, c.workflow_id,
+export const callColumns = `c.id, c.session_id, c.buyer, c.seller, c.service_type, c.service_name, c.state, c.reserved, c.price, c.fee,
+  c.error_code, c.error_message, c.workflow_id,
        (extract(epoch FROM c.accepted_at) * 1000000)::bigint AS accepted, (extract(epoch FROM c.finished_at) * 1000000)::bigint AS finished,
        jsonb_array_length(c.candidates) AS candidates, c.attempts`;
 const callSql = {
@@ -57,7 +58,8 @@ const callsSql = {
   name: 'timeline-session-calls',
   text: `
 SELECT ${callColumns}, false AS single_call FROM gateway_call c
- WHERE c.session_id = $1 AND (c.accepted_at, c.id) > (timestamptz 'epoch' + $2::bigint * interval '1 microsecond', $3) ORDER BY c.accepted_at, c.id LIMIT $4`,
+ WHERE c.session_id = $1 AND (c.accepted_at, c.id) > (timestamptz 'epoch' + $2::bigint * interval '1 microsecond', $3)
+ ORDER BY c.accepted_at, c.id LIMIT $4`,
 };
 /** Names and types as the rest of the code has them. */
 export function toCall(row: CallRow): TimelineCall {

@@ -35,12 +35,16 @@ interface Row {
 // Amounts are text on their way: JSON numbers lose digits.
 const rowSql = {
   multistep: `
-SELECT e.id, e.status AS state, e.buyer, ARRAY(SELECT s.seller FROM multistep_step s WHERE s.escrow_id = e.id GROUP BY s.seller ORDER BY min(s.step_index)) AS sellers,
+SELECT e.id, e.status AS state, e.buyer,
+       ARRAY(SELECT s.seller FROM multistep_step s WHERE s.escrow_id = e.id GROUP BY s.seller ORDER BY min(s.step_index)) AS sellers,
        NULL AS arbiter, e.total_steps AS parts, e.workflow_id, e.created_at, e.ended_at,
-       json_build_object('total', e.total::text, 'spent', e.spent::text, 'refunded', e.refunded::text) AS amounts FROM multistep_escrow e WHERE e.id = $1`,
+       json_build_object('total', e.total::text, 'spent', e.spent::text, 'refunded', e.refunded::text) AS amounts
+  FROM multistep_escrow e WHERE e.id = $1`,
   stream: `
-SELECT id, status AS state, buyer, ARRAY[seller] AS sellers, NULL AS arbiter, top_ups AS parts, workflow_id, created_at, closed_at AS ended_at,
-       json_build_object('deposit', deposit::text, 'spent', spent::text, 'remaining', (CASE status WHEN 'open' THEN deposit - spent ELSE 0 END)::text,
+SELECT id, status AS state, buyer, ARRAY[seller] AS sellers, NULL AS arbiter, top_ups AS parts, workflow_id,
+       created_at, closed_at AS ended_at,
+       json_build_object('deposit', deposit::text, 'spent', spent::text,
+                         'remaining', (CASE status WHEN 'open' THEN deposit - spent ELSE 0 END)::text,
                          'refunded', (CASE status WHEN 'open' THEN 0 ELSE deposit - spent END)::text) AS amounts FROM stream WHERE id = $1`,
   // Only the buyer takes part in the whole; a seller takes part in its call.
   pipeline: `
@@ -61,8 +65,10 @@ export async function readKeptPayment(pool: pg.Pool, shape: KeptShape, id: strin
 const ticksSql = {
   name: 'timeline-ticks',
   text: `
-SELECT s.tick_count AS count, s.spent, (extract(epoch FROM f.created_at) * 1000000)::bigint AS first, (extract(epoch FROM l.created_at) * 1000000)::bigint AS last
-  FROM stream s JOIN stream_tick f ON f.stream_id = s.id AND f.seq = 1 JOIN stream_tick l ON l.stream_id = s.id AND l.seq = s.tick_count WHERE s.id = $1`,
+SELECT s.tick_count AS count, s.spent, (extract(epoch FROM f.created_at) * 1000000)::bigint AS first,
+       (extract(epoch FROM l.created_at) * 1000000)::bigint AS last
+  FROM stream s JOIN stream_tick f ON f.stream_id = s.id AND f.seq = 1
+  JOIN stream_tick l ON l.stream_id = s.id AND l.seq = s.tick_count WHERE s.id = $1`,
 };
 
 /** What was ticked so far; null before the first tick. Errors: unavailable. */

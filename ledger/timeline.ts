@@ -49,7 +49,8 @@ WITH own AS (SELECT ${columnList(posting)}, ref AS part FROM posting
               WHERE ref = ANY ($1) AND kind IN ('hold', 'capture', 'fee', 'release')),
 found AS (SELECT ${columnList(posting)}, part FROM own
           UNION ALL SELECT ${columnList(posting, 'r')}, own.ref FROM own JOIN posting r ON r.reverses = own.id)
-SELECT p.id, (extract(epoch FROM p.created_at) * 1000000)::bigint AS at_micros, p.ref, p.part, p.kind, p.asset, p.amount, d.owner AS payer, c.owner AS payee, p.note
+SELECT p.id, (extract(epoch FROM p.created_at) * 1000000)::bigint AS at_micros, p.ref, p.part, p.kind,
+       p.asset, p.amount, d.owner AS payer, c.owner AS payee, p.note
   FROM found p LEFT JOIN account d ON d.id = p.debit_account LEFT JOIN account c ON c.id = p.credit_account
  WHERE (p.created_at, p.id) > (timestamptz 'epoch' + $2::bigint * interval '1 microsecond', $3::bigint)
  ORDER BY p.created_at, p.id LIMIT $4`,
@@ -110,7 +111,8 @@ export interface TimelineStep {
 const stepsSql = {
   name: 'timeline-steps',
   text: `
-SELECT version, (extract(epoch FROM created_at) * 1000000)::bigint AS at_micros, step, role, actor, state, held, paid, returned, resolution, note FROM payment_event
+SELECT version, (extract(epoch FROM created_at) * 1000000)::bigint AS at_micros, step, role, actor, state, held, paid,
+       returned, resolution, note FROM payment_event
  WHERE payment_id = $1 AND (created_at, version) > (timestamptz 'epoch' + $2::bigint * interval '1 microsecond', $3::bigint)
  ORDER BY created_at, version LIMIT $4`,
 };

@@ -9,7 +9,7 @@ import {
 import { ApplicationFailure } from '@temporalio/common';
 import { isErrorCode } from '../domain/errors.ts';
 import type { OpenRequest, PaymentInput, PaymentView, StepRequest } from '../domain/payment-messages.ts';
-import { formatMicros, toUnits } from '../domain/money.ts';
+import { DEFAULT_ASSET, formatMicros, toUnits } from '../domain/money.ts';
 import type { Payment, Refusal } from '../domain/payment.ts';
 import type { SearchAttributes } from '../temporal/search-attributes.ts';
 import { movedSignal, openedUpdate, stepMessages } from '../workflows/contracts/payment.ts';
@@ -81,7 +81,7 @@ export function createMessages({ client, searchAttributes, taskQueue }: Messages
         Seller: seller ?? undefined,
         Tenant: tenantId ?? undefined,
         PaymentState: state,
-        AmountUsd: toUnits(heldMicros).toNumber(),
+        AmountUsd: asset === DEFAULT_ASSET ? toUnits(heldMicros).toNumber() : undefined,
       };
       try {
         const handle = await searchAttributes.starting(values, ({ typedSearchAttributes, names }) => {

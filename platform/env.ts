@@ -85,6 +85,8 @@ export const envSchema = z.object({
   CALL_OVERDUE: duration(15_000).describe('Age from which a call that nobody drives is finished even if its workflow is lost.'),
   CB_THRESHOLD: whole(1, 1_000, 5).describe('Failures in a row after which a seller is not asked for a while.'),
   CB_DURATION: duration(30_000).describe('How long such a seller is left alone.'),
+  AUDIT_EVERY: duration(3_600_000)
+    .describe('Time from one audit of the books to the next. One process at a time runs it, slowly; its result is in /health and /metrics.'),
   POSTGRES_MAX_OPEN_CONNS: whole(2, 500, 20).describe('Database connections of one process.'),
   POSTGRES_STATEMENT_TIMEOUT: duration(30_000).describe('Longest time one database statement may take.'),
   POSTGRES_LOCK_TIMEOUT: duration(10_000).describe('Longest time one database statement may wait for a lock that another one has.'),

@@ -46,6 +46,8 @@ export interface Metrics {
   paymentStep(kind: string, path: 'workflow' | 'direct'): void;
   /** A payment on the engine has ended, with a workflow or, over in a moment, without. */
   paymentLifeEnded(kind: string, life: 'started' | 'unstarted'): void;
+  /** The latest audit of the books, whichever process made it. */
+  audited(run: { readonly startedAt: Date; readonly endedAt: Date; readonly findings: readonly { readonly count: number }[] }): void;
   /** So many ticks of a stream were counted together. */
   ticksCounted(count: number): void;
   /** One group-committed statement; `size` is how many waited for it. `step` names the statement, such as `accept` or `settle`. */
@@ -94,6 +96,7 @@ export function createMetrics({ runtime = true }: { readonly runtime?: boolean }
     labelNames: ['component'], registers });
   for (const outcome of callOutcomes) calls.labels(outcome);
   const longer = createLongerMetrics(registry);
+  const audited = createAuditMetrics(registry);
   const http = createHttpMetrics(registry);
 
   return {
@@ -104,7 +107,7 @@ export function createMetrics({ runtime = true }: { readonly runtime?: boolean }
     },
     sessionOpened: () => opened.inc(),
     sessionEnded: (reason) => ended.labels(reason).inc(),
-    ...longer,
+    ...longer, audited,
     batchCommitted(step, size, seconds) {
       batchSize.labels(step).observe(size);
       batchSeconds.labels(step).observe(seconds);
@@ -149,6 +152,19 @@ function createLongerMetrics(registry: Registry): Pick<Metrics, 'pipelineAnswere
     paymentStep: (kind, path) => steps.labels(kind, path).inc(),
     paymentLifeEnded: (kind, life) => lives.labels(kind, life).inc(),
     ticksCounted: (count) => ticks.inc(count),
+  };
+}
+
+/** Nothing but zeros until this process has heard of an audit. */
+function createAuditMetrics(registry: Registry): Metrics['audited'] {
+  const registers = [registry];
+  const at = new Gauge({ name: 'surety_audit_timestamp_seconds', help: 'When the latest audit of the books ended.', registers });
+  const seconds = new Gauge({ name: 'surety_audit_duration_seconds', help: 'How long it took.', registers });
+  const found = new Gauge({ name: 'surety_audit_findings', help: 'How many rows break an invariant, by that audit.', registers });
+  return ({ startedAt, endedAt, findings }) => {
+    at.set(endedAt.getTime() / 1_000);
+    seconds.set((endedAt.getTime() - startedAt.getTime()) / 1_000);
+    found.set(findings.reduce((sum, { count }) => sum + count, 0));
   };
 }
 

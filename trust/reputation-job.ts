@@ -4,6 +4,7 @@
  * scores come a little later instead of payments.
  */
 import type pg from 'pg';
+import { DEFAULT_ASSET } from '../domain/money.ts';
 import { reputationOf, reputationWindow } from '../domain/reputation.ts';
 import type { Logger } from '../platform/log.ts';
 
@@ -39,10 +40,11 @@ noted AS (
   ON CONFLICT DO NOTHING)
 SELECT count(*)::integer AS read, max(finished_at) AS last FROM c`;
 
+// Volumes of different assets cannot be added up: a score is made of payments in the default one.
 // The minute of slack is for transactions that began before the last pass and were committed after it.
 const changedSql = `
 SELECT g.address, least(g.created_at, s.first_active_at) AS first_seen, coalesce(s.counted_to, 0) AS counted_to, a.id AS account_id
-  FROM agent g LEFT JOIN agent_stats s ON s.address = g.address LEFT JOIN account a ON a.owner = g.address AND a.asset = 'USDC'
+  FROM agent g LEFT JOIN agent_stats s ON s.address = g.address LEFT JOIN account a ON a.owner = g.address AND a.asset = '${DEFAULT_ASSET}'
   LEFT JOIN (SELECT seller, max(failed_at) AS failed_at FROM seller_failure WHERE failed_at > now() - interval '1 day' GROUP BY seller) f ON f.seller = g.address
  WHERE s.updated_at IS NULL AND a.id IS NOT NULL
     OR a.updated_at > s.updated_at - interval '1 minute'
@@ -74,7 +76,7 @@ SELECT u.address, w.successful, w.failed, w.volume, w.peers, w.last_at,
                 (SELECT p.credit_account::text, true, p.amount, p.created_at FROM posting p
                   WHERE p.debit_account = u.account_id AND p.kind = 'capture' AND NOT EXISTS (SELECT 1 FROM posting r WHERE r.reverses = p.id) ORDER BY p.id DESC LIMIT $3)
                 UNION ALL
-                (SELECT coalesce((SELECT b.id::text FROM account b WHERE b.owner = f.buyer AND b.asset = 'USDC'), f.buyer), false, 0, f.failed_at FROM seller_failure f
+                (SELECT coalesce((SELECT b.id::text FROM account b WHERE b.owner = f.buyer AND b.asset = '${DEFAULT_ASSET}'), f.buyer), false, 0, f.failed_at FROM seller_failure f
                   WHERE f.seller = u.address ORDER BY f.failed_at DESC LIMIT $3)) e ORDER BY at DESC LIMIT $3) latest) counted
      WHERE nth <= $4) w`;
 

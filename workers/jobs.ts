@@ -6,16 +6,19 @@ export interface Job {
   /** For the log and for `surety_background_errors_total`. */
   readonly name: string;
   readonly everyMs: number;
-  readonly run: () => Promise<void>;
+  /** One round; the signal says that the process stops and a long round should end. */
+  readonly run: (signal: AbortSignal) => Promise<void>;
 }
 
 /** Starts the jobs; the returned function ends them and waits for the rounds under way. */
 export function startJobs(jobs: readonly Job[], { log, metrics }: { readonly log: Logger; readonly metrics: Metrics }): () =>
     Promise<void> {
+  const stopping = new AbortController();
   const stops = jobs.map(({ name, everyMs, run }) => {
     let round: Promise<void> = Promise.resolve();
     const timer = setInterval(() => {
-      round = round.then(run).catch((error: unknown) => {
+      round = round.then(() => run(stopping.signal)).catch((error: unknown) => {
+        if (stopping.signal.aborted) return;
         log.warn({ err: error, job: name }, 'A round of a background job failed; the next one follows.');
         metrics.backgroundError(`sweeper-${name}`);
       });
@@ -27,6 +30,7 @@ export function startJobs(jobs: readonly Job[], { log, metrics }: { readonly log
     };
   });
   return async () => {
+    stopping.abort();
     await Promise.all(stops.map((stop) => stop()));
   };
 }

@@ -11,6 +11,7 @@ import { createPayments, type Payments } from '../payments/payments.ts';
 import { createCrash } from '../platform/crash.ts';
 import type { WorkerQueue } from '../platform/env.ts';
 import { taskQueues } from '../workflows/contracts/ids.ts';
+import { createAuditJob } from './audit.ts';
 import { workflowBundle } from './bundle.ts';
 import { createGatewayShape } from './gateway-shape.ts';
 import { startJobs } from './jobs.ts';
@@ -80,7 +81,8 @@ export async function createRuntime(options: RuntimeOptions): Promise<Runtime> {
       running = Promise.all(workers.map((worker) => worker.run()
         .catch((error: unknown) => log.error({ err: error }, 'A Temporal worker ended.'))));
       const kinds = paymentKinds.filter(({ queue }) => queues.includes(queue));
-      stopJobs = startJobs([...served.flatMap(({ jobs }) => jobs), ...(kinds.length === 0 ? [] : payments.jobsOf(kinds))],
+      const audit = served.length === 0 ? [] : [createAuditJob({ pool, log, metrics, everyMs: env.AUDIT_EVERY })];
+      stopJobs = startJobs([...served.flatMap(({ jobs }) => jobs), ...(kinds.length === 0 ? [] : payments.jobsOf(kinds)), ...audit],
         { log, metrics });
       for (const shape of served) shape.begin?.();
     },

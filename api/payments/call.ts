@@ -2,7 +2,7 @@
 import { idPrefixes } from '../../domain/ids.ts';
 import { readTimelineCall, type CallAttempt, type TimelineCall } from '../../ledger/timeline-gateway.ts';
 import { dateOf, rolesOf, type FoundPayment, type Party, type PaymentKind } from './kind.ts';
-import { fixed, postings, usdc, type Entry } from './timeline.ts';
+import { fixed, postings, money, type Entry } from './timeline.ts';
 
 export const callKind: PaymentKind = {
   kind: 'call', prefix: idPrefixes.call,
@@ -86,7 +86,7 @@ function startOf({ acceptedAtMicros, finishedAtMicros }: TimelineCall, { started
 
 function endOf({ state, seller, priceMicros, errorMessage }: TimelineCall): string {
   switch (state) {
-    case 'settled': return `The call is settled: ${usdc(priceMicros)} were charged for what ${seller ?? 'the seller'} delivered.`;
+    case 'settled': return `The call is settled: ${money(priceMicros)} were charged for what ${seller ?? 'the seller'} delivered.`;
     case 'released': return `The call was given up and nothing was charged. ${errorMessage ?? ''}`.trim();
     case 'refused': return `The call was refused. ${errorMessage ?? ''}`.trim();
     case 'delivered': return 'The seller has delivered; its money is kept until the pipeline has ended.';
@@ -102,9 +102,9 @@ function sellers(count: number): string {
 export function callInOneSentence(call: TimelineCall): string {
   const what = `A call for "${call.serviceType}"`;
   switch (call.state) {
-    case 'settled': return `${what} was settled: ${usdc(call.priceMicros)} for ${call.seller ?? 'the seller'}.`;
+    case 'settled': return `${what} was settled: ${money(call.priceMicros)} for ${call.seller ?? 'the seller'}.`;
     case 'released': return `${what} was given up and cost nothing. ${call.errorMessage ?? ''}`.trim();
     case 'refused': return `${what} was refused. ${call.errorMessage ?? ''}`.trim();
-    default: return `${what} is under way; ${usdc(call.reservedMicros)} are reserved for it.`;
+    default: return `${what} is under way; ${money(call.reservedMicros)} are reserved for it.`;
   }
 }

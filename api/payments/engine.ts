@@ -5,10 +5,13 @@ import { readTimelineSteps, type TimelineStep } from '../../ledger/timeline.ts';
 import type { PaymentKind as EngineKind } from '../../payments/kind.ts';
 import { idPrefixes } from '../../domain/ids.ts';
 import { rolesOf, type Party, type PaymentKind } from './kind.ts';
-import { afterAmong, postings, usdc, type Source } from './timeline.ts';
+import { afterAmong, money, postings, type Source } from './timeline.ts';
 
 /** What of a kind a timeline needs: a sentence for each step. `clock` is what the time has decided. */
-export type StepSentences = Readonly<Record<string, string | ((step: TimelineStep) => string)>>;
+export type StepSentences = Readonly<Record<string, string | ((...about: Tells) => string)>>;
+
+/** What a sentence is about. */
+export type Tells = readonly [step: TimelineStep, payment: Payment];
 
 /**
  * Makes a kind of payment that can be looked up out of what is special about it.
@@ -20,9 +23,9 @@ export function engineKind(
   tell: StepSentences,
   more: (pool: pg.Pool, payment: Payment) => readonly Source[] = () => [],
 ): PaymentKind {
-  const sentence = (step: TimelineStep): string => {
+  const sentence = (...[step, payment]: Tells): string => {
     const told = tell[step.step] ?? `The ${rules.noun} is ${step.state}.`;
-    return typeof told === 'function' ? told(step) : told;
+    return typeof told === 'function' ? told(step, payment) : told;
   };
   return {
     kind: rules.kind,
@@ -46,7 +49,7 @@ export function engineKind(
               id: BigInt(step.version),
               atMicros: step.atMicros,
               kind: 'state' as const,
-              what: sentence(step),
+              what: sentence(step, payment),
               data: {
                 state: step.state,
                 step: step.step,
@@ -64,10 +67,10 @@ export function engineKind(
 }
 
 /** How an ended payment divided its money, for the sentence about its end. */
-export function endOf({ resolution, paidMicros, returnedMicros }: TimelineStep, noun: string): string {
+export function endOf({ resolution, paidMicros, returnedMicros }: TimelineStep, { asset }: Payment, noun: string): string {
   const parts = [
-    ...(paidMicros > 0n ? [`${usdc(paidMicros)} for the seller`] : []),
-    ...(returnedMicros > 0n ? [`${usdc(returnedMicros)} back to the buyer`] : []),
+    ...(paidMicros > 0n ? [`${money(paidMicros, asset)} for the seller`] : []),
+    ...(returnedMicros > 0n ? [`${money(returnedMicros, asset)} back to the buyer`] : []),
   ];
   return `The ${noun} ended (${resolution ?? ''}): ${parts.join(', ')}.`;
 }

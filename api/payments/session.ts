@@ -11,7 +11,7 @@ import { sessionKind as onEngine } from '../../payments/kinds.ts';
 import { callInOneSentence, callKind, callRefs } from './call.ts';
 import { engineKind } from './engine.ts';
 import { dateOf, rolesOf, type KindDeps, type PaymentKind } from './kind.ts';
-import { postingEntry, usdc, type Entry, type Place, type Source } from './timeline.ts';
+import { postingEntry, money, type Entry, type Place, type Source } from './timeline.ts';
 
 /** More than a page of calls can have: capture, fee, release and a few moves each. */
 const POSTINGS_OF_A_CALL = 8;
@@ -24,7 +24,7 @@ const session = engineKind(onEngine, ({ heldMicros, returnedMicros, deadlineMs, 
   const remaining = deadlineMs !== null && meter?.isOpen === true ? heldMicros - spent - reserved : 0n;
   return { total: heldMicros, spent, reserved, remaining, refunded: returnedMicros };
 }, {
-  open: ({ heldMicros }) => `The session was opened with a budget of ${usdc(heldMicros)}.`,
+  open: ({ heldMicros }, { asset }) => `The session was opened with a budget of ${money(heldMicros, asset)}.`,
   close: ({ state }) => `The session was closed. ${state === 'closing' ? closing : ended}`,
   clock: ({ state }) => `Its time was up. ${state === 'closing' ? closing : ended}`,
   finish: `The last call has ended. ${ended}`,

@@ -4,7 +4,7 @@ import { formatMicros } from '../../domain/money.ts';
 import { readTickSummary, type TickSummary } from '../../ledger/timeline-kept.ts';
 import { amountIn, keptKind } from './kept.ts';
 import { dateOf } from './kind.ts';
-import { fixed, usdc, type Entry } from './timeline.ts';
+import { fixed, money, type Entry } from './timeline.ts';
 
 export const streamKind = keptKind({
   kind: 'stream', prefix: idPrefixes.stream, shape: 'stream',
@@ -30,7 +30,7 @@ function ticksEntry({ count, spentMicros, firstAtMicros, lastAtMicros }: TickSum
   const [firstAt, lastAt] = [dateOf(firstAtMicros).toISOString(), dateOf(lastAtMicros).toISOString()];
   return {
     atMicros: lastAtMicros, kind: 'ticks', id: 0n,
-    what: `${count} ${count === 1 ? 'tick was' : 'ticks were'} counted, together ${usdc(spentMicros)}, from ${firstAt} to ${lastAt}.`,
+    what: `${count} ${count === 1 ? 'tick was' : 'ticks were'} counted, together ${money(spentMicros)}, from ${firstAt} to ${lastAt}.`,
     data: { count, spent: formatMicros(spentMicros), firstAt, lastAt },
   };
 }

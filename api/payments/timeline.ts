@@ -3,7 +3,7 @@
  * after a place, so nothing has to be read from its beginning again.
  */
 import type pg from 'pg';
-import { formatMicros } from '../../domain/money.ts';
+import { DEFAULT_ASSET, formatMicros } from '../../domain/money.ts';
 import { readTimelineEvents, readTimelinePostings, type After, type TimelinePosting } from '../../ledger/timeline.ts';
 
 /** What an entry tells of. Their order is that among things of the same microsecond: a step is told before the money it moved. */
@@ -101,20 +101,20 @@ export function shownData(data: Readonly<Record<string, unknown>>): Readonly<Rec
 }
 
 /** `0.100000 USDC`. */
-export function usdc(micros: bigint, asset = 'USDC'): string {
+export function money(micros: bigint, asset: string = DEFAULT_ASSET): string {
   return `${formatMicros(micros)} ${asset}`;
 }
 
 /** A posting as an entry; its sentence says who paid whom. */
 export function postingEntry(posting: TimelinePosting, roleOf: RoleOf): Entry {
   const { id, atMicros, kind, ref, from, to, note } = posting;
-  const data = { entry: `entry_${id}`, type: kind, reference: ref, amount: formatMicros(posting.amountMicros), from, to,
+  const data = { entry: `entry_${id}`, type: kind, reference: ref, amount: formatMicros(posting.amountMicros), currency: posting.asset, from, to,
     ...(note === null ? {} : { note }) };
   return { id, atMicros, kind: 'posting', what: sentenceOf(posting, roleOf), data };
 }
 
 function sentenceOf({ kind, asset, amountMicros, from, to }: TimelinePosting, roleOf: RoleOf): string {
-  const amount = usdc(amountMicros, asset);
+  const amount = money(amountMicros, asset);
   const who = (owner: string | null): string => (owner === null ? 'the outside' : (roleOf(owner) ?? owner));
   switch (kind) {
     case 'hold': return `${amount} of ${who(from)} were set aside.`;

@@ -2,28 +2,31 @@
 import { z } from 'zod';
 import { SuretyError } from '../../domain/errors.ts';
 import { formatMicros } from '../../domain/money.ts';
-import { auditBooks } from '../../ledger/audit.ts';
+import { auditBooks, OVERDUE_MS, type Audit, type Finding } from '../../ledger/audit.ts';
+import type { Figure } from '../../ledger/audit/rule.ts';
 import { replayAccounts } from '../../ledger/replay.ts';
 import type { RouteDeps } from '../deps.ts';
 import { route, type Route } from '../routing/route.ts';
-import { address, amountOut, limit, queryFlag, timeOut } from '../wire/fields.ts';
+import { address, amountOut, currencyOut, limit, queryFlag, timeOut } from '../wire/fields.ts';
 
 const replayOut = z.object({
-  agentAddr: z.string(), match: z.boolean(), replayAvailable: amountOut, replayPending: amountOut, replayEscrowed: amountOut,
+  agentAddr: z.string(), currency: currencyOut, match: z.boolean(), replayAvailable: amountOut, replayPending: amountOut,
+  replayEscrowed: amountOut,
   actualAvailable: amountOut, actualPending: amountOut, actualEscrowed: amountOut,
 });
 const findingOut = z.object({ invariant: z.string(), detail: z.string(), count: z.number().int() });
 /** Normally there are none. */
 const findings = z.array(findingOut).meta({ examples: [[]] });
 
+/** Which findings count for one is said by the rules themselves. */
+const figures = ['ledgerMismatches', 'stuckEscrows', 'staleStreams', 'orphanedHolds'] as const satisfies Figure[];
+
 /** The figures clients of the first system read, from the findings of the audit. */
-function reportOf(audit: Awaited<ReturnType<typeof auditBooks>>, startedAt: number): Record<string, unknown> {
-  const countOf = (...names: string[]): number => audit.findings.filter(({ invariant }) => names.includes(invariant))
-    .reduce((sum, { count }) => sum + count, 0);
+function reportOf({ ok, findings: found }: Audit, startedAt: number): Record<string, unknown> {
+  const sum = (some: readonly Finding[]): number => some.reduce((total, { count }) => total + count, 0);
   return {
-    healthy: audit.ok, ledgerMismatches: countOf('I2'), stuckEscrows: countOf('I11'), staleStreams: countOf('I10'),
-    orphanedHolds: countOf('I6'),
-    invariantViolations: audit.findings.reduce((sum, { count }) => sum + count, 0), findings: audit.findings,
+    healthy: ok, ...Object.fromEntries(figures.map((figure) => [figure, sum(found.filter(({ counts }) => counts === figure))])),
+    invariantViolations: sum(found), findings: found,
     // Nanoseconds, as the first system has it under this name.
     durationMs: Math.round((performance.now() - startedAt) * 1_000_000), timestamp: new Date().toISOString(),
   };
@@ -37,10 +40,10 @@ export function bookRoutes({ pool }: RouteDeps): Route[] {
       query: z.object({ discrepancies: queryFlag, limit: limit(10_000, 1_000) }),
       answer: z.object({ results: z.array(replayOut), count: z.number().int(), ok: z.boolean(), findings }),
       handler: async ({ query }) => {
-        const [audit, replays] =
-          await Promise.all([auditBooks(pool), replayAccounts(pool, { onlyMismatches: query.discrepancies, limit: query.limit })]);
+        const [audit, replays] = await Promise.all([auditBooks(pool, { overdueMs: OVERDUE_MS }),
+          replayAccounts(pool, { onlyMismatches: query.discrepancies, limit: query.limit })]);
         const results = replays.map((row) => ({
-          agentAddr: row.owner, match: row.match,
+          agentAddr: row.owner, currency: row.asset, match: row.match,
           replayAvailable: formatMicros(row.replayAvailable), replayPending: formatMicros(row.replayPending),
           replayEscrowed: formatMicros(row.replayEscrowed),
           actualAvailable: formatMicros(row.actualAvailable), actualPending: formatMicros(row.actualPending),
@@ -56,7 +59,7 @@ export function bookRoutes({ pool }: RouteDeps): Route[] {
       answer: z.object({ report: z.looseObject({ healthy: z.boolean(), findings, timestamp: timeOut }) }),
       handler: async () => {
         const startedAt = performance.now();
-        return { body: { report: reportOf(await auditBooks(pool), startedAt) } };
+        return { body: { report: reportOf(await auditBooks(pool, { overdueMs: OVERDUE_MS }), startedAt) } };
       },
     }),
     route({

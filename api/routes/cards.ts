@@ -34,15 +34,16 @@ function issueRoute(deps: RouteDeps): Route {
     summary: 'Sets money aside behind a number that can be charged once: by one merchant, by who sells a type of service, or by anybody.',
     description: 'Number, cvv and expiry are in this answer only. One repeated for an Idempotency-Key is without; `notice` says so.',
     body: issueBody, answer: z.object({ card: issuedOut, notice: z.string().optional() }), answerStatus: 201, example: issueExample,
-    errors: [...stepErrors, 'insufficient_balance', 'self_trade', 'validation_error', 'invalid_amount', 'invalid_address'],
+    errors: [...stepErrors, 'insufficient_balance', 'self_trade', 'validation_error', 'invalid_amount', 'unknown_currency',
+      'invalid_address'],
     handler: async ({ caller, body, idempotencyClaim }) => {
-      const { merchant = null, category = null, description = null, expiresIn: lifeMs, amount: amountMicros } = body;
+      const { merchant = null, category = null, description = null, expiresIn: lifeMs, amount: amountMicros, currency: asset } = body;
       if (merchant === caller.address) throw new SuretyError('self_trade', 'An agent cannot issue a card for itself.');
       const { number, cvv, lookup, last4, check } = await newSecret(deps);
       const terms: CardTerms = { merchant, category, description, lifeMs, last4, check };
       const { address: buyer, tenantId } = caller;
-      const wish = { buyer, seller: null, arbiter: null, tenantId, asset: 'USDC', amountMicros, terms, lookup };
-      const { payment, replayed } = await deps.payments.open(cardKind, wish, idempotencyClaim()).catch(sayingPrice(amountMicros));
+      const wish = { buyer, seller: null, arbiter: null, tenantId, asset, amountMicros, terms, lookup };
+      const { payment, replayed } = await deps.payments.open(cardKind, wish, idempotencyClaim()).catch(sayingPrice(amountMicros, asset));
       const card = showCard(asCard(payment));
       if (!replayed) return { status: 201, body: { card: { ...card, number, cvv, expiry: cardExpiry(payment.createdAtMs) } } };
       const notice = 'Number, cvv and expiry were shown once, in the first answer. If it was lost, cancel the card and issue another.';

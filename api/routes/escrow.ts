@@ -28,7 +28,7 @@ function createRoute(deps: RouteDeps): Route {
     method: 'post', ...both(''), access: 'agent', tag: 'Escrow', movesMoney: true,
     summary: 'Sets money aside for a seller until you are content, the time is up, or somebody has ruled.',
     body: createBody, answer: oneEscrow, answerStatus: 201,
-    errors: ['insufficient_balance', 'unauthorized', 'self_trade', 'validation_error', 'invalid_amount', 'invalid_address',
+    errors: ['insufficient_balance', 'unauthorized', 'self_trade', 'validation_error', 'invalid_amount', 'unknown_currency', 'invalid_address',
       'idempotency_mismatch', 'unavailable'],
     example: createExample,
     handler: async ({ caller, body, idempotencyClaim }) => {
@@ -39,10 +39,10 @@ function createRoute(deps: RouteDeps): Route {
         buyerMayCancel: body.buyerMayCancel,
       };
       const wish = {
-        buyer: caller.address, seller: body.sellerAddr, arbiter: body.arbitratorAddr ?? null, tenantId: caller.tenantId, asset: 'USDC',
-        amountMicros: body.amount, terms, lookup: null,
+        buyer: caller.address, seller: body.sellerAddr, arbiter: body.arbitratorAddr ?? null, tenantId: caller.tenantId,
+        asset: body.currency, amountMicros: body.amount, terms, lookup: null,
       };
-      const outcome = await deps.payments.open(escrowKind, wish, idempotencyClaim()).catch(sayingPrice(body.amount));
+      const outcome = await deps.payments.open(escrowKind, wish, idempotencyClaim()).catch(sayingPrice(body.amount, body.currency));
       return { status: 201, ...(await shownAs(readingOf(deps), outcome)) };
     },
   });

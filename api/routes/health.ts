@@ -88,8 +88,8 @@ async function examine({ name, check, required }: HealthProbe): Promise<Finding>
     timer = setTimeout(() => reject(new Error('no answer in time')), CHECK_MS_MAX);
   });
   try {
-    const { detail } = await Promise.race([check(), late]);
-    return { name, required, healthy: true, ...(detail === undefined ? {} : { detail }) };
+    const { detail, healthy = true } = await Promise.race([check(), late]);
+    return { name, required, healthy, ...(detail === undefined ? {} : { detail }) };
   } catch {
     // Why is in the log of whoever uses the part; an error text can hold addresses and user names, and this route is public.
     return { name, required, healthy: false, detail: 'does not answer' };

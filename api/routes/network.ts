@@ -5,13 +5,13 @@ import { readLatestPayments, type Payment } from '../../ledger/payments.ts';
 import { createNetworkStats } from '../../trust/network.ts';
 import type { RouteDeps } from '../deps.ts';
 import { route, type Route } from '../routing/route.ts';
-import { amountOut, limit, timeOut } from '../wire/fields.ts';
+import { amountOut, currencyOut, limit, timeOut } from '../wire/fields.ts';
 
 const statsOut = z.object({ totalAgents: z.number().int(), totalServices: z.number().int(), totalTransactions: z.number().int(),
   totalVolume: amountOut, updatedAt: timeOut });
 const feedItem = z.object({
   id: z.string(), fromName: z.string(), fromAddress: z.string(), toName: z.string(), toAddress: z.string(), amount: amountOut,
-  serviceName: z.string().optional(),
+  currency: currencyOut, serviceName: z.string().optional(),
   serviceType: z.string().optional(), txHash: z.string(), timestamp: timeOut, timeAgo: z.string(),
 });
 const hiddenBuyer = { fromName: 'A buyer', fromAddress: '' };
@@ -26,7 +26,7 @@ export function timeAgo(at: Date, now: Date): string {
 
 function showItem(payment: Payment, toName: string, now: Date): z.input<typeof feedItem> {
   return {
-    id: `tx_${payment.postingId}`, ...hiddenBuyer, toName, toAddress: payment.to, amount: formatMicros(payment.amount),
+    id: `tx_${payment.postingId}`, ...hiddenBuyer, toName, toAddress: payment.to, amount: formatMicros(payment.amount), currency: payment.asset,
     ...(payment.serviceName === null ? {} : { serviceName: payment.serviceName }),
     ...(payment.serviceType === null ? {} : { serviceType: payment.serviceType }),
     txHash: '', timestamp: payment.createdAt.toISOString(), timeAgo: timeAgo(payment.createdAt, now),
@@ -82,7 +82,7 @@ export function networkRoutes({ pool, prisma }: RouteDeps): Route[] {
           type: 'transaction', timestamp: payment.createdAt.toISOString(),
           data: {
             id: `tx_${payment.postingId}`, txHash: '', from: '', to: payment.to, amount: formatMicros(payment.amount),
-            serviceId: payment.serviceId ?? '',
+            currency: payment.asset, serviceId: payment.serviceId ?? '',
             status: 'confirmed', createdAt: payment.createdAt.toISOString(),
           },
         }));

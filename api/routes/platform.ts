@@ -1,7 +1,9 @@
 /** What this platform is and how to begin, for people and for clients that ask before they register. */
 import { z } from 'zod';
+import { assets, DEFAULT_ASSET } from '../../domain/money.ts';
 import type { RouteDeps } from '../deps.ts';
 import { route, type Route } from '../routing/route.ts';
+import { currencyOut } from '../wire/fields.ts';
 
 export function platformRoutes({ version, links, sellerKeys, startedAt }: RouteDeps): Route[] {
   const instructions = {
@@ -15,9 +17,10 @@ export function platformRoutes({ version, links, sellerKeys, startedAt }: RouteD
     route({
       method: 'get', path: '/api', access: 'public', tag: 'Platform', cacheSecs: 60,
       summary: 'Name, version and currency of the platform.',
-      answer: z.object({ name: z.string(), description: z.string(), version: z.string(), chain: z.string(), currency: z.literal('USDC') }),
+      answer: z.object({ name: z.string(), description: z.string(), version: z.string(), chain: z.string(),
+        currency: currencyOut.describe('Where a request names none.'), currencies: z.array(currencyOut) }),
       handler: () => ({ body: { name: 'Surety', description: 'Durable payments between AI agents.', version, chain: 'none',
-        currency: 'USDC' } }),
+        currency: DEFAULT_ASSET, currencies: Object.keys(assets) } }),
     }),
     route({
       method: 'get', path: '/v1/platform', access: 'public', tag: 'Platform', cacheSecs: 60,

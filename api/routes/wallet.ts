@@ -9,7 +9,8 @@ import { readPayments } from '../../ledger/payments.ts';
 import { postingOf, readBalance, readBalanceAt, readEntries } from '../../ledger/reads.ts';
 import type { RouteDeps } from '../deps.ts';
 import { route, type Route } from '../routing/route.ts';
-import { address, addressOut, addressParams, amount, amountOut, cursor, limit, line, writeCursor } from '../wire/fields.ts';
+import { address, addressOut, addressParams, amount, amountOut, currency, cursor, limit, line, writeCursor,
+  type Cursor } from '../wire/fields.ts';
 import { balanceOut, entryOut, showBalance, showEntry, showTransaction, transactionOut } from '../wire/registry.ts';
 
 const RFC3339 = /^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(?:\.\d{1,9})?(?:Z|[+-]\d{2}:\d{2})$/i;
@@ -25,6 +26,12 @@ const moment = z.string().optional()
   .transform((text) => (text === undefined || text === '' ? null : readTime(text)))
   .meta({ type: 'string', format: 'date-time', description: 'The balance as it was then, replayed from the postings.' });
 
+/** The posting before which a page begins; null for the first. @throws SuretyError invalid_cursor. */
+function beforeOf(given: Cursor | undefined): bigint | null {
+  const before = given === undefined ? null : postingOf(given.id);
+  if (given !== undefined && before === null) throw new SuretyError('invalid_cursor', 'This is not a cursor of this list.');
+  return before;
+}
 
 export function walletRoutes(deps: RouteDeps): Route[] {
   return [...bookRoutes(deps), ...transactionRoutes(deps), ...creditRoutes(deps), ...payoutRoutes()];
@@ -35,23 +42,23 @@ function bookRoutes({ pool }: RouteDeps): Route[] {
     route({
       method: 'get', path: '/v1/agents/:address/balance', access: 'owner', tag: 'Wallet',
       summary: 'The balance now, or at a moment in the past.',
-      params: addressParams, query: z.object({ at: moment }),
-      answer: z.object({ balance: balanceOut, at: z.string().optional() }), errors: ['invalid_timestamp'],
-      handler: async ({ params, query: { at } }) => {
-        if (at === null) return { body: { balance: showBalance(await readBalance(pool, params.address)) } };
-        return { body: { balance: showBalance(await readBalanceAt(pool, params.address, at)), at: at.toISOString() } };
+      params: addressParams, query: z.object({ at: moment, currency }),
+      answer: z.object({ balance: balanceOut, at: z.string().optional() }), 
+      errors: ['invalid_timestamp', 'unknown_currency', 'range_too_large'],
+      handler: async ({ params, query: { at, currency: asset } }) => {
+        if (at === null) return { body: { balance: showBalance(await readBalance(pool, params.address, asset)) } };
+        return { body: { balance: showBalance(await readBalanceAt(pool, params.address, at, asset)), at: at.toISOString() } };
       },
     }),
     route({
       method: 'get', path: '/v1/agents/:address/ledger', access: 'owner', tag: 'Wallet',
       summary: 'Every movement of the balance, newest first.',
-      params: addressParams, query: z.object({ limit: limit(200, 50), cursor }),
+      params: addressParams, query: z.object({ limit: limit(200, 50), cursor, currency }),
       answer: z.object({ entries: z.array(entryOut), nextCursor: z.string().optional(), hasMore: z.boolean().optional() }),
-      errors: ['invalid_cursor'],
+      errors: ['invalid_cursor', 'unknown_currency'],
       handler: async ({ params, query }) => {
-        const before = query.cursor === undefined ? null : postingOf(query.cursor.id);
-        if (query.cursor !== undefined && before === null) throw new SuretyError('invalid_cursor', 'This is not a cursor of this list.');
-        const { entries, more } = await readEntries(pool, params.address, { limit: query.limit, before });
+        const before = beforeOf(query.cursor);
+        const { entries, more } = await readEntries(pool, params.address, { limit: query.limit, before, asset: query.currency });
         const last = entries.at(-1);
         const next = more && last !== undefined ? { nextCursor: writeCursor(last.createdAt, last.id), hasMore: true } : {};
         return { body: { entries: entries.map((entry) => showEntry(entry, params.address)), ...next } };
@@ -65,12 +72,19 @@ function transactionRoutes({ pool }: RouteDeps): Route[] {
     route({
       method: 'get', path: '/v1/agents/:address/transactions', access: 'agent', tag: 'Wallet',
       summary: 'Settled payments of an agent: its own see all, others see those with themselves.',
-      params: addressParams, query: z.object({ limit: limit(1_000, 100) }),
-      answer: z.object({ transactions: z.array(transactionOut), count: z.number().int() }),
+      description: 'Follow `nextCursor` while there is one: a page can be short, even empty, and not the last.',
+      params: addressParams, query: z.object({ limit: limit(1_000, 100), cursor, currency }),
+      answer: z.object({ transactions: z.array(transactionOut), count: z.number().int(), nextCursor: z.string().optional(),
+        hasMore: z.boolean().optional() }), errors: ['invalid_cursor', 'unknown_currency'],
       handler: async ({ params, query, caller, isAdmin }) => {
         const counterparty = isAdmin || caller.address === params.address ? null : caller.address;
-        const transactions = (await readPayments(pool, params.address, { counterparty, limit: query.limit })).map(showTransaction);
-        return { body: { transactions, count: transactions.length } };
+        const before = beforeOf(query.cursor) ?? undefined;
+        const { payments, next } = await readPayments(pool, params.address,
+          { counterparty, limit: query.limit, before, asset: query.currency });
+        const transactions = payments.map(showTransaction);
+        // The time in a cursor is for people; the page goes on by the number.
+        const rest = next === null ? {} : { nextCursor: writeCursor(payments.at(-1)?.createdAt ?? new Date(), next), hasMore: true };
+        return { body: { transactions, count: transactions.length, ...rest } };
       },
     }),
     route({

@@ -2,6 +2,7 @@
 import { z } from 'zod';
 import { connectionLoss } from '../../platform/connection-loss.ts';
 import { errorBody, isErrorCode, SuretyError, type ErrorCode, type FieldError } from '../../domain/errors.ts';
+import { DEFAULT_ASSET } from '../../domain/money.ts';
 
 /** At most this many refused fields are named; a hostile body could otherwise make the answer larger than the question. */
 const DETAILS_MAX = 20;
@@ -64,7 +65,7 @@ export function wireBody(error: SuretyError): Record<string, unknown> {
   if (error.code === 'no_service' && /agent/i.test(error.message)) body['message'] = 'No active service matches this request.';
   if (error.status === 402) {
     body['price'] ??= null;
-    body['currency'] ??= 'USDC';
+    body['currency'] ??= DEFAULT_ASSET;
   }
   if (error.extras.retryAfterSecs !== undefined) body['retry_after'] ??= error.extras.retryAfterSecs;
   return body;

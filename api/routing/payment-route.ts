@@ -1,7 +1,7 @@
 /** What the routes of payments on the engine share: who acts, what a refused role and missing money look like, and reads. */
 import { z } from 'zod';
 import { SuretyError } from '../../domain/errors.ts';
-import { formatMicros, type Micros } from '../../domain/money.ts';
+import { formatMicros, type Asset, type Micros } from '../../domain/money.ts';
 import type { Actor, Payment } from '../../domain/payment.ts';
 import type { PaymentOutcome } from '../../payments/engine.ts';
 import type { PaymentKind } from '../../payments/kind.ts';
@@ -18,12 +18,12 @@ export function wrongRole(message: string): SuretyError {
 }
 
 /** Tells what it would have cost where there is not enough money. */
-export function sayingPrice(amountMicros: Micros): (error: unknown) => never {
+export function sayingPrice(amountMicros: Micros, currency: Asset): (error: unknown) => never {
   return (error) => {
     if (!(error instanceof SuretyError) || error.code !== 'insufficient_balance') throw error;
     const price = formatMicros(amountMicros);
-    throw new SuretyError('insufficient_balance', `There is not enough available money to hold ${price} USDC.`, {
-      cause: error, body: { price, currency: 'USDC', amount: price },
+    throw new SuretyError('insufficient_balance', `There is not enough available money to hold ${price} ${currency}.`, {
+      cause: error, body: { price, currency, amount: price },
     });
   };
 }

@@ -3,13 +3,13 @@ import { z } from 'zod';
 import { isCardNumber } from '../../domain/card-number.ts';
 import { cardBounds, cardStatuses, type CardPayment, type CardStatus } from '../../domain/card.ts';
 import { formatMicros } from '../../domain/money.ts';
-import { address, addressOut, amount, amountOut, duration, emptyIsAbsent, line, serviceType, textIf, timeIf, timeOut } from './fields.ts';
+import { address, addressOut, amount, amountOut, currency, currencyOut, duration, emptyIsAbsent, line, serviceType, textIf, timeIf, timeOut } from './fields.ts';
 
 const { lifeMsMin, lifeMsMax, lifeMsDefault, textMax } = cardBounds;
 
 export const cardOut = z.object({
   id: z.string(), buyer: addressOut, status: z.enum(cardStatuses), amount: amountOut.describe('The most that can be charged; set aside.'),
-  chargedAmount: amountOut, returnedAmount: amountOut, merchant: addressOut.optional().describe('Who alone may charge it.'),
+  currency: currencyOut, chargedAmount: amountOut, returnedAmount: amountOut, merchant: addressOut.optional().describe('Who alone may charge it.'),
   category: z.string().optional().describe('What who charges it must sell.'), description: z.string().optional(), last4: z.string(),
   expiresAt: timeOut.describe('Not charged by then, the money goes back.'), wrongTries: z.number().int().describe('The fifth blocks it.'),
   chargedBy: addressOut.optional(), chargedFor: z.string().optional(), resolution: z.string().optional(), endedAt: timeOut.optional(),
@@ -26,7 +26,7 @@ export const issuedOut = cardOut.extend({
 export function showCard(card: CardPayment): z.input<typeof cardOut> {
   const { id, buyer, state, terms, details, heldMicros, paidMicros, returnedMicros, createdAtMs, updatedAtMs } = card;
   return {
-    id, buyer, status: state as CardStatus, amount: formatMicros(heldMicros), chargedAmount: formatMicros(paidMicros),
+    id, buyer, status: state as CardStatus, amount: formatMicros(heldMicros), currency: card.asset, chargedAmount: formatMicros(paidMicros),
     returnedAmount: formatMicros(returnedMicros), last4: terms.last4, wrongTries: details.wrongTries, workflowId: card.workflowId,
     ...textIf('merchant', terms.merchant), ...textIf('category', terms.category), ...textIf('description', terms.description),
     ...textIf('chargedBy', card.seller), ...textIf('chargedFor', details.chargedFor), ...textIf('resolution', card.resolution),
@@ -38,7 +38,7 @@ export function showCard(card: CardPayment): z.input<typeof cardOut> {
 const orNothing = <S extends z.ZodType>(schema: S) => z.preprocess(emptyIsAbsent, schema.optional());
 
 export const issueBody = z.object({
-  amount: amount.describe('The most that can be charged.'), merchant: orNothing(address).describe('Who alone may charge it.'),
+  amount: amount.describe('The most that can be charged.'), currency, merchant: orNothing(address).describe('Who alone may charge it.'),
   category: orNothing(serviceType).describe('Only who offers an active service of this type may charge it.'),
   description: orNothing(line(textMax)).describe('What it is for.'),
   expiresIn: duration({ msMin: lifeMsMin, msMax: lifeMsMax, fallbackMs: lifeMsDefault }).describe('24h when left out.'),

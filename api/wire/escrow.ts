@@ -4,13 +4,13 @@ import { formatDuration } from '../../domain/duration.ts';
 import { escrowBounds } from '../../domain/escrow-input.ts';
 import { escrowStatuses, type EscrowPayment, type EscrowStatus } from '../../domain/escrow.ts';
 import { formatMicros } from '../../domain/money.ts';
-import { address, addressOut, amount, amountOut, duration, emptyIsAbsent, line, paragraph, textIf, timeIf, timeOut } from './fields.ts';
+import { address, addressOut, amount, amountOut, currency, currencyOut, duration, emptyIsAbsent, line, paragraph, textIf, timeIf, timeOut } from './fields.ts';
 
 const evidenceOut = z.object({ submittedBy: z.string(), content: z.string(), submittedAt: timeOut });
 
 export const escrowOut = z.object({
   id: z.string(), buyerAddr: addressOut, sellerAddr: addressOut, arbitratorAddr: addressOut.optional(), amount: amountOut,
-  serviceId: z.string().optional(),
+  currency: currencyOut, serviceId: z.string().optional(),
   status: z.enum(escrowStatuses),
   autoReleaseAt: timeOut.describe('The delivery deadline: undelivered by then, the money goes back to the buyer.'),
   deliveredAt: timeOut.optional(), disputeWindowUntil: timeOut.optional()
@@ -38,7 +38,7 @@ export function showEscrow(escrow: EscrowPayment, evidence?: readonly Evidence[]
   const isSplit = paidMicros > 0n && returnedMicros > 0n;
   return {
     id, buyerAddr: escrow.buyer, sellerAddr: escrow.seller ?? '', ...textIf('arbitratorAddr', escrow.arbiter),
-    amount: formatMicros(escrow.heldMicros),
+    amount: formatMicros(escrow.heldMicros), currency: escrow.asset,
     ...textIf('serviceId', terms.serviceId), status: state as EscrowStatus, autoReleaseAt: new Date(details.deliverByMs).toISOString(),
     ...timeIf('deliveredAt', details.deliveredAtMs),
     ...timeIf('disputeWindowUntil', details.reviewUntilMs), ...textIf('disputeReason', details.disputeReason),
@@ -60,7 +60,7 @@ const { durationMsMin, durationMsMax, textMax, reasonMax } = escrowBounds;
 const time = (fallbackMs: number) => duration({ msMin: durationMsMin, msMax: durationMsMax, fallbackMs });
 
 export const createBody = z.object({
-  buyerAddr: address.describe('You.'), sellerAddr: address.describe('Need not be registered.'), amount,
+  buyerAddr: address.describe('You.'), sellerAddr: address.describe('Need not be registered.'), amount, currency,
   serviceId: z.preprocess(emptyIsAbsent, line(100).optional()),
   sessionKeyId: z.preprocess(emptyIsAbsent, z.undefined({ error: 'cannot be used: session keys are not offered yet' })),
   autoRelease: time(escrowBounds.deliveryMsDefault)

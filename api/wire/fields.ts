@@ -5,7 +5,7 @@
 import { z } from 'zod';
 import { formatDuration, parseDuration } from '../../domain/duration.ts';
 import { isAddress, normaliseAddress, SERVICE_TYPE } from '../../domain/ids.ts';
-import { isAmountText, parseAmount } from '../../domain/money.ts';
+import { assets, DEFAULT_ASSET, isAmountText, isAsset, parseAmount, type Asset } from '../../domain/money.ts';
 
 const AMOUNT_PATTERN = '^[0-9]{1,12}(\\.[0-9]{1,6})?$';
 const ADDRESS_PATTERN = '^0x[0-9a-fA-F]{40}$';
@@ -24,6 +24,18 @@ export const amount = z
  * Clients of the first system send fields they have nothing for as empty text, or as null; for {@link z.preprocess} of an optional field.
  */
 export const emptyIsAbsent = (value: unknown): unknown => (value === '' || value === null ? undefined : value);
+
+const assetNames = Object.keys(assets);
+
+/** What the amounts of a request are in; {@link DEFAULT_ASSET} when left out. Errors: unknown_currency. */
+export const currency = z.preprocess(emptyIsAbsent, z
+  .custom<Asset>((value) => typeof value === 'string' && isAsset(value), {
+    error: `must be one of ${assetNames.join(', ')}`, params: { code: 'unknown_currency' },
+  })
+  .meta({ type: 'string', enum: assetNames, description: `${DEFAULT_ASSET} when left out.` })
+  .default(DEFAULT_ASSET));
+
+export const currencyOut = z.string().meta({ examples: [DEFAULT_ASSET] });
 
 /** An amount in an answer: always six decimal places. */
 export const amountOut = z.string().meta({ pattern: '^-?[0-9]+\\.[0-9]{6}$', examples: ['1.500000'] });

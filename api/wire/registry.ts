@@ -7,7 +7,7 @@ import type { AgentRecord } from '../../registry/agents.ts';
 import type { ServiceListing } from '../../registry/discovery.ts';
 import type { ServiceRecord } from '../../registry/services.ts';
 import { successRate } from '../../trust/reputation.ts';
-import { addressOut, amountOut, jsonObject, timeOut } from './fields.ts';
+import { addressOut, amountOut, currencyOut, jsonObject, timeOut } from './fields.ts';
 
 /** Size of `metadata` as JSON text. */
 const METADATA_BYTES_MAX = 16_384;
@@ -86,14 +86,14 @@ export function showAgent(agent: AgentRecord): z.input<typeof agentOut> {
 }
 
 export const balanceOut = z.object({
-  agentAddr: addressOut, available: amountOut, pending: amountOut, escrowed: amountOut, creditLimit: amountOut, creditUsed: amountOut,
+  agentAddr: addressOut, currency: currencyOut, available: amountOut, pending: amountOut, escrowed: amountOut, creditLimit: amountOut, creditUsed: amountOut,
   totalIn: amountOut, totalOut: amountOut, updatedAt: timeOut.optional(),
 });
 
 export function showBalance(balance: Balance): z.input<typeof balanceOut> {
-  const { owner, updatedAt, available, pending, escrowed, creditLimit, creditUsed, totalIn, totalOut } = balance;
+  const { owner, asset, updatedAt, available, pending, escrowed, creditLimit, creditUsed, totalIn, totalOut } = balance;
   return {
-    agentAddr: owner, available: formatMicros(available), pending: formatMicros(pending), escrowed: formatMicros(escrowed),
+    agentAddr: owner, currency: asset, available: formatMicros(available), pending: formatMicros(pending), escrowed: formatMicros(escrowed),
     creditLimit: formatMicros(creditLimit), creditUsed: formatMicros(creditUsed), totalIn: formatMicros(totalIn),
     totalOut: formatMicros(totalOut),
     ...(updatedAt === null ? {} : { updatedAt: updatedAt.toISOString() }),
@@ -101,29 +101,29 @@ export function showBalance(balance: Balance): z.input<typeof balanceOut> {
 }
 
 export const entryOut = z.object({
-  id: z.string(), agentAddr: addressOut, type: z.string(), amount: amountOut, txHash: z.string().optional(),
+  id: z.string(), agentAddr: addressOut, type: z.string(), amount: amountOut, currency: currencyOut, txHash: z.string().optional(),
   reference: z.string(), description: z.string(),
   reversedAt: timeOut.optional(), reversedBy: z.string().optional(), reversalOf: z.string().optional(), createdAt: timeOut,
 });
 
 export function showEntry(entry: LedgerEntry, agentAddr: string): z.input<typeof entryOut> {
-  const { id, type, amount, txHash, reference, description, reversedAt, reversedBy, reversalOf, createdAt } = entry;
+  const { id, type, amount, asset, txHash, reference, description, reversedAt, reversedBy, reversalOf, createdAt } = entry;
   return {
-    id, agentAddr, type, amount: formatMicros(amount), reference, description,
+    id, agentAddr, type, amount: formatMicros(amount), currency: asset, reference, description,
     ...(txHash === null ? {} : { txHash }), ...(reversedAt === null ? {} : { reversedAt: reversedAt.toISOString() }),
     ...(reversedBy === null ? {} : { reversedBy }), ...(reversalOf === null ? {} : { reversalOf }), createdAt: createdAt.toISOString(),
   };
 }
 
 export const transactionOut = z.object({
-  id: z.string(), txHash: z.string(), from: addressOut, to: addressOut, amount: amountOut, serviceId: z.string(), status: z.string(),
+  id: z.string(), txHash: z.string(), from: addressOut, to: addressOut, amount: amountOut, currency: currencyOut, serviceId: z.string(), status: z.string(),
   reversed: z.boolean(), createdAt: timeOut,
 });
 
 export function showTransaction(payment: Payment): z.input<typeof transactionOut> {
   return {
     id: `tx_${payment.postingId}`, txHash: payment.ref, from: payment.from, to: payment.to, amount: formatMicros(payment.amount),
-    serviceId: payment.serviceId ?? '',
+    currency: payment.asset, serviceId: payment.serviceId ?? '',
     status: 'confirmed', reversed: payment.reversed, createdAt: payment.createdAt.toISOString(),
   };
 }

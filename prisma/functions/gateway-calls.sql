@@ -22,7 +22,7 @@ BEGIN
       v_seen := r.id;
       IF r.refundable THEN v_kept := v_kept || r.pos; CONTINUE; END IF;
       v_pos := v_pos || r.pos; v_ids := v_ids || r.id; v_meters := v_meters || r.session_id; v_sellers := v_sellers || r.seller;
-      v_prices := v_prices || r.reserved; v_fees := v_fees || r.reserved * r.fee_bps / 10000;
+      v_prices := v_prices || r.reserved; v_fees := v_fees || fee_of(r.reserved, r.fee_bps);
     ELSE
       pos := r.pos; drained := NULL;
       outcome := CASE WHEN r.state = 'accepted' AND r.id <> v_seen THEN 'superseded' WHEN r.state = 'released' THEN 'released'
@@ -40,7 +40,7 @@ BEGIN
   END IF;
   IF cardinality(v_ids) = 0 THEN RETURN; END IF;
 
-  UPDATE gateway_call c SET state = 'settled', price = c.reserved, fee = c.reserved * c.fee_bps / 10000, reserved = 0,
+  UPDATE gateway_call c SET state = 'settled', price = c.reserved, fee = fee_of(c.reserved, c.fee_bps), reserved = 0,
          http_status = x.http_status, response = x.response, latency_ms = x.latency_ms, attempts = c.attempts || x.log,
          finished_at = clock_timestamp(), lease_until = NULL
     FROM unnest(v_items) x WHERE c.id = x.id AND x.pos = ANY (v_pos);
@@ -52,7 +52,7 @@ BEGIN
              GROUP BY u.id) d
      WHERE m.id = d.id RETURNING m.id, m.single_use
   ) SELECT array_agg(counted.id ORDER BY counted.id) INTO v_single FROM counted WHERE counted.single_use;
-  PERFORM ledger_capture(v_meters, v_ids, v_sellers, v_prices, v_fees, p_fee_owner);
+  PERFORM ledger_capture(v_meters, v_ids, v_ids, v_sellers, v_prices, v_fees, p_fee_owner);
   -- The hold of a single call ends with it; what a cheaper seller left goes back.
   IF v_single IS NOT NULL THEN PERFORM ledger_close_hold(u.id, 0) FROM unnest(v_single) AS u(id); END IF;
   INSERT INTO outbox (topic, ref) SELECT 'call.settled', u.id FROM unnest(v_ids) AS u(id);

@@ -33,7 +33,7 @@ BEGIN
   IF FOUND THEN
     PERFORM refuse('agent_not_found', format('There is no agent %s, the seller of step %s.', v_stranger.seller, v_stranger.step_index));
   END IF;
-  PERFORM ledger_hold(v_id, p ->> 'buyer', 'USDC', (p ->> 'total')::bigint, 'escrowed', v_deadline);
+  PERFORM ledger_hold(v_id, p ->> 'buyer', 'USDC', (p ->> 'total')::bigint, 'escrowed', v_deadline, p ->> 'tenantId');
   INSERT INTO multistep_escrow (id, buyer, tenant_id, total, total_steps, deadline, workflow_id)
   VALUES (v_id, p ->> 'buyer', p ->> 'tenantId', (p ->> 'total')::bigint, json_array_length(p -> 'steps'), v_deadline, p ->> 'workflowId');
   INSERT INTO multistep_step (escrow_id, step_index, seller, amount)
@@ -72,7 +72,7 @@ BEGIN
   IF p_seller <> s.seller OR p_amount <> s.amount THEN PERFORM refuse('step_mismatch', format('Step %s is planned with another seller or amount.', p_step)); END IF;
 
   v_last := e.confirmed_steps + 1 = e.total_steps;
-  PERFORM ledger_capture(ARRAY[p_id], ARRAY[p_id || ':step:' || p_step], ARRAY[s.seller], ARRAY[s.amount], ARRAY[0::bigint], NULL);
+  PERFORM ledger_capture(ARRAY[p_id], ARRAY[p_id], ARRAY[p_id || ':step:' || p_step], ARRAY[s.seller], ARRAY[s.amount], ARRAY[0::bigint], NULL);
   UPDATE multistep_step SET confirmed_at = clock_timestamp() WHERE escrow_id = p_id AND step_index = p_step;
   UPDATE multistep_escrow SET spent = spent + s.amount, confirmed_steps = confirmed_steps + 1, version = version + 1, updated_at = clock_timestamp(),
                               status = CASE WHEN v_last THEN 'completed' ELSE 'open' END, ended_at = CASE WHEN v_last THEN clock_timestamp() END

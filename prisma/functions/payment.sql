@@ -163,7 +163,8 @@ BEGIN
       END IF;
       e.held := e.held + m.amount;
       IF m.move = 'hold' THEN
-        PERFORM ledger_hold(p_id, v_buyer, v_asset, m.amount, p_opening ->> 'bucket', NULL);
+        PERFORM ledger_hold(p_id, v_buyer, v_asset, m.amount, p_opening ->> 'bucket', NULL,
+                            p_opening ->> 'tenant_id');
       ELSE
         PERFORM ledger_increase_hold(p_id, p_id || ':' || p.version + 1, m.amount);
         UPDATE meter x SET capacity = x.capacity + m.amount, low_noted = false, empty_noted = false WHERE x.id = p_id;
@@ -197,9 +198,9 @@ RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
   UPDATE hold x SET captured = x.captured + CASE WHEN p_is_capture THEN p_amount ELSE 0 END,
                     released = x.released + CASE WHEN p_is_capture THEN 0 ELSE p_amount END WHERE x.id = h.id;
-  INSERT INTO posting (ref, kind, asset, debit_account, debit_bucket, credit_account, credit_bucket, amount)
-  VALUES (p_ref, CASE WHEN p_is_capture THEN 'capture' ELSE 'release' END, h.asset, h.account_id, h.bucket, p_account, 'available',
-          p_amount);
+  INSERT INTO posting (ref, kind, payment_id, hold_id, asset, debit_account, debit_bucket, credit_account, credit_bucket, amount)
+  VALUES (p_ref, CASE WHEN p_is_capture THEN 'capture' ELSE 'release' END, h.id, h.id, h.asset, h.account_id, h.bucket, p_account,
+          'available', p_amount);
   UPDATE account SET pending   = pending  - CASE h.bucket WHEN 'pending'  THEN p_amount ELSE 0 END,
                      escrowed  = escrowed - CASE h.bucket WHEN 'escrowed' THEN p_amount ELSE 0 END,
                      total_out = total_out + CASE WHEN p_is_capture THEN p_amount ELSE 0 END, updated_at = now() WHERE id = h.account_id;

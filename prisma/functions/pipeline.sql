@@ -70,13 +70,13 @@ SET plan_cache_mode = force_generic_plan SET enable_seqscan = off SET enable_has
 DECLARE v_ids text[]; v_sellers text[]; v_prices bigint[]; v_fees bigint[]; v_sum bigint;
 BEGIN
   WITH paid AS (
-    UPDATE gateway_call c SET state = 'settled', price = c.reserved, fee = c.reserved * c.fee_bps / 10000, reserved = 0, finished_at = clock_timestamp()
+    UPDATE gateway_call c SET state = 'settled', price = c.reserved, fee = fee_of(c.reserved, c.fee_bps), reserved = 0, finished_at = clock_timestamp()
      WHERE c.pipeline_id = p_id AND c.state = 'delivered' RETURNING c.id, c.seller, c.price, c.fee
   ) SELECT array_agg(id ORDER BY id), array_agg(seller ORDER BY id), array_agg(price ORDER BY id), array_agg(fee ORDER BY id), sum(price) INTO v_ids, v_sellers, v_prices, v_fees, v_sum FROM paid;
   IF v_ids IS NULL THEN RETURN; END IF;
   UPDATE meter SET used = used + v_sum, reserved = reserved - v_sum, uses = uses + cardinality(v_ids), last_used_at = clock_timestamp()
    WHERE id = p_session;
-  PERFORM ledger_capture(array_fill(p_session, ARRAY[cardinality(v_ids)]), v_ids, v_sellers, v_prices, v_fees, p_fee_owner);
+  PERFORM ledger_capture(array_fill(p_session, ARRAY[cardinality(v_ids)]), v_ids, v_ids, v_sellers, v_prices, v_fees, p_fee_owner);
   INSERT INTO outbox (topic, ref) SELECT 'call.settled', u.id FROM unnest(v_ids) AS u(id);
 END $$;
 

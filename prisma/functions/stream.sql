@@ -25,7 +25,7 @@ BEGIN
   IF replayed THEN
     SELECT * INTO s FROM stream WHERE id = v_earlier;
   ELSE
-    PERFORM ledger_hold(p_id, p_buyer, 'USDC', p_deposit, 'pending', NULL);
+    PERFORM ledger_hold(p_id, p_buyer, 'USDC', p_deposit, 'pending', NULL, p_tenant_id);
     INSERT INTO stream (id, buyer, seller, service_id, tenant_id, deposit, price_per_tick, stale_timeout_ms, look_at, workflow_id, created_at, updated_at)
     VALUES (p_id, p_buyer, p_seller, p_service_id, p_tenant_id, p_deposit, p_price, p_stale_ms, v_now + p_stale_ms * interval '1 millisecond', p_workflow_id, v_now, v_now)
     RETURNING * INTO s;
@@ -175,7 +175,7 @@ END $$;
 -- Ends an open stream whose row the caller has locked: what was ticked is paid, the rest goes back.
 CREATE OR REPLACE FUNCTION stream_end(s stream, p_status text, p_reason text, p_by text) RETURNS stream LANGUAGE plpgsql AS $$
 BEGIN
-  IF s.spent > 0 THEN PERFORM ledger_capture(ARRAY[s.id], ARRAY[s.id], ARRAY[s.seller], ARRAY[s.spent], ARRAY[0]::bigint[], NULL); END IF;
+  IF s.spent > 0 THEN PERFORM ledger_capture(ARRAY[s.id], ARRAY[s.id], ARRAY[s.id], ARRAY[s.seller], ARRAY[s.spent], ARRAY[0]::bigint[], NULL); END IF;
   PERFORM ledger_close_hold(s.id, 0);
   UPDATE stream SET status = p_status, close_reason = p_reason, paused = false, closed_at = clock_timestamp(), updated_at = clock_timestamp(), version = version + 1
    WHERE id = s.id RETURNING * INTO s;

@@ -15,6 +15,17 @@ const money = async () => {
   return [buyer.available, buyer.pending, merchant.available];
 };
 
+test('in another currency: held, charged and returned in that', async () => {
+  await platform().db.pool.query(`SELECT ledger_deposit($1, 'EURC', 5000000, $1, NULL)`, [stage.buyer.address]);
+  const { card } = (await stage.issue({ amount: '5', currency: 'EURC', merchant: stage.merchant.address })).body;
+  expect(card).toMatchObject({ amount: '5.000000', currency: 'EURC' });
+  expect((await stage.charge(card, { amount: '2' })).body.card).toMatchObject({ chargedAmount: '2.000000', currency: 'EURC' });
+  const { rows } = await platform().db.pool.query(`SELECT available FROM account WHERE asset = 'EURC' ORDER BY available`);
+  expect(rows).toEqual([{ available: '2000000' }, { available: '3000000' }]);
+  expect(await money()).toEqual([usdc('100'), 0n, 0n]);
+  expect((await stage.issue({ amount: '1', currency: 'DOGE' })).body).toMatchObject({ code: 'unknown_currency' });
+});
+
 test('issued, charged whole: the money is set aside, and reaches the merchant', async () => {
   const issued = await stage.issue({ amount: '10', merchant: stage.merchant.address, description: 'A month of statistics' });
   expect(issued.status).toBe(201);

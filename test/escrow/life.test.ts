@@ -43,6 +43,26 @@ test('created, delivered, confirmed: the money is locked, stays locked, and reac
   expect(await stage.get(escrow.id, seller)).toEqual(confirmed.body.escrow);
 });
 
+test('in another currency: its money is held, paid and returned in that, and the other stays as it was', async () => {
+  const { buyer, seller, arbiter } = stage.cast;
+  const { pool } = platform().db;
+  const euros = async () => (await pool.query<{ owner: string; available: string; escrowed: string }>(
+    `SELECT owner, available, escrowed FROM account WHERE asset = 'EURC' AND owner = ANY ($1)`, [[buyer.address, seller.address]])).rows;
+  await pool.query(`SELECT ledger_deposit($1, 'EURC', 2000000, $1, NULL)`, [buyer.address]);
+  const refused = await stage.create({ amount: '2.000001', terms: { currency: 'EURC' } });
+  expect([refused.status, refused.body]).toMatchObject([402, { price: '2.000001', currency: 'EURC' }]);
+  const { escrow } = (await stage.create({ amount: '1.5', terms: { currency: 'EURC' } })).body;
+  expect(escrow).toMatchObject({ amount: '1.500000', currency: 'EURC' });
+  await stage.step(escrow.id, 'dispute', buyer, { reason: 'half' });
+  await stage.step(escrow.id, 'resolve', arbiter, { resolution: 'partial', releaseAmount: '1' });
+  expect(await euros()).toEqual(expect.arrayContaining([{ owner: buyer.address, available: '1000000', escrowed: '0' },
+    { owner: seller.address, available: '1000000', escrowed: '0' }]));
+  expect(await money()).toEqual([{ available: usdc('10'), escrowed: 0n }, { available: 0n, escrowed: 0n }]);
+  const timeline = await platform().ask('GET', `/v1/payments/${escrow.id}`, { key: buyer.key });
+  expect(timeline.text).toContain('1.000000 EURC for the seller');
+  await platform().booksAreRight();
+});
+
 test('the review window ends no earlier than the delivery deadline, however early the delivery comes', async () => {
   const id = await stage.anEscrow({ terms: { autoRelease: '2d', reviewWindow: '1h' } });
   const { body: { escrow } } = await stage.step(id, 'deliver', stage.cast.seller);

@@ -145,12 +145,12 @@ async function pipelines(): Promise<void> {
 }
 
 async function books(): Promise<void> {
-  const posting = await deposit(pool, { owner: buyer, amountMicros: parseAmount('1'), txHash: `0x${newId('call')}` });
+  const posting = await deposit(pool, { owner: buyer, asset: 'USDC', amountMicros: parseAmount('1'), txHash: `0x${newId('call')}` });
   await reverse(pool, BigInt(posting), 'a mistake');
   await readBalance(pool, buyer);
   await readBalanceAt(pool, buyer, new Date());
   await readEntries(pool, buyer, { before: null, limit: 10 });
-  expect((await readPayments(pool, buyer, { counterparty: null, limit: 100 })).length).toBeGreaterThan(3);
+  expect((await readPayments(pool, buyer, { counterparty: null, limit: 100 })).payments.length).toBeGreaterThan(3);
   await readLatestPayments(pool, 10);
   await readTimelinePostings(pool, ['x'], { limit: 10 });
   await readTimelineEvents(pool, 'x', { limit: 10 });

@@ -23,11 +23,49 @@ beforeAll(async () => {
 }, 30_000);
 afterAll(async () => db.close());
 
-const findingsAfter = createDamage({ db: () => db, ids, unchecked: ['account', 'meter', 'payment'] });
+const findingsAfter = createDamage({ db: () => db, ids, unchecked: ['account', 'meter', 'payment', 'posting'] });
 
 test('books that were kept by the rules have no finding', async () => {
   expect(await auditBooks(db.pool, { overdueMs: 60_000 })).toEqual({ ok: true, findings: [] });
   expect(await findingsAfter('SELECT 1', 60_000)).toEqual([]);
+});
+
+test.each<[string, string, string, RegExp, string]>([
+  ['a hold of no payment',
+    `INSERT INTO hold (id, account_id, asset, bucket, amount) SELECT 'nobody', id, 'USDC', 'pending', 1 FROM account LIMIT 1`,
+    'I16', /every hold belongs/, 'nobody'],
+  ['a hold that stayed open after its session', `UPDATE payment SET state = 'closed', deadline = NULL, ended_at = now(), resolution = 'x', returned = held WHERE id = :session`,
+    'I16', /every open one/, 'gw_'],
+  ['a session without a hold', `DELETE FROM hold WHERE id = :session`, 'I6', /on which calls draw keeps exactly/, 'gw_'],
+  ['a posting of no payment', `UPDATE posting SET payment_id = 'nobody' WHERE ref = :settled AND kind = 'capture'`, 'I15',
+    /every posting belongs/, 'capture call_'],
+  ['a posting that names none', `UPDATE posting SET payment_id = NULL, hold_id = NULL WHERE ref = :settled AND kind = 'capture'`, 'I15',
+    /every posting belongs/, 'capture call_'],
+  ['a payment for a call that was never settled', `UPDATE posting SET (ref, payment_id) = (:open, :open) WHERE ref = :settled`, 'I15',
+    /every posting belongs/, 'capture call_'],
+  ['a payment out of the hold of somebody else',
+    `UPDATE posting SET debit_account = credit_account WHERE ref = :settled AND kind = 'capture'`,
+    'I15', /every posting belongs/, 'capture call_'],
+  ['a fee without its capture', `DELETE FROM posting WHERE ref = :settled AND kind = 'capture'`, 'I15',
+    /every fee has the capture/, 'call_'],
+  ['a payment that was taken back without its fee',
+    `INSERT INTO posting (ref, kind, payment_id, hold_id, asset, debit_account, credit_account, amount, reverses)
+    SELECT 'r', 'reversal', payment_id, hold_id, asset, credit_account, debit_account, amount, id
+      FROM posting WHERE ref = :settled AND kind = 'capture'`,
+    'I15', /taken back with its fee/, 'call_'],
+  ['a reversal of another amount',
+    `INSERT INTO posting (ref, kind, payment_id, hold_id, asset, debit_account, credit_account, amount, reverses)
+    SELECT 'r', 'reversal', payment_id, hold_id, asset, credit_account, debit_account, amount + 1, id
+      FROM posting WHERE ref = :settled AND kind = 'fee'`,
+    'I15', /very opposite/, 'reversal r'],
+  ['a hold whose postings say another amount', `UPDATE posting SET amount = amount + 1 WHERE ref = :session AND kind = 'hold'`, 'I6',
+    /what its postings say/, 'gw_'],
+  ['money that changed its asset on the way', `UPDATE posting SET asset = 'EURC' WHERE ref = :settled AND kind = 'fee'`,
+    'I2', /own asset/, 'fee'],
+])('%s is found', async (_what, damage, invariant, sentence, name) => {
+  const found = (await findingsAfter(damage)).filter((finding) => finding.invariant === invariant && sentence.test(finding.detail));
+  expect(found).toHaveLength(1);
+  expect(found[0]?.detail).toContain(name);
 });
 
 const payer = `owner = (SELECT owner FROM meter WHERE id = :session)`;
@@ -35,7 +73,9 @@ test.each<[string, string, string, RegExp]>([
   ['money from nowhere', `UPDATE account SET available = available + 1, total_in = total_in + 1 WHERE ${payer}`, 'I1', /everything owned/],
   ['a fee that was lost before it was folded', `DELETE FROM unfolded_fee`, 'I1', /everything owned/],
   ['money moved without a posting',
-    `UPDATE account SET available = available + 1 WHERE ${payer};UPDATE account SET available = available - 1 WHERE owner = (SELECT seller FROM gateway_call WHERE id = :settled)`, 'I2', /each account equals its postings/],
+    `UPDATE account SET available = available + 1 WHERE ${payer};
+     UPDATE account SET available = available - 1 WHERE owner = (SELECT seller FROM gateway_call WHERE id = :settled)`,
+    'I2', /each account equals its postings/],
   ['a posting that was removed', `DELETE FROM posting WHERE kind = 'hold'`, 'I2', /each account equals its postings/],
   ['totals that do not fit', `UPDATE account SET total_out = total_out + 1 WHERE ${payer}`, 'I2', /what it took in less/],
   ['a debt', `UPDATE account SET available = -1 WHERE ${payer}`, 'I3', /negative/],
@@ -65,7 +105,8 @@ test.each<[string, string, string, RegExp]>([
 });
 
 test('a call that stays open, and a session past its end, are found once they are overdue', async () => {
-  const old = `UPDATE gateway_call SET accepted_at = now() - interval '2 minutes' WHERE id = :open;UPDATE payment SET deadline = now() - interval '2 minutes' WHERE id = :session`;
+  const old = `UPDATE gateway_call SET accepted_at = now() - interval '2 minutes' WHERE id = :open;
+    UPDATE payment SET deadline = now() - interval '2 minutes' WHERE id = :session`;
   const [finding, ...others] = await findingsAfter(old, 60_000);
   expect(others).toEqual([]);
   expect(finding?.invariant).toBe('I12');

@@ -1,9 +1,8 @@
 /** The SQL functions that move money, one by one: what they move, what they refuse, and that twice is once. */
-import { randomBytes } from 'node:crypto';
-import { feeOf, micros } from '../../domain/money.ts';
-import { auditBooks } from '../../ledger/audit.ts';
-import { aDeposit, anAddress, platformAddress } from '../support/builders.ts';
+import { auditLedger } from '../../ledger/audit.ts';
+import { aDeposit, anAddress } from '../support/builders.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
+import { aRef, fails, ledgerOn } from '../support/ledger.ts';
 import { moneyOf, usdc } from '../support/market.ts';
 
 let db: TestDatabase;
@@ -12,41 +11,11 @@ beforeAll(async () => {
   db = await createTestDatabase();
 }, 30_000);
 afterEach(async () => {
-  expect(await auditBooks(db.pool)).toEqual({ ok: true, findings: [] });
+  expect(await auditLedger(db.pool)).toEqual({ ok: true, findings: [] });
 });
 afterAll(async () => db.close());
 
-const aRef = (): string => `ref_${randomBytes(6).toString('hex')}`;
-
-async function fails(promise: Promise<unknown>): Promise<string> {
-  return promise.then(() => 'did not fail', (error: Error) => error.message);
-}
-
-/** A buyer with money, some of it held. @returns the hold. */
-async function aHold(amount = '1.00',
-    { owner = anAddress(), bucket = 'pending', funds = amount }: { owner?: string; bucket?: string;
-    funds?: string } = {}): Promise<{ id: string; owner: string }> {
-  const id = aRef();
-  await aDeposit(db.pool, owner, funds);
-  await hold(id, owner, usdc(amount), bucket);
-  return { id, owner };
-}
-
-const hold = (id: string, owner: string, amount: bigint, bucket = 'pending') =>
-  db.pool.query(`SELECT ledger_hold($1, $2, 'USDC', $3, $4, NULL)`, [id, owner, amount.toString(), bucket]);
-interface Capture { readonly hold: string; readonly ref?: string; readonly payee: string; readonly amount: bigint; readonly fee?: bigint }
-const capture = (...entries: readonly Capture[]) =>
-  db.pool.query('SELECT ledger_capture($1, $2, $3, $4, $5, $6)', [
-    entries.map((entry) => entry.hold), entries.map((entry) => entry.ref ?? aRef()), entries.map((entry) => entry.payee),
-    entries.map((entry) => entry.amount.toString()),
-    entries.map((entry) => (entry.fee ?? 0n).toString()), platformAddress,
-  ]);
-const release = (id: string, ref: string, amount: bigint) =>
-  db.pool.query('SELECT ledger_release(ARRAY[$1], ARRAY[$2], ARRAY[$3::bigint])', [id, ref, amount.toString()]);
-const close = async (id: string, keep = 0n): Promise<bigint> =>
-  BigInt((await db.pool.query<{ rest: string }>('SELECT ledger_close_hold($1, $2) AS rest', [id, keep.toString()])).rows[0]?.rest ?? -1);
-const escrowed = async (owner: string): Promise<bigint> =>
-  BigInt((await db.pool.query<{ escrowed: string }>('SELECT escrowed FROM account WHERE owner = $1', [owner])).rows[0]?.escrowed ?? 0);
+const { hold, aHold, capture, release, close, escrowed } = ledgerOn(() => db);
 
 describe('a hold', () => {
   test.each([['0.999999', true], ['1.00', true], ['1.000001', false]])('of %s out of 1.00: %p', async (amount, possible) => {
@@ -167,73 +136,6 @@ describe('closing a hold', () => {
 
   test('that nobody made gives back nothing', async () => {
     expect(await close('no-such-hold')).toBe(0n);
-  });
-});
-
-describe('fees', () => {
-  test('are exact for many amounts and rates: both parts add up to the price', async () => {
-    const amounts = [1n, 3n, 9_999n, 10_000n, 10_001n, 123_457n, 999_999n];
-    const rates = [0, 1, 33, 250, 4_999, 5_000];
-    const before = (await moneyOf(db.pool, platformAddress)).available;
-    let fees = 0n;
-    for (const bps of rates) {
-      const { id } = await aHold('2.00');
-      const payee = anAddress();
-      const entries = amounts.map((amount) => ({ hold: id, payee, amount, fee: feeOf(micros(amount), bps) }));
-      await capture(...entries);
-      const fee = entries.reduce((sum, entry) => sum + entry.fee, 0n);
-      expect((await moneyOf(db.pool, payee)).available + fee).toBe(amounts.reduce((sum, amount) => sum + amount, 0n));
-      fees += fee;
-    }
-    // Not yet on the account: that row must never be hot.
-    expect((await moneyOf(db.pool, platformAddress)).available).toBe(before);
-    expect(await auditBooks(db.pool)).toEqual({ ok: true, findings: [] });
-    await Promise.all([1, 2, 3].map(() => db.pool.query('SELECT ledger_fold_fees(7)')));
-    expect(await auditBooks(db.pool)).toEqual({ ok: true, findings: [] });
-    await Promise.all([1, 2, 3].map(() => db.pool.query('SELECT ledger_fold_fees(10000)')));
-    expect((await moneyOf(db.pool, platformAddress)).available).toBe(before + fees);
-    expect((await db.pool.query('SELECT 1 FROM unfolded_fee')).rows).toEqual([]);
-  });
-});
-
-describe('a reversal', () => {
-  const postingOf = async (ref: string, kind: string): Promise<string> =>
-    (await db.pool.query<{ id: string }>('SELECT id FROM posting WHERE ref = $1 AND kind = $2', [ref, kind])).rows[0]?.id ?? '';
-  const reverse = (posting: string) => db.pool.query('SELECT ledger_reverse($1, $2)', [posting, 'wrong']);
-
-  test('of a payment moves the money back on both sides, once', async () => {
-    const { id, owner } = await aHold('1.00');
-    const payee = anAddress();
-    const ref = aRef();
-    await capture({ hold: id, ref, payee, amount: usdc('0.30') });
-    await reverse(await postingOf(ref, 'capture'));
-    expect([await moneyOf(db.pool, owner), await moneyOf(db.pool, payee)])
-      .toEqual([{ available: usdc('0.30'), pending: usdc('0.70') }, { available: 0n, pending: 0n }]);
-    expect(await fails(reverse(await postingOf(ref, 'capture')))).toBe('already_reversed');
-  });
-
-  test('is refused when the payee has spent the money, and changes nothing', async () => {
-    const { id } = await aHold('1.00');
-    const payee = anAddress();
-    const ref = aRef();
-    await capture({ hold: id, ref, payee, amount: usdc('0.30') });
-    await hold(aRef(), payee, usdc('0.000001'));
-    const before = await moneyOf(db.pool, payee);
-    expect(await fails(reverse(await postingOf(ref, 'capture')))).toBe('insufficient_balance');
-    expect(await moneyOf(db.pool, payee)).toEqual(before);
-  });
-
-  test('of a deposit sends it back outside', async () => {
-    const owner = anAddress();
-    const { rows: [row] } = await db.pool.query<{ id: string }>(`SELECT ledger_deposit($1, 'USDC', 500, $2, NULL) AS id`, [owner, aRef()]);
-    await reverse(row?.id ?? '');
-    expect(await moneyOf(db.pool, owner)).toEqual({ available: 0n, pending: 0n });
-  });
-
-  test('of a hold, a reversal or nothing is refused', async () => {
-    const { id } = await aHold('1.00');
-    expect(await fails(reverse(await postingOf(id, 'hold')))).toBe('not_reversible');
-    expect(await fails(reverse('999999999'))).toBe('entry_not_found');
   });
 });
 

@@ -33,6 +33,15 @@ async function accepted(session: NewSession,
   return call;
 }
 
+test('a call of the largest amount is settled, with its fee', async () => {
+  const largest = '999999999999.999999';
+  const [session, seller] = [await open({ maxTotal: largest }), anAddress()];
+  const call = aNewCall(session, [aCandidate(seller, largest)], { feeBps: 250 });
+  await store.accept(call);
+  expect((await store.settle(aDelivery(call.id))).outcome).toBe('settled');
+  expect((await moneyOf(db.pool, seller)).available).toBe(usdc('975000000000.000000'));
+});
+
 describe('accepting a call', () => {
   test.each<[string, SessionWish, string, string]>([
     ['that fits exactly', { maxTotal: '0.10' }, '0.10', 'accepted'],

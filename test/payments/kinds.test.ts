@@ -51,7 +51,8 @@ test('a multistep escrow', async () => {
   await db.pool.query('SELECT multistep_create($1, NULL, NULL)',
     [JSON.stringify({ id, buyer, total: '300000', expiresInMs: 60_000, workflowId: 'w',
     steps: [{ seller, amount: '100000' }, { seller, amount: '200000' }] })]);
-  await db.pool.query(`SELECT ledger_capture(ARRAY[$1], ARRAY[$1 || ':step:1'], ARRAY[$2], ARRAY[200000::bigint], ARRAY[0::bigint], NULL)`,
+  await db.pool.query(
+    `SELECT ledger_capture(ARRAY[$1], ARRAY[$1], ARRAY[$1 || ':step:1'], ARRAY[$2], ARRAY[200000::bigint], ARRAY[0::bigint], NULL)`,
     [id, seller]);
   expect(await show(id))
     .toMatchObject({ kind: 'multistep_escrow', state: 'open', ended: false, told: ['state created', 'posting hold', 'posting capture'] });

@@ -34,7 +34,7 @@ describe('A side of a posting has one name', () => {
   });
 
   const reversal: PostingRow = {
-    id: '9', ref: 'reversal:7', kind: 'reversal', debit_account: '2', debit_bucket: 'available', credit_account: '1',
+    id: '9', ref: 'reversal:7', kind: 'reversal', asset: 'USDC', debit_account: '2', debit_bucket: 'available', credit_account: '1',
     credit_bucket: 'available', amount: '5', note: 'mistake',
     created_at: new Date(0), reverses: '7', reversed_by: null, reversed_at: null, original_kind: 'capture', original_bucket: 'pending',
   };
@@ -100,7 +100,7 @@ test('the balance at a moment is what it was then, and now is what the account s
   await note('2000000');
   await db.pool.query(`SELECT ledger_hold('h', $1, 'USDC', 500000, 'pending', NULL)`, [buyer]);
   await note('1500000');
-  await db.pool.query(`SELECT ledger_capture(ARRAY['h'], ARRAY['r'], ARRAY[$1], ARRAY[200000::bigint], ARRAY[0::bigint], $2)`,
+  await db.pool.query(`SELECT ledger_capture(ARRAY['h'], ARRAY['h'], ARRAY['r'], ARRAY[$1], ARRAY[200000::bigint], ARRAY[0::bigint], $2)`,
     [seller, platformAddress]);
   await db.pool.query(`SELECT ledger_close_hold('h', 0)`);
   await note('1800000');
@@ -124,9 +124,9 @@ test('payments carry the whole price, and a stranger sees only those with itself
   await aPayment(db.pool, { from: ada, to: bob, amount: '0.30', fee: '0.03' });
   await aPayment(db.pool, { from: eve, to: ada, amount: '0.20' });
   expect(await readPayments(db.pool, ada, { counterparty: null, limit: 10 }))
-    .toMatchObject([{ from: eve, to: ada, amount: 200_000n }, { from: ada, to: bob, amount: 300_000n }]);
-  expect(await readPayments(db.pool, ada, { counterparty: eve, limit: 10 })).toMatchObject([{ from: eve, to: ada }]);
-  expect(await readPayments(db.pool, ada, { counterparty: anAddress(), limit: 10 })).toEqual([]);
+    .toMatchObject({ payments: [{ from: eve, to: ada, amount: 200_000n }, { from: ada, to: bob, amount: 300_000n }], next: null });
+  expect(await readPayments(db.pool, ada, { counterparty: eve, limit: 10 })).toMatchObject({ payments: [{ from: eve, to: ada }] });
+  expect(await readPayments(db.pool, ada, { counterparty: anAddress(), limit: 10 })).toEqual({ payments: [], next: null });
 });
 
 test('the replay agrees with every account, and names the one that was tampered with', async () => {

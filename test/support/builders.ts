@@ -49,9 +49,9 @@ export function aService({ services }: Registry, address: string,
 }
 
 /** Credits money from outside. `amount` is decimal text. */
-export async function aDeposit(pool: pg.Pool, owner: string, amount: string): Promise<void> {
-  await pool.query(`SELECT ledger_deposit($1, 'USDC', $2, $3, NULL)`,
-    [owner, parseAmount(amount).toString(), `0x${randomBytes(32).toString('hex')}`]);
+export async function aDeposit(pool: pg.Pool, owner: string, amount: string, asset = 'USDC'): Promise<void> {
+  await pool.query('SELECT ledger_deposit($1, $2, $3, $4, NULL)',
+    [owner, asset, parseAmount(amount).toString(), `0x${randomBytes(32).toString('hex')}`]);
 }
 
 /** A settled payment by hold and capture, the buyer being funded first. @returns its reference. */
@@ -62,7 +62,7 @@ export async function aPayment(pool: pg.Pool,
   await aDeposit(pool, from, amount);
   await pool.query(`SELECT ledger_hold($1, $2, 'USDC', $3, 'pending', NULL)`, [`hold_${ref}`, from, micros]);
   const feeMicros = fee === undefined ? '0' : parseAmount(fee).toString();
-  await pool.query('SELECT ledger_capture(ARRAY[$1], ARRAY[$2], ARRAY[$3], ARRAY[$4::bigint], ARRAY[$5::bigint], $6)',
+  await pool.query('SELECT ledger_capture(ARRAY[$1], ARRAY[$2], ARRAY[$2], ARRAY[$3], ARRAY[$4::bigint], ARRAY[$5::bigint], $6)',
     [`hold_${ref}`, ref, to, micros, feeMicros, platformAddress]);
   await pool.query('SELECT ledger_close_hold($1, 0)', [`hold_${ref}`]);
   return ref;

@@ -44,6 +44,7 @@ async function dropChecks(client: pg.PoolClient, table: string): Promise<void> {
 
 /** The audit brings its own transaction; here it must look into ours. */
 function insideOf(client: pg.PoolClient): pg.Pool {
-  const query = (text: string) => (/^(BEGIN|COMMIT|ROLLBACK|SET)/.test(text) ? { rows: [] } : client.query(text));
+  const query = (text: string, values?: string[]) =>
+    (/^(BEGIN|COMMIT|ROLLBACK|SET)/.test(text) ? Promise.resolve({ rows: [] }) : client.query(text, values));
   return { connect: () => Promise.resolve({ query, release: () => undefined }) } as never;
 }

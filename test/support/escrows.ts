@@ -82,7 +82,7 @@ export async function deadlineIn(pool: pg.Pool, id: string, ms: number): Promise
 
 /** Micros of an owner in each of the two places an escrow knows. */
 export async function purse(pool: pg.Pool, { address }: { readonly address: string }): Promise<{ available: bigint; escrowed: bigint }> {
-  const { rows } = await pool.query<{ available: string; escrowed: string }>('SELECT available, escrowed FROM account WHERE owner = $1',
-    [address]);
+  const { rows } = await pool.query<{ available: string; escrowed: string }>(
+    `SELECT available, escrowed FROM account WHERE owner = $1 AND asset = 'USDC'`, [address]);
   return { available: BigInt(rows[0]?.available ?? 0), escrowed: BigInt(rows[0]?.escrowed ?? 0) };
 }

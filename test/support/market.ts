@@ -109,9 +109,9 @@ export function createMarket({ baseUrl, pool }: { readonly baseUrl: string; read
 }
 
 /** Micros of an owner; zeros when the books do not know it. */
-export async function moneyOf(pool: pg.Pool, owner: string): Promise<{ available: bigint; pending: bigint }> {
-  const { rows } = await pool.query<{ available: string; pending: string }>('SELECT available, pending FROM account WHERE owner = $1',
-    [owner]);
+export async function moneyOf(pool: pg.Pool, owner: string, asset = 'USDC'): Promise<{ available: bigint; pending: bigint }> {
+  const { rows } = await pool.query<{ available: string; pending: string }>(
+    'SELECT available, pending FROM account WHERE owner = $1 AND asset = $2', [owner, asset]);
   return { available: BigInt(rows[0]?.available ?? 0), pending: BigInt(rows[0]?.pending ?? 0) };
 }
 

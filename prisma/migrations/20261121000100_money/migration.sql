@@ -4,7 +4,8 @@
 CREATE TABLE account (
   id           bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
   owner        text NOT NULL,
-  asset        text NOT NULL DEFAULT 'USDC',
+  -- As `assets` of domain/money.ts.
+  asset        text NOT NULL,
   available    bigint NOT NULL DEFAULT 0 CHECK (available >= 0),
   pending      bigint NOT NULL DEFAULT 0 CHECK (pending >= 0),
   escrowed     bigint NOT NULL DEFAULT 0 CHECK (escrowed >= 0),
@@ -19,8 +20,10 @@ CREATE TABLE account (
 ) WITH (fillfactor = 60);
 
 CREATE TABLE hold (
+  -- That of the payment it is made for.
   id         text PRIMARY KEY,
   account_id bigint NOT NULL REFERENCES account (id),
+  tenant_id  text,
   asset      text NOT NULL,
   bucket     text NOT NULL CHECK (bucket IN ('pending', 'escrowed')),
   amount     bigint NOT NULL CHECK (amount > 0),
@@ -40,6 +43,9 @@ CREATE TABLE posting (
   id             bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
   ref            text NOT NULL,
   kind           text NOT NULL,
+  -- What it is for: a call, an escrow, a session; and out of which hold. NULL for a deposit.
+  payment_id     text,
+  hold_id        text,
   asset          text NOT NULL,
   debit_account  bigint,
   debit_bucket   text,
@@ -47,20 +53,35 @@ CREATE TABLE posting (
   credit_bucket  text,
   amount         bigint NOT NULL CHECK (amount > 0),
   note           text,
-  reverses       bigint UNIQUE,
+  reverses       bigint,
   created_at     timestamptz NOT NULL DEFAULT now(),
-  CHECK (debit_account IS NOT NULL OR credit_account IS NOT NULL)
+  CHECK (debit_account IS NOT NULL OR credit_account IS NOT NULL),
+  CHECK ((payment_id IS NULL) = (hold_id IS NULL))
 );
 -- Paying twice is a constraint violation, not a hope.
 CREATE UNIQUE INDEX posting_once ON posting (ref, kind);
+CREATE UNIQUE INDEX posting_reversed_once ON posting (reverses) WHERE reverses IS NOT NULL;
+-- Most postings have the id of their payment as `ref` and are found by that; here are the others.
+CREATE INDEX posting_of_part ON posting (payment_id) WHERE payment_id <> ref;
 CREATE INDEX posting_debit ON posting (debit_account, id);
 CREATE INDEX posting_credit ON posting (credit_account, id);
+-- What two agents paid each other, however much each of them has paid others.
+CREATE INDEX posting_between ON posting (debit_account, credit_account, id) WHERE kind = 'capture';
 
 -- Fees that are posted but not yet added to the platform's account row, so that this row is never hot. Folded by a job.
 CREATE TABLE unfolded_fee (
   ref        text PRIMARY KEY,
   account_id bigint NOT NULL,
   amount     bigint NOT NULL CHECK (amount > 0)
+);
+
+-- The proofs of the books that the job has made; the latest few hundred are kept.
+CREATE TABLE audit_run (
+  id         bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+  started_at timestamptz NOT NULL,
+  ended_at   timestamptz NOT NULL DEFAULT clock_timestamp(),
+  -- As ledger/audit.ts has them; none: the books are right.
+  findings   jsonb NOT NULL
 );
 
 -- Events for the outside, written with the change they tell of. (topic, ref) names the row that has the details.
