@@ -16,7 +16,12 @@ export interface PaymentView {
   /** Null while it is not known who will be paid. */
   readonly seller: string | null;
   readonly resolution: string | null;
+  /** At the end of a payment with parts: what each payee was paid in all. */
+  readonly paid?: Paid;
 }
+
+/** Who was paid what; amounts are decimal text. */
+type Paid = readonly { readonly to: string; readonly amount: string }[];
 
 /** Something that has happened to a payment, as its workflow keeps and shows it. */
 export interface PaymentFact {
@@ -89,7 +94,7 @@ export interface PaymentResult {
   readonly role: string;
   /** The sentence of a refusal, or what the one who decided has said. */
   readonly reason?: string;
-  readonly paid: readonly { readonly to: string; readonly amount: string }[];
+  readonly paid: Paid;
   readonly returned: string;
 }
 

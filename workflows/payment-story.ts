@@ -101,7 +101,8 @@ export function resultOf(
     by: last?.by ?? '',
     role: last?.role ?? '',
     ...(last?.note === undefined ? {} : { reason: last.note }),
-    paid: facts.flatMap(({ paid, payee }) => (paid === undefined ? [] : [{ to: payee ?? '', amount: paid }])),
+    // Of a payment with many parts only the latest facts are kept.
+    paid: view.paid ?? facts.flatMap(({ paid, payee }) => (paid === undefined ? [] : [{ to: payee ?? '', amount: paid }])),
     returned: facts.findLast(({ returned }) => returned !== undefined)?.returned ?? '0.000000',
   };
 }

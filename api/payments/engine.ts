@@ -50,7 +50,7 @@ export function engineKind(
                 ...(step.resolution === null ? {} : { resolution: step.resolution }),
               },
             })),
-          postings(pool, [id], rolesOf(parties)),
+          postings(pool, [id, ...payment.parts.map(({ index }) => `${id}:part:${index}`)], rolesOf(parties)),
         ],
       };
     },
@@ -66,10 +66,11 @@ export function endOf({ resolution, paidMicros, returnedMicros }: TimelineStep, 
   return `The ${noun} ended (${resolution ?? ''}): ${parts.join(', ')}.`;
 }
 
-function partiesOf({ buyer, seller, arbiter }: Payment): Party[] {
+function partiesOf({ buyer, seller, arbiter, parts }: Payment): Party[] {
+  const sellers = new Set([...(seller === null ? [] : [seller]), ...parts.map(({ payee }) => payee)]);
   return [
     { role: 'buyer', address: buyer },
-    ...(seller === null ? [] : [{ role: 'seller' as const, address: seller }]),
+    ...[...sellers].map((address) => ({ role: 'seller' as const, address })),
     ...(arbiter === null ? [] : [{ role: 'arbiter' as const, address: arbiter }]),
   ];
 }

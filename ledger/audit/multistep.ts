@@ -1,52 +1,47 @@
-/** What must hold of multistep escrows and their steps. */
+/** What must hold of the parts of payments, such as the steps of multistep escrows; the payments themselves are in payment.ts. */
+import { partRef } from './payment.ts';
 import type { RuleSet } from './rule.ts';
 
-/** The steps of each escrow, added up once. */
-const stepSums = `SELECT escrow_id, count(*) AS steps, max(step_index) AS last, sum(amount)::bigint AS planned, count(confirmed_at) AS confirmed,
-                         coalesce(sum(amount) FILTER (WHERE confirmed_at IS NOT NULL), 0)::bigint AS paid FROM multistep_step GROUP BY escrow_id`;
+/** The parts of each payment, added up once. */
+const partSums = `SELECT payment_id, count(*) AS parts, max(part_index) AS last, sum(amount)::bigint AS planned, count(paid_at) AS done,
+                         coalesce(sum(amount) FILTER (WHERE paid_at IS NOT NULL), 0)::bigint AS paid FROM payment_part GROUP BY payment_id`;
+const parts = `payment_part q LEFT JOIN posting x ON x.ref = ${partRef('q')} AND x.kind = 'capture'`;
+/** How often each amount went to each payee: by the events of a payment, and by its parts. */
+const byEvents = `SELECT e.payment_id, e.payee, e.paid, count(*) FROM payment_event e JOIN payment p ON p.id = e.payment_id
+                   WHERE p.parts > 0 AND e.paid > 0 GROUP BY 1, 2, 3`;
+const byParts = `SELECT payment_id, payee, amount, count(*) FROM payment_part WHERE paid_at IS NOT NULL GROUP BY 1, 2, 3`;
 
 export const multistepRules: RuleSet = {
-  overdue: (before) => `SELECT id AS row FROM multistep_escrow WHERE status = 'open' AND deadline < ${before}`,
+  // As for every payment on the engine.
+  overdue: null,
   rules: [
     {
-      invariant: 'I4', sentence: 'a confirmed step has one capture, any other step has none',
-      sql: `SELECT s.escrow_id || ' step ' || s.step_index AS row FROM multistep_step s
-              LEFT JOIN posting p ON p.ref = s.escrow_id || ':step:' || s.step_index AND p.kind = 'capture' WHERE (s.confirmed_at IS NOT NULL) <> (p.id IS NOT NULL)`,
+      invariant: 'I4', sentence: 'a part that was paid has one capture, any other part has none',
+      sql: `SELECT ${partRef('q')} AS row FROM ${parts} WHERE (q.paid_at IS NOT NULL) <> (x.id IS NOT NULL)`,
     },
     {
-      invariant: 'I5', sentence: 'the capture of a step is what was planned for it and reached its seller',
-      sql: `SELECT s.escrow_id || ' step ' || s.step_index AS row FROM multistep_step s
-              JOIN posting p ON p.ref = s.escrow_id || ':step:' || s.step_index AND p.kind = 'capture' JOIN account a ON a.id = p.credit_account
-             WHERE p.amount <> s.amount OR a.owner <> s.seller`,
+      invariant: 'I5', sentence: 'the capture of a part is what was planned for it',
+      sql: `SELECT ${partRef('q')} AS row FROM ${parts} WHERE x.amount <> q.amount`,
     },
     {
-      invariant: 'I6', sentence: 'the hold of a multistep escrow keeps exactly what its open steps need',
-      sql: `SELECT e.id AS row FROM multistep_escrow e LEFT JOIN hold h ON h.id = e.id
-             WHERE h.id IS NULL OR h.bucket <> 'escrowed' OR h.amount <> e.total OR h.captured <> e.spent OR h.released <> e.refunded OR (h.closed_at IS NULL) <> (e.status = 'open')
-                OR h.amount - h.captured - h.released <> CASE e.status WHEN 'open' THEN e.total - e.spent ELSE 0 END`,
+      invariant: 'I6', sentence: 'the money of a multistep escrow waits in escrow',
+      sql: `SELECT p.id AS row FROM payment p JOIN hold h ON h.id = p.id WHERE p.kind = 'multistep' AND h.bucket <> 'escrowed'`,
     },
     {
-      invariant: 'I11', sentence: 'what a multistep escrow locked is what it paid and gave back once it has ended, and its steps add up to it',
-      sql: `SELECT e.id || ' is ' || e.status AS row FROM multistep_escrow e LEFT JOIN (${stepSums}) s ON s.escrow_id = e.id
-             WHERE (s.steps, s.last + 1, s.planned, s.confirmed, s.paid) IS DISTINCT FROM (e.total_steps::bigint, e.total_steps, e.total, e.confirmed_steps::bigint, e.spent)
-                OR CASE e.status WHEN 'open' THEN e.refunded <> 0 OR e.confirmed_steps = e.total_steps
-                                 WHEN 'completed' THEN e.spent <> e.total OR e.refunded <> 0
-                                 ELSE e.spent + e.refunded <> e.total OR e.refunded = 0 END`,
+      invariant: 'I11', sentence: 'the parts of a payment are all there, add up to what it held, and those that are done to what it paid',
+      sql: `SELECT p.id || ' is ' || p.state AS row FROM payment p LEFT JOIN (${partSums}) s ON s.payment_id = p.id
+             WHERE (p.parts > 0 OR p.kind = 'multistep')
+               AND (s.parts, s.last + 1, s.planned, s.paid) IS DISTINCT FROM (p.parts::bigint, p.parts, p.held, p.paid)`,
     },
     {
-      invariant: 'I11', sentence: 'what went back to the buyer of a multistep escrow has one posting',
-      sql: `SELECT e.id AS row FROM multistep_escrow e LEFT JOIN posting p ON p.ref = e.id AND p.kind = 'release' WHERE coalesce(p.amount, 0) <> e.refunded`,
+      invariant: 'I11', sentence: 'a multistep escrow is completed exactly when all of its parts are paid, and aborted when a rest came back',
+      sql: `SELECT p.id || ' is ' || p.state AS row FROM payment p LEFT JOIN (${partSums}) s ON s.payment_id = p.id
+             WHERE p.kind = 'multistep' AND ((p.state = 'completed') IS DISTINCT FROM (s.done = s.parts)
+                OR (p.state = 'aborted') <> (p.returned > 0))`,
     },
     {
-      invariant: 'I13', sentence: 'each change of a multistep escrow has one event',
-      sql: `SELECT e.id || ' at version ' || e.version AS row FROM multistep_escrow e
-              LEFT JOIN (SELECT ref, count(*) FILTER (WHERE topic = 'multistep.created') AS created, count(DISTINCT data ->> 'stepIndex') FILTER (WHERE topic = 'multistep.step_confirmed') AS steps,
-                                count(*) FILTER (WHERE topic = 'multistep.step_confirmed') AS confirmed, count(*) FILTER (WHERE topic = 'multistep.completed') AS completed,
-                                count(*) FILTER (WHERE topic = 'multistep.aborted') AS aborted
-                           FROM outbox WHERE topic LIKE 'multistep.%' GROUP BY ref) o ON o.ref = e.id
-             WHERE (o.created, o.confirmed, o.steps, o.completed, o.aborted)
-                   IS DISTINCT FROM (1::bigint, e.confirmed_steps::bigint, e.confirmed_steps::bigint, (e.status = 'completed')::integer::bigint, (e.status = 'aborted')::integer::bigint)
-                OR e.version <> 1 + e.confirmed_steps + (e.status = 'aborted')::integer`,
+      invariant: 'I13', sentence: 'each part that was paid has one event, with its payee and its amount',
+      sql: `SELECT d.payment_id AS row FROM ((${byEvents} EXCEPT ${byParts}) UNION (${byParts} EXCEPT ${byEvents})) d`,
     },
   ],
 };

@@ -1,6 +1,12 @@
 /** What must hold of payments on the engine, whatever their kind. Their rules are in domain/; here only the books are asked. */
 import type { RuleSet } from './rule.ts';
 
+/** The payment that a posting belongs to: parts and increases have the payment's id before a colon. */
+const paymentOf = (ref: string): string => `split_part(${ref}, ':', 1)`;
+
+/** What the posting of a part is found by. */
+export const partRef = (part: string): string => `${part}.payment_id || ':part:' || ${part}.part_index`;
+
 /** What the events of each payment add up to. */
 const moved = `SELECT payment_id, count(*) AS events, max(version) AS last, sum(held)::bigint AS held, sum(paid)::bigint AS paid, sum(returned)::bigint AS returned,
                       (array_agg(state ORDER BY version DESC))[1] AS state FROM payment_event GROUP BY payment_id`;
@@ -12,21 +18,27 @@ export const paymentRules: RuleSet = {
     {
       invariant: 'I4', sentence: 'a payment has postings for exactly what its events say was held, paid and returned',
       sql: `SELECT p.id || ' is ' || p.state AS row FROM payment p LEFT JOIN (${moved}) e ON e.payment_id = p.id
-              LEFT JOIN (SELECT ref, sum(amount) FILTER (WHERE kind = 'hold')::bigint AS held, sum(amount) FILTER (WHERE kind IN ('capture', 'fee'))::bigint AS paid,
-                                sum(amount) FILTER (WHERE kind = 'release')::bigint AS returned FROM posting WHERE kind IN ('hold', 'capture', 'fee', 'release') GROUP BY ref) b ON b.ref = p.id
+              LEFT JOIN (SELECT ${paymentOf('ref')} AS id, sum(amount) FILTER (WHERE kind = 'hold')::bigint AS held,
+                                sum(amount) FILTER (WHERE kind IN ('capture', 'fee'))::bigint AS paid,
+                                sum(amount) FILTER (WHERE kind = 'release')::bigint AS returned
+                           FROM posting WHERE kind IN ('hold', 'capture', 'fee', 'release') GROUP BY 1) b ON b.id = p.id
              WHERE (p.held, p.paid, p.returned) IS DISTINCT FROM (e.held, e.paid, e.returned)
                 OR (p.held, p.paid, p.returned) IS DISTINCT FROM (b.held, coalesce(b.paid, 0)::bigint, coalesce(b.returned, 0)::bigint)`,
     },
     {
       invariant: 'I4', sentence: 'a hold, capture or release under the id of a payment belongs to a payment that is there',
-      sql: `SELECT x.id AS row FROM (SELECT id FROM hold UNION SELECT ref FROM posting WHERE kind IN ('hold', 'capture', 'release')) x
+      sql: `SELECT x.id AS row
+              FROM (SELECT id FROM hold UNION SELECT ${paymentOf('ref')} FROM posting WHERE kind IN ('hold', 'capture', 'release')) x
              WHERE x.id LIKE ANY (SELECT DISTINCT split_part(id, '_', 1) || '\\_%' FROM payment) AND NOT EXISTS (SELECT FROM payment p WHERE p.id = x.id)`,
     },
     {
       invariant: 'I5', sentence: 'what a payment paid reached its payees, and what it returned reached its buyer',
-      sql: `SELECT p.id AS row FROM payment p JOIN posting x ON x.ref = p.id AND x.kind IN ('hold', 'capture', 'release') LEFT JOIN account f ON f.id = x.debit_account
-              LEFT JOIN account t ON t.id = x.credit_account
-             WHERE f.owner IS DISTINCT FROM p.buyer OR x.asset <> p.asset OR t.owner IS DISTINCT FROM CASE x.kind WHEN 'capture' THEN p.seller ELSE p.buyer END`,
+      sql: `SELECT p.id AS row FROM payment p
+              JOIN posting x ON ${paymentOf('x.ref')} = p.id AND x.kind IN ('hold', 'capture', 'release')
+              LEFT JOIN payment_part q ON q.payment_id = p.id AND x.ref = ${partRef('q')}
+              LEFT JOIN account f ON f.id = x.debit_account LEFT JOIN account t ON t.id = x.credit_account
+             WHERE f.owner IS DISTINCT FROM p.buyer OR x.asset <> p.asset
+                OR t.owner IS DISTINCT FROM CASE WHEN x.kind <> 'capture' THEN p.buyer WHEN p.parts > 0 THEN q.payee ELSE p.seller END`,
     },
     {
       invariant: 'I6', sentence: 'the hold of a payment keeps what was neither paid nor returned, until the end and not longer',
