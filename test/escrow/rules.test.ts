@@ -88,7 +88,7 @@ describe('how long a state lasts', () => {
     expect(decideOpening(escrowRules, opening, NOW)).toEqual({
       step: 'open', role: 'buyer', by: buyer, to: P, deadlineMs: NOW + 7_000, isDue: null, moves: [{ move: 'hold', amountMicros: 5n }],
       resolution: null,
-      details: { deliverByMs: NOW + 7_000 }, note: null, seller: null,
+      details: { deliverByMs: NOW + 7_000 }, note: null, seller: null, meter: null,
     });
   });
 
