@@ -53,8 +53,10 @@ test('the workflow hears of steps taken over HTTP and ends with the escrow', asy
   await eventually(async () => expect(await viewOf(escrow)).toMatchObject({ version: 2, state: 'open' }));
   await confirm(platform(), escrow, 0);
   await confirm(platform(), escrow, 1);
-  expect(await handleOf(escrow).result()).toMatchObject({ version: 4, state: 'completed', resolution: 'all_confirmed' });
-  expect((await handleOf(escrow).describe()).searchAttributes).toMatchObject({ PaymentState: ['completed'] });
+  expect(await handleOf(escrow).result()).toEqual({ id: escrow.id, version: 4, state: 'completed', resolution: 'all_confirmed',
+    by: escrow.buyer.address, role: 'buyer', reason: 'step 2 of 3 (index 1)', returned: '0.000000',
+    paid: escrow.sellers.map(({ address }, n) => ({ to: address, amount: ['0.100000', '0.200000', '0.300000'][n] })) });
+  expect((await handleOf(escrow).describe()).searchAttributes).toMatchObject({ PaymentState: ['completed'], PaymentOutcome: ['paid'] });
   await allTold(escrow);
 });
 
@@ -170,6 +172,8 @@ test('a seller that was deleted after the plan was made is paid all the same: th
 story('a hundred steps one after the other leave a short history', async () => {
   const escrow = await anOpenMultistep(platform(), Array.from({ length: 100 }, () => '0.001'));
   for (let n = 0; n < 100; n += 1) await update(escrow, 'surety-confirm-step', { stepIndex: n });
-  expect(await handleOf(escrow).result()).toMatchObject({ state: 'completed', version: 101 });
+  // The run keeps its latest fifty facts; what was paid is told of all of them.
+  expect(await handleOf(escrow).result()).toMatchObject({ state: 'completed', version: 101, returned: '0.000000',
+    paid: escrow.sellers.map(({ address }) => ({ to: address, amount: '0.001000' })) });
   expect((await handleOf(escrow).describe()).historyLength).toBeLessThan(1_500);
 }, 60_000);

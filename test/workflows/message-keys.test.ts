@@ -53,8 +53,8 @@ function noting() {
 }
 
 /** Steps 0 and 3 come by update, 1 and 2 by signal. */
-const expected = new Map([[0, 'a'], [1, 'signal life surety-confirm-step 1'],
-  [2, 'signal life surety-confirm-step 2'], [3, 'b']]);
+const expected = new Map([[0, 'a'], [1, 'signal life confirm-step 1'],
+  [2, 'signal life confirm-step 2'], [3, 'b']]);
 
 test.each(['an update first', 'the signals first'])('the key of a step is its update\'s id or its signal\'s number, with %s',
     async (order) => {
@@ -81,7 +81,7 @@ test('signals are numbered by name, so that the order in which handlers of sever
   await handle.signal('surety-refund', {});
   await handle.signal('surety-confirm-step', { stepIndex: 1 });
   await serve(() => eventually(async () => expect(keys.size).toBe(2)));
-  expect(keys).toEqual(new Map([[-1, 'signal life surety-refund 1'], [1, 'signal life surety-confirm-step 1']]));
+  expect(keys).toEqual(new Map([[-1, 'signal life refund 1'], [1, 'signal life confirm-step 1']]));
   await handle.terminate('seen');
 }, 30_000);
 
