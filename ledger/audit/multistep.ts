@@ -34,7 +34,7 @@ export const multistepRules: RuleSet = {
                AND (s.parts, s.last + 1, s.planned, s.paid) IS DISTINCT FROM (p.parts::bigint, p.parts, p.held, p.paid)`,
     },
     {
-      invariant: 'I11', sentence: 'a multistep escrow is completed exactly when all of its parts are paid, and aborted when a rest came back',
+      invariant: 'I11', sentence: 'a multistep escrow is completed exactly when all of its parts are paid, aborted when a rest came back',
       sql: `SELECT p.id || ' is ' || p.state AS row FROM payment p LEFT JOIN (${partSums}) s ON s.payment_id = p.id
              WHERE p.kind = 'multistep' AND ((p.state = 'completed') IS DISTINCT FROM (s.done = s.parts)
                 OR (p.state = 'aborted') <> (p.returned > 0))`,

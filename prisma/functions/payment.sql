@@ -12,8 +12,8 @@
 --   step … note   the decision; without `step` there is only `refusal`, which is kept where `record` is true
 --   meter         of a payment that has one: {closes: nothing may use it any more, drained: assumes that no use is under way}
 -- Outcomes: done (`e` is what has happened); postponed; again (this very attempt was applied before); replay (an earlier request with the
--- same key; `p` is what that was about); refused (`refusal` says why); mismatch (the key, or the name of the attempt, came with another request); conflict (the payment,
--- its meter or its clock has moved on: decide again).
+-- same key; `p` is what that was about); refused (`refusal` says why); mismatch (the key, or the attempt, came with another request);
+-- conflict (the payment, its meter or its clock has moved on: decide again).
 -- Locks in this order, in groups rank by rank: openings by id, payments by id, meters, idempotency keys, holds, accounts.
 -- The planner settings hold for the functions that it calls as well.
 CREATE OR REPLACE FUNCTION payment_apply(p_items jsonb)

@@ -60,7 +60,7 @@ describe('whatever happens to a plan', () => {
   const paidOf = ({ parts }: MultistepPayment): bigint =>
     parts.reduce((sum, { paidAtMs, amountMicros }) => sum + (paidAtMs === null ? 0n : amountMicros), 0n);
 
-  test('what was paid is the sum of the steps that were, nothing comes back before the end, and at the end all of it went somewhere', () => {
+  test('what was paid is the sum of the steps that were, nothing comes back before the end, and then all of it went somewhere', () => {
     fc.assert(fc.property(aStory, (story) => void live(story, (payment) => {
       const { heldMicros, paidMicros, returnedMicros, state, parts } = payment;
       expect(paidMicros).toBe(paidOf(payment));
@@ -106,7 +106,7 @@ describe('whatever happens to a plan', () => {
       if (payment.deadlineMs !== null) {
         const verdict = decideByClock(multistepRules, payment, payment.deadlineMs);
         expect(verdict).toMatchObject({ kind: 'apply', decision: { to: 'aborted' } });
-      } else for (const act of later) for (const lateMs of [0, 1, 1e12]) expect(judge(payment, act, rulesNowMs + lateMs).kind).toBe('refuse');
+      } else for (const act of later) for (const lateMs of [0, 1e12]) expect(judge(payment, act, rulesNowMs + lateMs).kind).toBe('refuse');
     }), runs);
   });
 
@@ -159,11 +159,13 @@ describe('on Postgres', () => {
 
   test('any sequence of steps leaves the row where the model is, each version an event, and the books right', async () => {
     const available = async (owner: string): Promise<bigint> =>
-      BigInt((await db.pool.query<{ available: string }>('SELECT available FROM account WHERE owner = $1', [owner])).rows[0]?.available ?? 0);
+      BigInt((await db.pool.query<{ available: string }>('SELECT available FROM account WHERE owner = $1', [owner]))
+        .rows[0]?.available ?? 0);
     await aDeposit(db.pool, buyer, '1000');
     await fc.assert(fc.asyncProperty(aPlan(6, 1_000_000n), fc.array(aDatabaseAct, { maxLength: 12 }), async (steps, acts) => {
       const [one, two] = [anAddress(), anAddress()];
-      const opening = aMultistepOpening(buyer, steps.map(({ payee, amountMicros }) => ({ payee: payee === seller ? one : two, amountMicros })));
+      const opening = aMultistepOpening(buyer,
+        steps.map(({ payee, amountMicros }) => ({ payee: payee === seller ? one : two, amountMicros })));
       const before = await available(buyer);
       const taken = await payments.taker.open(multistepRules, { ...noAttempt, opening, askedAtMs: Date.now(), workflowStarted: false });
       expect(taken).toMatchObject({ kind: 'done', payment: { version: 1, state: 'open' } });

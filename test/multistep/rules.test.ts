@@ -121,7 +121,8 @@ describe('the deadline', () => {
 
 test.each<[state: MultistepStatus, funds: string, ends: boolean]>([
   ['open', 'locked_in_escrow', false], ['completed', 'released_to_seller', true], ['aborted', 'returned', true],
-])('%s: its money is %s', (state, funds, ends) => expect([fundsOf(multistepRules, state), isEnd(multistepRules, state)]).toEqual([funds, ends]));
+])('%s: its money is %s', (state, funds, ends) =>
+  expect([fundsOf(multistepRules, state), isEnd(multistepRules, state)]).toEqual([funds, ends]));
 
 describe('what is sent with a step', () => {
   test('a step by its number alone, or as over HTTP', () => {

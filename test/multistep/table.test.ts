@@ -10,7 +10,9 @@ const { platform } = createPlatformSuite({ WORKER_QUEUES: 'multistep' });
 /** Refusals first: they must leave the escrow as it was for the one who may. */
 const everybody = ['the seller of the step', 'another seller', 'a stranger', 'the admin', 'the buyer'] as const;
 const leadsTo: Readonly<Record<MultistepStep, string>> = { 'confirm-step': '200 open', refund: '200 aborted' };
-const fundsOf: Readonly<Record<MultistepStatus, string>> = { open: 'locked_in_escrow', completed: 'released_to_seller', aborted: 'returned' };
+const fundsOf: Readonly<Record<MultistepStatus, string>> = {
+  open: 'locked_in_escrow', completed: 'released_to_seller', aborted: 'returned',
+};
 const rows = multistepStatuses.flatMap((status) => multistepSteps.map((step) => [status, step] as const));
 
 async function anEscrowIn(status: MultistepStatus): Promise<OpenMultistep> {
@@ -48,5 +50,6 @@ test.each(rows)('%s, %s', async (status, step) => {
   }
   const paid = status === 'completed' ? 600_000 : status === 'open' && step === 'confirm-step' ? 100_000 : 0;
   const isOpen = status === 'open' && step === 'confirm-step';
-  expect(await moneyIn(platform().db.pool, escrow.buyer)).toEqual({ available: isOpen ? 0 : 600_000 - paid, escrowed: isOpen ? 500_000 : 0 });
+  expect(await moneyIn(platform().db.pool, escrow.buyer))
+    .toEqual({ available: isOpen ? 0 : 600_000 - paid, escrowed: isOpen ? 500_000 : 0 });
 });

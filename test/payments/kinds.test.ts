@@ -58,7 +58,8 @@ test('a multistep escrow', async () => {
     kind: 'multistep_escrow', state: 'open', ended: false, told: begun,
     amounts: { total: '0.300000', spent: '0.200000', refunded: '0.000000' },
     parties: [{ role: 'buyer', address: buyer }, { role: 'seller', address: other }, { role: 'seller', address: seller }],
-    timeline: [{}, { what: 'The buyer put 0.300000 USDC into an escrow of several steps.' }, { data: { reference: `${id}:part:1`, to: seller } },
+    timeline: [{}, { what: 'The buyer put 0.300000 USDC into an escrow of several steps.' },
+      { data: { reference: `${id}:part:1`, to: seller } },
       { what: 'The buyer confirmed step 2 of 2 (index 1); its seller gets 0.200000 USDC.' }],
   });
   await multistep.step(id, 'refund', buyer);

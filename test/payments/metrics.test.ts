@@ -120,6 +120,7 @@ test('many who find at the same moment that the time is up count one end', async
   const { text } = await metrics.render();
   expect(text).toContain('surety_payments_ended_total{kind="stream",outcome="stale_closed"} 1\n');
   // Payments on the engine are counted by the platform itself.
-  const ended = { 'payments_ended_total{kind="escrow",outcome="refunded"}': 1, 'payments_ended_total{kind="multistep",outcome="aborted"}': 1 };
+  const ended = { 'payments_ended_total{kind="escrow",outcome="refunded"}': 1,
+    'payments_ended_total{kind="multistep",outcome="aborted"}': 1 };
   await eventually(async () => expect(await counted()).toMatchObject(ended), { everyMs: 300 });
 });
