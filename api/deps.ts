@@ -2,7 +2,6 @@
 import type { JsonWebKey } from 'node:crypto';
 import type pg from 'pg';
 import type { GatewayPort } from '../domain/gateway.ts';
-import type { MultistepPort } from '../domain/multistep.ts';
 import type { StreamPort } from '../domain/stream.ts';
 import type { PipelinePort } from '../domain/pipeline.ts';
 import type { Payments } from '../payments/payments.ts';
@@ -43,7 +42,6 @@ export interface ApiDeps {
   readonly gateway: GatewayPort;
   readonly payments: Payments;
   readonly cards: CardSecrets;
-  readonly multistep: MultistepPort;
   readonly streams: StreamPort;
   readonly pipelines: PipelinePort;
   readonly metrics: Metrics;

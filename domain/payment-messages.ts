@@ -18,7 +18,12 @@ export interface PaymentView {
   readonly resolution: string | null;
   /** What has gone back to the buyer so far. */
   readonly returned: string;
+  /** At the end of a payment with parts: what each payee was paid in all. */
+  readonly paid?: Paid;
 }
+
+/** Who was paid what; amounts are decimal text. */
+type Paid = readonly { readonly to: string; readonly amount: string }[];
 
 /** Something that has happened to a payment, as its workflow keeps and shows it. */
 export interface PaymentFact {
@@ -91,7 +96,7 @@ export interface PaymentResult {
   readonly role: string;
   /** The sentence of a refusal, or what the one who decided has said. */
   readonly reason?: string;
-  readonly paid: readonly { readonly to: string; readonly amount: string }[];
+  readonly paid: Paid;
   readonly returned: string;
 }
 

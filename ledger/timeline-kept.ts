@@ -1,4 +1,4 @@
-/** Payments that are kept in a row of their own (escrows, multistep escrows, streams, pipelines), as a timeline needs them. */
+/** Payments that are kept in a row of their own (streams, pipelines), as a timeline needs them. */
 import type pg from 'pg';
 import { callColumns, toCall, type CallRow, type TimelineCall } from './timeline-gateway.ts';
 import { query } from './query.ts';
@@ -11,7 +11,7 @@ export interface KeptPaymentRow {
   readonly sellers: readonly string[];
   readonly arbiter: string | null;
   readonly amounts: Readonly<Record<string, bigint>>;
-  /** How many parts it has: steps of a plan, top-ups of a deposit. */
+  /** How many parts it has: steps of a pipeline, top-ups of a deposit. */
   readonly parts: number;
   readonly workflowId: string;
   readonly createdAt: Date;
@@ -34,12 +34,6 @@ interface Row {
 
 // Amounts are text on their way: JSON numbers lose digits.
 const rowSql = {
-  multistep: `
-SELECT e.id, e.status AS state, e.buyer,
-       ARRAY(SELECT s.seller FROM multistep_step s WHERE s.escrow_id = e.id GROUP BY s.seller ORDER BY min(s.step_index)) AS sellers,
-       NULL AS arbiter, e.total_steps AS parts, e.workflow_id, e.created_at, e.ended_at,
-       json_build_object('total', e.total::text, 'spent', e.spent::text, 'refunded', e.refunded::text) AS amounts
-  FROM multistep_escrow e WHERE e.id = $1`,
   stream: `
 SELECT id, status AS state, buyer, ARRAY[seller] AS sellers, NULL AS arbiter, top_ups AS parts, workflow_id,
        created_at, closed_at AS ended_at,

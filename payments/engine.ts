@@ -19,7 +19,8 @@ import type { Answer, Messages } from './messages.ts';
 import { createRacing, type RaceDeps, type Racing } from './race.ts';
 
 /** What an agent asks to be opened; the rest is the platform's. */
-export type NewPayment = Pick<Opening, 'buyer' | 'seller' | 'arbiter' | 'tenantId' | 'asset' | 'amountMicros' | 'terms' | 'lookup'>;
+export type NewPayment = Pick<Opening,
+  'buyer' | 'seller' | 'arbiter' | 'tenantId' | 'asset' | 'amountMicros' | 'terms' | 'lookup' | 'parts'>;
 
 /** A payment as it is after a request, and whether an earlier one with the same idempotency key did it. */
 export interface PaymentOutcome {
@@ -38,8 +39,11 @@ export interface StepOrder {
 
 /** What the HTTP edge may ask of payments. What is answered is in the books, whether or not Temporal is up. */
 export interface PaymentEngine {
-  /** Holds the money and begins the payment. Errors: insufficient_balance, idempotency_mismatch, busy, unavailable. */
-  open(kind: PaymentKind, wish: NewPayment, claim: IdempotencyClaim | null): Promise<PaymentOutcome>;
+  /**
+   * Holds the money and begins the payment. Errors: insufficient_balance, idempotency_mismatch, busy, unavailable, and those of `check`.
+   * @param check asked first, unless an earlier request has used this key: what was done then is answered, whatever has changed since.
+   */
+  open(kind: PaymentKind, wish: NewPayment, claim: IdempotencyClaim | null, check?: () => Promise<void>): Promise<PaymentOutcome>;
   /** Takes a step. Errors: not_found, what the kind's rules refuse, idempotency_mismatch, busy, unavailable. */
   step(kind: PaymentKind, order: StepOrder): Promise<PaymentOutcome>;
 }
@@ -61,7 +65,7 @@ const NOT_AFTER_MS = 30_000;
 export function createPaymentEngine(deps: EngineDeps): PaymentEngine {
   const racing = createRacing(deps);
   return {
-    open: async (kind, wish, claim) => outcomeOf(kind, await open(deps, racing, kind, wish, claim)),
+    open: async (kind, wish, claim, check) => outcomeOf(kind, await open(deps, racing, kind, { wish, claim, check })),
     step: (kind, order) => step(deps, racing, kind, order),
   };
 }
@@ -70,11 +74,11 @@ async function open(
   { store, taker, messages, keeper, attempts, capacity }: EngineDeps,
   racing: Racing,
   kind: PaymentKind,
-  wish: NewPayment,
-  keyed: IdempotencyClaim | null,
+  { wish, claim: keyed, check }: { wish: NewPayment; claim: IdempotencyClaim | null; check: (() => Promise<void>) | undefined },
 ): Promise<Taken> {
   const claim = keyed === null ? null : { ...keyed, owner: wish.buyer };
   const { covered, claimed, nowMs } = await store.canOpen(wish, keyed?.key ?? null);
+  if (!claimed) await check?.();
   const id = newId(kind.id);
   const opening: Opening = { ...wish, id, workflowId: workflowIdFor(kind.workflow, id) };
   const expected = attempts.expect();

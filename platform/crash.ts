@@ -15,13 +15,6 @@ export const paymentCrashPoints = ['payment-opening', 'payment-committed', 'paym
   'payment-expired', 'payment-direct'] as const;
 export type PaymentCrashPoint = (typeof paymentCrashPoints)[number];
 
-/** Those of multistep escrow. begun: its workflow runs, or under load will in a moment. */
-export const multistepCrashPoints = [
-  'multistep-held', 'multistep-begun', 'multistep-before-step', 'multistep-step-paid', 'multistep-before-refund', 'multistep-refunded',
-  'multistep-message', 'multistep-message-taken', 'multistep-due', 'multistep-looked',
-] as const;
-export type MultistepCrashPoint = (typeof multistepCrashPoints)[number];
-
 /** Those of streams. */
 export const streamCrashPoints = ['stream-opened', 'stream-ticked', 'stream-closed'] as const;
 export type StreamCrashPoint = (typeof streamCrashPoints)[number];
@@ -31,7 +24,7 @@ export const pipelineCrashPoints = ['pipeline-opened', 'pipeline-scheduled', 'st
   'pipeline-finished', 'compensating', 'compensated'] as const;
 export type PipelineCrashPoint = (typeof pipelineCrashPoints)[number];
 
-type AnyCrashPoint = CrashPoint | PaymentCrashPoint | MultistepCrashPoint | StreamCrashPoint | PipelineCrashPoint;
+type AnyCrashPoint = CrashPoint | PaymentCrashPoint | StreamCrashPoint | PipelineCrashPoint;
 
 export interface Crash {
   /** Dies here, if this is the point. */

@@ -16,7 +16,7 @@ export type PipelineOutcome = (typeof pipelineOutcomes)[number];
 
 /** How payments end that live longer than a request, by their kind. */
 export const paymentOutcomes = {
-  escrow: ['released', 'refunded'], card: ['used', 'expired', 'cancelled', 'blocked'], multistep_escrow: ['completed', 'aborted'],
+  escrow: ['released', 'refunded'], card: ['used', 'expired', 'cancelled', 'blocked'], multistep: ['completed', 'aborted'],
   stream: ['closed', 'stale_closed'],
 } as const;
 export type LongPayment = keyof typeof paymentOutcomes;

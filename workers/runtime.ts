@@ -3,7 +3,6 @@ import { setFlagsFromString } from 'node:v8';
 import { Worker } from '@temporalio/worker';
 import { withTemporalErrors } from '../activities/boundary.ts';
 import type { GatewayPort } from '../domain/gateway.ts';
-import type { MultistepPort } from '../domain/multistep.ts';
 import type { StreamPort } from '../domain/stream.ts';
 import type { PipelinePort } from '../domain/pipeline.ts';
 import { paymentKinds } from '../payments/kinds.ts';
@@ -16,7 +15,6 @@ import { workflowBundle } from './bundle.ts';
 import { createGatewayShape } from './gateway-shape.ts';
 import { startJobs } from './jobs.ts';
 import { createKeeper } from './keeper.ts';
-import { createMultistepShape } from './multistep.ts';
 import { createPipelineShape } from './pipeline-shape.ts';
 import type { Activities, Shape, ShapeContext } from './shape.ts';
 import { createStreamShape } from './stream.ts';
@@ -25,7 +23,6 @@ import { createStreamShape } from './stream.ts';
 export interface Ports {
   readonly gateway: GatewayPort;
   readonly payments: Payments;
-  readonly multistep: MultistepPort;
   readonly streams: StreamPort;
   readonly pipelines: PipelinePort;
 }
@@ -60,12 +57,11 @@ export async function createRuntime(options: RuntimeOptions): Promise<Runtime> {
     taskQueue: (queue) => taskQueues[queue] + queueSuffix };
   const payments = await createPayments(context);
   const gateway = createGatewayShape(context, payments.port);
-  const multistep = createMultistepShape(context);
   const streams = createStreamShape(context);
   const pipelines = createPipelineShape(context, gateway);
   const onEngine: readonly Shape[] =
     paymentKinds.map((kind) => ({ queue: kind.queue, activities: { ...payments.activitiesOf(kind) }, jobs: [] }));
-  const shapes: readonly Shape[] = [gateway, pipelines, ...onEngine, multistep, streams];
+  const shapes: readonly Shape[] = [gateway, pipelines, ...onEngine, streams];
 
   const served = shapes.filter(({ queue }) => queues.includes(queue));
   let workers: Worker[] = [];
@@ -73,7 +69,7 @@ export async function createRuntime(options: RuntimeOptions): Promise<Runtime> {
   let stopJobs = (): Promise<void> => Promise.resolve();
 
   return {
-    ports: { gateway: gateway.port, pipelines: pipelines.port, payments: payments.port, multistep: multistep.port, streams: streams.port },
+    ports: { gateway: gateway.port, pipelines: pipelines.port, payments: payments.port, streams: streams.port },
     async start() {
       setFlagsFromString(SANDBOX_YOUNG_SPACE);
       setFlagsFromString(SANDBOX_STACK_TRACES);

@@ -1,25 +1,23 @@
-/** One escrow of many steps: it takes confirmations in any order, and gives the rest back when the deadline comes. */
-import { proxyLocalActivities } from '@temporalio/workflow';
-import type { MultistepActivities } from '../activities/multistep/activities.ts';
-import type { KeptPaymentInput, PaymentView } from './contracts/kept-payment.ts';
-import { confirmStepMessages, refundMessages } from './contracts/multistep-escrow.ts';
-import { keepPayment } from './keep.ts';
+/**
+ * One escrow of many steps: its first activity holds the money of the plan; then it takes confirmations in any order, each of which pays a
+ * seller, until all are paid, the buyer takes the rest back, or the time is up.
+ */
+import { proxyActivities, proxyLocalActivities } from '@temporalio/workflow';
+import type { PaymentActivities } from '../activities/payment/activities.ts';
+import { multistepRules, multistepSteps, type MultistepStep } from '../domain/multistep.ts';
+import type { PaymentInput, PaymentResult } from '../domain/payment-messages.ts';
+import { followPayment, patiently, quickly } from './payment.ts';
 
-// Tried until it works, because money waits for it.
-const { lookAtMultistep } =
-  proxyLocalActivities<MultistepActivities>({ startToCloseTimeout: '5s', retry: { initialInterval: '200ms', maximumInterval: '30s' } });
-// Somebody waits for these, and may ask again.
-const { confirmMultistepStep, refundMultistep } = proxyLocalActivities<MultistepActivities>({
-  startToCloseTimeout: '5s', retry: { initialInterval: '200ms', maximumInterval: '2s', maximumAttempts: 8 },
-});
+const quick = proxyLocalActivities<PaymentActivities<MultistepStep>>(quickly);
+const patient = proxyActivities<PaymentActivities<MultistepStep>>(patiently);
 
-export async function multistepEscrow(input: KeptPaymentInput): Promise<PaymentView> {
-  const { id } = input;
-  const payment = keepPayment(input.view, input);
-  payment.takes(confirmStepMessages, (step, key) => confirmMultistepStep({ id, step, key }));
-  payment.takes(refundMessages, (_, key) => refundMultistep({ id, key }));
+export async function multistepEscrow(input: PaymentInput): Promise<PaymentResult> {
+  const escrow = followPayment(multistepRules, input, { quick, patient });
+  for (const step of multistepSteps) escrow.takes(step);
 
-  while (!(await payment.endedOrDue())) payment.learn(await lookAtMultistep({ id }));
-  await payment.answered();
-  return payment.view();
+  await escrow.open();
+  while (!escrow.hasEnded()) {
+    if ((await escrow.nextEvent()) === 'deadline') await escrow.expire();
+  }
+  return escrow.result();
 }

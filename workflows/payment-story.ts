@@ -101,8 +101,9 @@ export function resultOf(
     by: last?.by ?? '',
     role: last?.role ?? '',
     ...(last?.note === undefined ? {} : { reason: last.note }),
-    // What the calls of a session have settled by themselves has many payees, each in its own workflow.
-    paid: facts.flatMap(({ paid, payee }) => (paid === undefined ? [] : [{ to: payee ?? 'sellers of its calls', amount: paid }])),
+    // Of a payment with many parts only the latest facts are kept; and what calls have settled has many payees, each in its own workflow.
+    paid: view.paid ??
+      facts.flatMap(({ paid, payee }) => (paid === undefined ? [] : [{ to: payee ?? 'sellers of its calls', amount: paid }])),
     returned: view.returned,
   };
 }

@@ -1,7 +1,7 @@
 /** What the workflow of a payment has done: one activity for each step of its kind, each of which decides and moves the money in one go. */
 import { SuretyError } from '../../domain/errors.ts';
 import { formatMicros, micros } from '../../domain/money.ts';
-import type { Actor, AnyRules, Payment, Role } from '../../domain/payment.ts';
+import type { Actor, AnyRules, Part, Payment, Role } from '../../domain/payment.ts';
 import { roles } from '../../domain/payment.ts';
 import { fieldsOf, wrongField } from '../../domain/step-input.ts';
 import type { PaymentEvent } from '../../ledger/payment-rows.ts';
@@ -138,8 +138,17 @@ function operatorOf(rules: AnyRules, step: string, input: unknown): Actor {
 }
 
 /** What the workflow needs of a row. */
-export function viewOf({ id, version, state, deadlineMs, seller, resolution, returnedMicros }: Payment): PaymentView {
-  return { id, version, state, ended: deadlineMs === null, deadlineMs, seller, resolution, returned: formatMicros(returnedMicros) };
+export function viewOf({ id, version, state, deadlineMs, seller, resolution, parts, returnedMicros }: Payment): PaymentView {
+  const [ended, returned] = [deadlineMs === null, formatMicros(returnedMicros)];
+  const paid = ended && parts.length > 0 ? { paid: paidOf(parts) } : {};
+  return { id, version, state, ended, deadlineMs, seller, resolution, returned, ...paid };
+}
+
+/** What each payee of these parts was paid, in their order. */
+function paidOf(parts: readonly Part[]): NonNullable<PaymentView['paid']> {
+  const sums = new Map<string, bigint>();
+  for (const { payee, amountMicros, paidAtMs } of parts) if (paidAtMs !== null) sums.set(payee, (sums.get(payee) ?? 0n) + amountMicros);
+  return [...sums].map(([to, sum]) => ({ to, amount: formatMicros(sum) }));
 }
 
 function factOf(event: PaymentEvent): PaymentFact {

@@ -81,10 +81,11 @@ function refsOf({ id, version, parts }: Payment): string[] {
   return [id, ...versions, ...parts.map(({ index }) => `${id}:part:${index}`)];
 }
 
-function partiesOf({ buyer, seller, arbiter }: Payment): Party[] {
+function partiesOf({ buyer, seller, arbiter, parts }: Payment): Party[] {
+  const sellers = new Set([...(seller === null ? [] : [seller]), ...parts.map(({ payee }) => payee)]);
   return [
     { role: 'buyer', address: buyer },
-    ...(seller === null ? [] : [{ role: 'seller' as const, address: seller }]),
+    ...[...sellers].map((address) => ({ role: 'seller' as const, address })),
     ...(arbiter === null ? [] : [{ role: 'arbiter' as const, address: arbiter }]),
   ];
 }

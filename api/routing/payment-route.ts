@@ -35,8 +35,12 @@ export interface Reading {
   /** `/v1/cards/:id`, and other spellings of it. */
   readonly path: string;
   readonly aliases?: readonly string[];
-  /** Of the answers, `{"card": …}` and `{"cards": […]}`; the second is also the end of the list's path. */
+  /** Of the answers, `{"card": …}` and `{"cards": […]}`. */
   readonly names: readonly [one: string, many: string];
+  /** The end of the list's path, where it is not the second of these names. */
+  readonly list?: string;
+  /** Payments on a page of the list at most; 200 when left out. */
+  readonly pageMax?: number;
   readonly schema: z.ZodType;
   readonly show: (payment: Payment) => object;
   /** Where a single one is shown with more than in a list. */
@@ -56,6 +60,7 @@ export async function shownAs({ names: [one], show, showOne }: Reading, { paymen
 /** Reads of a kind: one payment for those who take part in it, and an agent's own, page by page, newest first. */
 export function readRoutes({ payments }: Pick<RouteDeps, 'payments'>, reading: Reading): Route[] {
   const { kind, tag, path, aliases = [], names: [one, many], schema, show, summaries, examples, only } = reading;
+  const { list = many, pageMax = 200 } = reading;
   const rest = { count: z.number().int(), has_more: z.boolean(), next_cursor: z.string().optional() };
   return [
     route({
@@ -65,14 +70,14 @@ export function readRoutes({ payments }: Pick<RouteDeps, 'payments'>, reading: R
         const payment = await payments.read(params.id);
         const { kind: name, noun } = kind.rules;
         if (payment === null || payment.kind !== name) throw new SuretyError('not_found', `There is no such ${noun}.`);
-        const parties = [payment.buyer, payment.seller, payment.arbiter];
+        const parties = [payment.buyer, payment.seller, payment.arbiter, ...payment.parts.map(({ payee }) => payee)];
         if (!isAdmin && !parties.includes(caller?.address ?? '')) throw wrongRole(only);
         return shownAs(reading, { payment, replayed: false });
       },
     }),
     route({
-      method: 'get', path: `/v1/agents/:address/${many}`, access: 'owner', tag, summary: summaries[1], params: addressParams,
-      query: z.object({ limit: limit(200, 50), cursor }), answer: z.object({ [many]: z.array(schema), ...rest }), example: examples[1],
+      method: 'get', path: `/v1/agents/:address/${list}`, access: 'owner', tag, summary: summaries[1], params: addressParams,
+      query: z.object({ limit: limit(pageMax, 50), cursor }), answer: z.object({ [many]: z.array(schema), ...rest }), example: examples[1],
       errors: ['invalid_cursor'],
       handler: async ({ params, query }) => {
         const after = query.cursor?.id ?? null;

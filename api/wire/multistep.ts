@@ -1,46 +1,63 @@
-/** How a multistep escrow looks on the wire (contract alancoin-payments 2.7): schema beside presenter. */
+/** How multistep escrows look on the wire (contract alancoin-payments 2.7), and what requests about them may hold. */
 import { z } from 'zod';
-import { formatMicros, micros } from '../../domain/money.ts';
-import { remainingOf, type MultistepEscrow } from '../../domain/multistep.ts';
-import type { MultistepEscrowModel, MultistepStepModel } from '../../prisma/generated/models.ts';
-import { addressOut, amountOut, timeOut } from './fields.ts';
+import { formatMicros } from '../../domain/money.ts';
+import {
+  multistepBounds, multistepResolutions, multistepStatuses, type MultistepPayment, type MultistepStatus,
+} from '../../domain/multistep.ts';
+import { address, addressOut, amount, amountOut, currency, currencyOut, duration, textIf, timeIf, timeOut } from './fields.ts';
+
+const { stepsMax, expiresInMsDefault, expiresInMsMin, expiresInMsMax } = multistepBounds;
+
+const stepOut = z.object({
+  stepIndex: z.number().int(), sellerAddr: addressOut, amount: amountOut, confirmed: z.boolean(), confirmedAt: timeOut.optional(),
+});
 
 export const multistepOut = z.object({
-  id: z.string(), buyerAddr: addressOut, tenantId: z.string().optional(), totalAmount: amountOut, spentAmount: amountOut,
-  refundedAmount: amountOut,
-  remainingAmount: amountOut.describe('Still held: neither paid nor given back.'), totalSteps: z.number().int(),
-  confirmedSteps: z.number().int(),
-  plannedSteps: z.array(z.object({ stepIndex: z.number().int(), sellerAddr: addressOut, amount: amountOut, confirmed: z.boolean(),
-    confirmedAt: timeOut.optional() })),
-  status: z.enum(['open', 'completed', 'aborted']), resolution: z.enum(['buyer_refund', 'expired']).optional()
-    .describe('Why the rest went back to the buyer.'),
+  id: z.string(), buyerAddr: addressOut, tenantId: z.string().optional(), currency: currencyOut, totalAmount: amountOut,
+  spentAmount: amountOut,
+  refundedAmount: amountOut, remainingAmount: amountOut.describe('Still held: neither paid nor given back.'),
+  totalSteps: z.number().int(), confirmedSteps: z.number().int(), plannedSteps: z.array(stepOut).max(stepsMax),
+  status: z.enum(multistepStatuses),
+  resolution: z.enum(multistepResolutions).optional().describe('Why the rest went back to the buyer.'),
   deadline: timeOut.describe('When the rest goes back by itself.'), workflowId: z.string(), createdAt: timeOut, updatedAt: timeOut,
   endedAt: timeOut.optional(),
 });
 
-export function showMultistep(escrow: MultistepEscrow): z.input<typeof multistepOut> {
-  const { id, buyer, tenantId, steps, confirmedSteps, status, resolution, workflowId, endedAt } = escrow;
+/** What is still held is the total without what was paid and given back. */
+export function showMultistep(escrow: MultistepPayment): z.input<typeof multistepOut> {
+  const { id, parts, heldMicros, paidMicros, returnedMicros, resolution } = escrow;
+  // How a completed one ended is said by its state.
+  const why = multistepResolutions.find((known) => known === resolution);
   return {
-    id, buyerAddr: buyer, ...(tenantId === null ? {} : { tenantId }), totalAmount: formatMicros(escrow.totalMicros),
-    spentAmount: formatMicros(escrow.spentMicros),
-    refundedAmount: formatMicros(escrow.refundedMicros), remainingAmount: formatMicros(remainingOf(escrow)),
-    totalSteps: steps.length, confirmedSteps,
-    plannedSteps: steps.map(({ seller, amountMicros, confirmedAt }, stepIndex) => ({
-      stepIndex, sellerAddr: seller, amount: formatMicros(amountMicros), confirmed: confirmedAt !== null,
-      ...(confirmedAt === null ? {} : { confirmedAt: confirmedAt.toISOString() }),
-    })),
-    status, ...(resolution === null ? {} : { resolution }), deadline: escrow.deadline.toISOString(), workflowId,
-    createdAt: escrow.createdAt.toISOString(),
-    updatedAt: escrow.updatedAt.toISOString(), ...(endedAt === null ? {} : { endedAt: endedAt.toISOString() }),
+    id, buyerAddr: escrow.buyer, ...textIf('tenantId', escrow.tenantId), currency: escrow.asset, totalAmount: formatMicros(heldMicros),
+    spentAmount: formatMicros(paidMicros), refundedAmount: formatMicros(returnedMicros),
+    remainingAmount: formatMicros(heldMicros - paidMicros - returnedMicros),
+    totalSteps: parts.length, confirmedSteps: parts.filter(({ paidAtMs }) => paidAtMs !== null).length,
+    plannedSteps: parts.map(({ index: stepIndex, payee: sellerAddr, amountMicros, paidAtMs }) =>
+      ({ stepIndex, sellerAddr, amount: formatMicros(amountMicros), confirmed: paidAtMs !== null, ...timeIf('confirmedAt', paidAtMs) })),
+    status: escrow.state as MultistepStatus, ...(why === undefined ? {} : { resolution: why }),
+    deadline: new Date(escrow.details.expiresAtMs).toISOString(), workflowId: escrow.workflowId,
+    createdAt: new Date(escrow.createdAtMs).toISOString(), updatedAt: new Date(escrow.updatedAtMs).toISOString(),
+    ...timeIf('endedAt', escrow.endedAtMs),
   };
 }
 
-/** A stored escrow with its plan in order. */
-export function multistepOf(row: MultistepEscrowModel & { readonly steps: readonly MultistepStepModel[] }): MultistepEscrow {
-  return {
-    ...row, totalMicros: micros(row.total), spentMicros: micros(row.spent), refundedMicros: micros(row.refunded),
-    status: row.status as MultistepEscrow['status'],
-    resolution: row.resolution as MultistepEscrow['resolution'],
-    steps: row.steps.map(({ seller, amount, confirmedAt }) => ({ seller, amountMicros: micros(amount), confirmedAt })),
-  };
-}
+export const createBody = z.object({
+  totalAmount: amount.describe('Held at once; the steps must add up to it.'),
+  currency,
+  totalSteps: z.number().int().min(1).max(stepsMax),
+  plannedSteps: z.array(z.object({ sellerAddr: address, amount }).strict()).min(1).max(stepsMax)
+    .describe('Who is paid how much, in the order of the plan.'),
+  expiresIn: duration({ msMin: expiresInMsMin, msMax: expiresInMsMax, fallbackMs: expiresInMsDefault })
+    .describe('When the rest goes back by itself, as 90s, 1h30m or 2d; 24h when left out.'),
+}).refine(({ totalSteps, plannedSteps }) => plannedSteps.length === totalSteps,
+  { path: ['plannedSteps'], error: 'must have as many steps as totalSteps says' });
+
+/** However far out it is, it is only a step that the plan does not have: Postgres and JavaScript agree on numbers of this size. */
+const stepIndex = z.number().refine(Number.isInteger, 'must be a whole number').meta({ type: 'integer' })
+  .transform((index) => Math.min(Math.max(index, -1), stepsMax))
+  .describe('Which step of the plan, from 0; in any order.');
+
+export const confirmBody = z.object({
+  stepIndex, sellerAddr: address.describe('As planned.'), amount: amount.describe('As planned; `0.1` is `0.10`.'),
+});

@@ -1,69 +1,55 @@
-/** What must hold of multistep escrows and their steps. */
+/** What must hold of the parts of payments, such as the steps of multistep escrows; the payments themselves are in payment.ts. */
 import type { RuleSet } from './rule.ts';
 
-/** The steps of an escrow, added up. */
-const steps = `
-  LATERAL (SELECT count(*) AS steps, max(x.step_index) AS last, sum(x.amount)::bigint AS planned, count(x.confirmed_at) AS confirmed,
-                  coalesce(sum(x.amount) FILTER (WHERE x.confirmed_at IS NOT NULL), 0)::bigint AS paid
-             FROM multistep_step x WHERE x.escrow_id = e.id) s`;
-const ofStep = `p.ref = s.escrow_id || ':step:' || s.step_index AND p.kind = 'capture'`;
+const partRef = `q.payment_id || ':part:' || q.part_index`;
+const captured = `payment_part q LEFT JOIN posting x ON x.ref = ${partRef} AND x.kind = 'capture'`;
+/** The parts of a payment, added up. */
+const parts = `
+  LATERAL (SELECT count(*) AS parts, coalesce(max(q.part_index) + 1, 0) AS after, coalesce(sum(q.amount), 0)::bigint AS planned,
+                  count(q.paid_at) AS done, coalesce(sum(q.amount) FILTER (WHERE q.paid_at IS NOT NULL), 0)::bigint AS paid
+             FROM payment_part q WHERE q.payment_id = p.id) s`;
+/** How often each amount went to each payee: by the events of a payment, and by its parts. */
+const byEvents = `SELECT e.payee, e.paid, count(*) FROM payment_event e WHERE e.payment_id = p.id AND e.paid > 0 GROUP BY 1, 2`;
+const byParts = `SELECT q.payee, q.amount, count(*) FROM payment_part q WHERE q.payment_id = p.id AND q.paid_at IS NOT NULL GROUP BY 1, 2`;
 
 export const multistepRules: RuleSet = {
-  overdue: [{ counts: 'stuckEscrows', sql: (before) =>
-    `SELECT id AS row FROM multistep_escrow WHERE status = 'open' AND deadline < ${before}` }],
-  explains: (p) => `EXISTS (SELECT FROM multistep_escrow e WHERE e.id = ${p}.payment_id AND e.id = ${p}.hold_id)`,
-  keeps: (h) => `EXISTS (SELECT FROM multistep_escrow e WHERE e.id = ${h}.id AND (e.status = 'open' OR ${h}.closed_at IS NOT NULL))`,
+  // As for every payment on the engine.
+  overdue: [],
   rules: [
     {
-      invariant: 'I4', sentence: 'a confirmed step has one capture, any other step has none', over: 'multistep_step',
-      sql: (within) => `SELECT s.escrow_id || ' step ' || s.step_index AS row FROM multistep_step s LEFT JOIN posting p ON ${ofStep}
-                         WHERE ${within('s')} AND (s.confirmed_at IS NOT NULL) <> (p.id IS NOT NULL)`,
+      invariant: 'I4', sentence: 'a part that was paid has one capture, any other part has none', over: 'payment_part',
+      sql: (within) => `SELECT ${partRef} AS row FROM ${captured} WHERE ${within('q')} AND (q.paid_at IS NOT NULL) <> (x.id IS NOT NULL)`,
     },
     {
-      invariant: 'I5', sentence: 'the capture of a step is what was planned for it and reached its seller', over: 'multistep_step',
+      invariant: 'I5', sentence: 'the capture of a part is what was planned for it', over: 'payment_part',
+      sql: (within) => `SELECT ${partRef} AS row FROM ${captured} WHERE ${within('q')} AND x.amount <> q.amount`,
+    },
+    {
+      invariant: 'I6', sentence: 'the money of a multistep escrow waits in escrow', over: 'payment',
+      sql: (within) => `SELECT p.id AS row FROM payment p JOIN hold h ON h.id = p.id
+                         WHERE ${within('p')} AND p.kind = 'multistep' AND h.bucket <> 'escrowed'`,
+    },
+    {
+      invariant: 'I11', sentence: 'the parts of a payment are all there, add up to what it held, and those that are done to what it paid',
+      over: 'payment',
       sql: (within) => `
-        SELECT s.escrow_id || ' step ' || s.step_index AS row FROM multistep_step s JOIN posting p ON ${ofStep}
-          JOIN account a ON a.id = p.credit_account WHERE ${within('s')} AND (p.amount <> s.amount OR a.owner <> s.seller)`,
+        SELECT p.id || ' is ' || p.state AS row FROM payment p CROSS JOIN ${parts}
+         WHERE ${within('p')} AND (p.parts > 0 OR p.kind = 'multistep')
+           AND (s.parts, s.after, s.planned, s.paid) IS DISTINCT FROM (p.parts::bigint, p.parts, p.held, p.paid)`,
     },
     {
-      invariant: 'I6', sentence: 'the hold of a multistep escrow keeps exactly what its open steps need', over: 'multistep_escrow',
+      invariant: 'I11', sentence: 'a multistep escrow is completed exactly when all of its parts are paid, aborted when a rest came back',
+      over: 'payment',
       sql: (within) => `
-        SELECT e.id AS row FROM multistep_escrow e LEFT JOIN hold h ON h.id = e.id
-         WHERE ${within('e')} AND (h.id IS NULL OR h.bucket <> 'escrowed' OR h.amount <> e.total OR h.captured <> e.spent
-            OR h.released <> e.refunded OR (h.closed_at IS NULL) <> (e.status = 'open')
-            OR h.amount - h.captured - h.released <> CASE e.status WHEN 'open' THEN e.total - e.spent ELSE 0 END)`,
+        SELECT p.id || ' is ' || p.state AS row FROM payment p CROSS JOIN ${parts}
+         WHERE ${within('p')} AND p.kind = 'multistep'
+           AND ((p.state = 'completed') IS DISTINCT FROM (s.done = s.parts) OR (p.state = 'aborted') <> (p.returned > 0))`,
     },
     {
-      invariant: 'I11', over: 'multistep_escrow',
-      sentence: 'what a multistep escrow locked is what it paid and gave back once it has ended, and its steps add up to it',
+      invariant: 'I13', sentence: 'each part that was paid has one event, with its payee and its amount', over: 'payment',
       sql: (within) => `
-        SELECT e.id || ' is ' || e.status AS row FROM multistep_escrow e CROSS JOIN ${steps}
-         WHERE ${within('e')} AND ((s.steps, s.last + 1, s.planned, s.confirmed, s.paid)
-               IS DISTINCT FROM (e.total_steps::bigint, e.total_steps, e.total, e.confirmed_steps::bigint, e.spent)
-            OR CASE e.status WHEN 'open' THEN e.refunded <> 0 OR e.confirmed_steps = e.total_steps
-                             WHEN 'completed' THEN e.spent <> e.total OR e.refunded <> 0
-                             ELSE e.spent + e.refunded <> e.total OR e.refunded = 0 END)`,
-    },
-    {
-      invariant: 'I11', sentence: 'what went back to the buyer of a multistep escrow has one posting', over: 'multistep_escrow',
-      sql: (within) => `SELECT e.id AS row FROM multistep_escrow e LEFT JOIN posting p ON p.ref = e.id AND p.kind = 'release'
-                         WHERE ${within('e')} AND coalesce(p.amount, 0) <> e.refunded`,
-    },
-    {
-      invariant: 'I13', sentence: 'each change of a multistep escrow has one event', over: 'multistep_escrow',
-      sql: (within) => `
-        SELECT e.id || ' at version ' || e.version AS row FROM multistep_escrow e
-         CROSS JOIN LATERAL (
-           SELECT count(*) FILTER (WHERE x.topic = 'multistep.created') AS created,
-                  count(DISTINCT x.data ->> 'stepIndex') FILTER (WHERE x.topic = 'multistep.step_confirmed') AS steps,
-                  count(*) FILTER (WHERE x.topic = 'multistep.step_confirmed') AS confirmed,
-                  count(*) FILTER (WHERE x.topic = 'multistep.completed') AS completed,
-                  count(*) FILTER (WHERE x.topic = 'multistep.aborted') AS aborted
-             FROM outbox x WHERE x.ref = e.id AND x.topic LIKE 'multistep.%' AND x.topic NOT LIKE 'call.%') o
-         WHERE ${within('e')} AND ((o.created, o.confirmed, o.steps, o.completed, o.aborted)
-               IS DISTINCT FROM (1::bigint, e.confirmed_steps::bigint, e.confirmed_steps::bigint, (e.status = 'completed')::integer::bigint,
-                                 (e.status = 'aborted')::integer::bigint)
-            OR e.version <> 1 + e.confirmed_steps + (e.status = 'aborted')::integer)`,
+        SELECT p.id AS row FROM payment p WHERE ${within('p')} AND p.parts > 0
+           AND EXISTS ((${byEvents} EXCEPT ${byParts}) UNION ALL (${byParts} EXCEPT ${byEvents}))`,
     },
   ],
 };

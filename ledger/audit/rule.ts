@@ -17,8 +17,8 @@ const [withSteps, withFewParts] = [{ ...byText, rows: ROWS / 50 }, { ...byText, 
 
 export const tables = {
   account: byNumber, posting: byNumber, outbox: byNumber, hold: byText, unfolded_fee: { ...byText, key: ['ref'] },
-  meter: byText, gateway_call: byText, pipeline: withFewParts, payment: withFewParts, multistep_escrow: withSteps,
-  multistep_step: { key: ['escrow_id', 'step_index'], start: ['', '-1'], rows: ROWS },
+  meter: byText, gateway_call: byText, pipeline: withFewParts, payment: withSteps,
+  payment_part: { key: ['payment_id', 'part_index'], start: ['', '-1'], rows: ROWS },
   stream: byText, stream_tick: { key: ['stream_id', 'seq'], start: ['', '0'], rows: ROWS },
   // Of the audit itself; see `Sums`.
   audit_asset: { ...byText, key: ['of'] },

@@ -12,8 +12,8 @@
 --   step … note   the decision; without `step` there is only `refusal`, which is kept where `record` is true
 --   meter         of a payment that has one: {closes: nothing may use it any more, drained: assumes that no use is under way}
 -- Outcomes: done (`e` is what has happened); postponed; again (this very attempt was applied before); replay (an earlier request with the
--- same key; `p` is what that was about); refused (`refusal` says why); mismatch (the key came with another request); conflict (the payment,
--- its meter or its clock has moved on: decide again).
+-- same key; `p` is what that was about); refused (`refusal` says why); mismatch (the key, or the attempt, came with another request);
+-- conflict (the payment, its meter or its clock has moved on: decide again).
 -- Locks in this order, in groups rank by rank: openings by id, payments by id, meters, idempotency keys, holds, accounts.
 -- The planner settings hold for the functions that it calls as well.
 CREATE OR REPLACE FUNCTION payment_apply(p_items jsonb)
@@ -47,8 +47,10 @@ BEGIN
 
     IF i.attempt IS NOT NULL THEN
       SELECT r.refusal INTO refusal FROM payment_refusal r WHERE r.attempt = i.attempt;
-      outcome := CASE WHEN refusal IS NOT NULL THEN 'refused'
-                      WHEN EXISTS (SELECT FROM payment_event x WHERE x.payment_id = i.id AND x.attempt = i.attempt) THEN 'again' END;
+      -- An operator may give another step the name of one that was taken: it must not hear that this one was.
+      outcome := CASE WHEN refusal IS NOT NULL THEN 'refused' ELSE (
+        SELECT CASE WHEN i.role <> 'clock' AND (x.step, x.note) IS DISTINCT FROM (i.step, i.note) THEN 'mismatch' ELSE 'again' END
+          FROM payment_event x WHERE x.payment_id = i.id AND x.attempt = i.attempt) END;
     END IF;
     IF outcome IS NULL AND i.claim_key IS NOT NULL AND NOT coalesce(i.claim_owner || ' ' || i.claim_key = ANY (v_claims), false) THEN
       SELECT y.request_hash, y.resource_id INTO v_hash, v_resource FROM idempotency y

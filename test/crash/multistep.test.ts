@@ -3,22 +3,20 @@
  * again with its key hears what happened, the workflow goes on elsewhere, and the books are right.
  */
 import { createServer, connect, type AddressInfo, type Socket } from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { Client, Connection, type WorkflowHandle } from '@temporalio/client';
-import { multistepCrashPoints, type MultistepCrashPoint } from '../../platform/crash.ts';
+import { paymentCrashPoints, type PaymentCrashPoint } from '../../platform/crash.ts';
 import type { Reply } from '../support/app.ts';
-import { anOpenMultistep, aPlan, confirm, create, moneyIn, read, refund, type OpenMultistep } from '../support/multistep.ts';
+import { anOpenMultistep, aPlan, confirm, create, moneyIn, read, refund, type OpenMultistep, type Plan } from '../support/multistep.ts';
 import { createLanes } from '../support/lanes.ts';
 import { createNodes, orGone, type Nodes, type PlatformNode } from '../support/nodes.ts';
 import { eventually } from '../support/platform-suite.ts';
 import { testServers } from '../support/servers.ts';
 
 const { story } = createLanes({ WORKER_QUEUES: 'multistep' });
+const worker = { WORKER_QUEUES: 'multistep' };
+const tried = new Set<PaymentCrashPoint>();
 let connection: Connection;
-
-/** Points of the worker; of each two neighbours the second cannot be reached by what the first has left behind. */
-const workerPoints = ['multistep-message', 'multistep-due', 'multistep-message-taken',
-  'multistep-looked'] as const satisfies readonly MultistepCrashPoint[];
-const requestPoints = multistepCrashPoints.filter((point) => !(workerPoints as readonly string[]).includes(point));
 
 beforeAll(async () => {
   connection = await Connection.connect({ address: testServers().temporalAddress });
@@ -34,6 +32,11 @@ interface Place {
 const workflowOf = ({ nodes }: Place, { workflowId }: { readonly workflowId: string }): WorkflowHandle =>
   new Client({ connection, namespace: nodes.servers.namespace }).workflow.getHandle(workflowId);
 
+/** What its workflow knows. */
+const knows = (place: Place, escrow: OpenMultistep, view: object): Promise<void> =>
+  eventually(async () => expect(await workflowOf(place, escrow).query('surety-view')).toMatchObject(view),
+    { withinMs: 40_000, everyMs: 250 });
+
 async function ends(place: Place, escrow: OpenMultistep,
     expected: { readonly refundedAmount: string } & Record<string, unknown>): Promise<void> {
   const { nodes, front } = place;
@@ -48,36 +51,74 @@ async function ends(place: Place, escrow: OpenMultistep,
   await front.booksAreRight({ overdueMs: 60_000 });
 }
 
-/** On a database of its own, since only those who are to die serve multistep escrows at first. */
-story('a worker that dies at any of its points leaves nothing undone and nothing done twice once there is another worker', async () => {
-  const nodes = await createNodes({ WORKER_QUEUES: 'multistep' });
+/** A database of its own: a process that serves requests and no queue, and workers apart from it. */
+async function apart(run: (place: Place) => Promise<void>): Promise<void> {
+  const nodes = await createNodes({ WORKER_QUEUES: 'none' });
   try {
-    const front = await nodes.start({ WORKER_QUEUES: 'none' });
-    const place = { nodes, front };
-    const left = {} as Record<(typeof workerPoints)[number], OpenMultistep>;
-    for (const point of workerPoints) {
-      const victim = await nodes.start({ CRASH_AT: point });
-      const byMessage = point.startsWith('multistep-message');
-      const escrow = await anOpenMultistep(front, undefined, byMessage ? {} : { expiresIn: '1s' });
-      left[point] = escrow;
-      if (byMessage) await workflowOf(place, escrow).signal('surety-confirm-step', { stepIndex: 2 });
-      await victim.ended;
-    }
-    await nodes.start();
-    for (const point of ['multistep-message', 'multistep-message-taken'] as const) {
-      // The step ran again elsewhere: it was paid once, and not refused as paid before.
-      const escrow = left[point];
-      await eventually(async () => expect(await workflowOf(place, escrow).query('surety-view'))
-        .toMatchObject({ version: 2, lastRefusal: null }), { withinMs: 40_000, everyMs: 500 });
-      await workflowOf(place, escrow).signal('surety-refund');
-      await ends(place, escrow, { resolution: 'buyer_refund', spentAmount: '0.300000', refundedAmount: '0.300000' });
-    }
-    for (const point of ['multistep-due', 'multistep-looked'] as const) await ends(place, left[point],
-      { resolution: 'expired', refundedAmount: '0.600000' });
+    await run({ nodes, front: await nodes.start() });
   } finally {
     await nodes.close();
   }
-}, 180_000);
+}
+
+/** Escrows whose workflow was begun by a worker that is gone. */
+async function leftByAWorker(place: Place, count: number): Promise<OpenMultistep[]> {
+  const first = await place.nodes.startWorker(worker);
+  const escrows = await Promise.all(Array.from({ length: count }, () => anOpenMultistep(place.front)));
+  for (const escrow of escrows) await knows(place, escrow, { version: 1, state: 'open' });
+  await first.kill();
+  return escrows;
+}
+
+/** A worker that will die at this point. */
+function doomedWorker({ nodes }: Place, point: PaymentCrashPoint) {
+  tried.add(point);
+  return nodes.startWorker({ ...worker, CRASH_AT: point });
+}
+
+story('a worker that dies at any of its points leaves nothing undone and nothing done twice once there is another worker',
+    () => apart(async (place) => {
+  const [committed, answered, nobody] = await leftByAWorker(place, 3);
+  if (committed === undefined || answered === undefined || nobody === undefined) throw new Error('Three escrows were made.');
+  for (const [escrow, point] of [[committed, 'payment-committed'], [answered, 'payment-answered']] as const) {
+    const victim = await doomedWorker(place, point);
+    await workflowOf(place, escrow).signal('surety-confirm-step', { stepIndex: 2 });
+    await victim.ended;
+  }
+  // As for a worker that dies before it has begun with a step.
+  await workflowOf(place, nobody).signal('surety-confirm-step', { stepIndex: 2 });
+  const timekeeper = await doomedWorker(place, 'payment-expired');
+  const late = await anOpenMultistep(place.front, undefined, { expiresIn: '1s' });
+  await timekeeper.ended;
+
+  await place.nodes.startWorker(worker);
+  for (const escrow of [committed, answered, nobody]) {
+    // Where the step ran again elsewhere, it was paid once, and not refused as paid before.
+    await knows(place, escrow, { version: 2, lastRefusal: null, facts: [{ step: 'open' }, { step: 'confirm-step', paid: '0.300000' }] });
+    await workflowOf(place, escrow).signal('surety-refund');
+    await ends(place, escrow, { resolution: 'buyer_refund', spentAmount: '0.300000', refundedAmount: '0.300000' });
+  }
+  await ends(place, late, { resolution: 'expired', refundedAmount: '0.600000' });
+}), 180_000);
+
+for (const point of ['payment-committed', 'payment-answered'] as const) {
+  story(`the worker dies at ${point} of a step that a request waits for: it is answered, and the step is paid once`,
+      () => apart(async (place) => {
+    const { front, nodes } = place;
+    const [escrow] = await leftByAWorker(place, 1);
+    if (escrow === undefined) throw new Error('An escrow was made.');
+    await doomedWorker(place, point);
+    for (const replayed of [null, 'true']) {
+      const { status, body, headers } = await confirm(front, escrow, 1, { key: 'key' });
+      expect([status, headers.get('idempotent-replayed'), body.escrow]).toMatchObject([200, replayed, { confirmedSteps: 1 }]);
+    }
+    expect(await moneyIn(nodes.pool, escrow.sellers[1] ?? escrow.buyer)).toEqual({ available: 200_000, escrowed: 0 });
+    await nodes.startWorker(worker);
+    await knows(place, escrow, { version: 2, state: 'open' });
+    expect((await refund(front, escrow, escrow.buyer, 'back')).status).toBe(200);
+    await ends(place, escrow, { spentAmount: '0.200000', refundedAmount: '0.400000' });
+  }), 120_000);
+}
 
 /** A way to Temporal that can be cut and mended. */
 async function cuttableWay(): Promise<{ address: string; cut(): void; mend(): void; close(): void }> {
@@ -136,38 +177,81 @@ story('without Temporal every step works, deadlines are kept, and the workflows 
   }
 }, 180_000);
 
-for (const point of requestPoints) {
-  story(`a process that dies at ${point} has taken the step once or not at all, and the client that asks again with its key hears what happened`, async ({ nodes, survivor: front }) => {
-    const place = { nodes, front };
-    const victim = await nodes.start({ CRASH_AT: point });
-    if (point === 'multistep-held' || point === 'multistep-begun') return diesCreating(place, victim);
-    const escrow = await anOpenMultistep(front);
-    const step = (at: PlatformNode): Promise<Reply> =>
-      (point.endsWith('refund') || point.endsWith('refunded') ? refund(at, escrow, escrow.buyer, 'key')
-        : confirm(at, escrow, 1, { key: 'key' }));
-    expect(await orGone(step(victim))).toBe('gone');
-    const { status, body } = await step(front);
-    expect(status).toBe(200);
-    if (body.escrow.status === 'open') {
-      expect(await moneyIn(nodes.pool, escrow.sellers[1] ?? escrow.buyer)).toEqual({ available: 200_000, escrowed: 0 });
-      await refund(front, escrow);
-    }
-    await ends(place, escrow, { refundedAmount: body.escrow.status === 'open' ? '0.400000' : '0.600000' });
-  }, 120_000);
-}
-
 /** The money of an escrow is held once, and its workflow is started by somebody. */
-async function diesCreating(place: Place, victim: PlatformNode): Promise<void> {
+async function isOpenedOnce(place: Place, plan: Plan): Promise<void> {
   const { nodes, front } = place;
-  const plan = await aPlan(front);
-  expect(await orGone(create(victim, plan, {}, 'make'))).toBe('gone');
   const again = await create(front, plan, {}, 'make');
-  expect([again.status, again.headers.get('idempotent-replayed')]).toEqual([201, 'true']);
+  expect(again.status).toBe(201);
   expect(await moneyIn(nodes.pool, plan.buyer)).toEqual({ available: 0, escrowed: 600_000 });
   const { id, workflowId } = again.body.escrow;
   const escrow = { ...plan, id, workflowId };
-  await eventually(async () => expect(await workflowOf(place, escrow).query('surety-view')).toMatchObject({ state: 'open' }),
-    { withinMs: 30_000, everyMs: 200 });
+  await knows(place, escrow, { state: 'open' });
   await refund(front, escrow);
   await ends(place, escrow, { refundedAmount: '0.600000' });
 }
+
+for (const point of ['payment-opening', 'payment-committed', 'payment-answered'] as const) {
+  story(`a worker that dies at ${point} of an opening has held the money once or not at all, and the request is answered without it`,
+      () => apart(async (place) => {
+    const [plan, victim] = [await aPlan(place.front), await doomedWorker(place, point)];
+    expect((await create(place.front, plan, {}, 'make')).status).toBe(201);
+    await victim.ended;
+    await place.nodes.startWorker(worker);
+    await isOpenedOnce(place, plan);
+  }), 120_000);
+}
+
+story('a process that dies behind a direct step has taken it once, and the client that asks again with its key hears what happened',
+    () => apart(async (place) => {
+  tried.add('payment-direct');
+  const { front, nodes } = place;
+  const victim = () => nodes.start({ CRASH_AT: 'payment-direct' });
+  const dies = async (step: (at: PlatformNode) => Promise<Reply>): Promise<Reply> => {
+    const doomed = await victim();
+    expect(await orGone(step(doomed))).toBe('gone');
+    await doomed.ended;
+    const again = await step(front);
+    expect(again.headers.get('idempotent-replayed')).toBe('true');
+    return again;
+  };
+  const plan = await aPlan(front);
+  const made = await dies((at) => create(at, plan, {}, 'make'));
+  expect([made.status, await moneyIn(nodes.pool, plan.buyer)]).toEqual([201, { available: 0, escrowed: 600_000 }]);
+  const escrow: OpenMultistep = { ...plan, id: made.body.escrow.id as string, workflowId: made.body.escrow.workflowId as string };
+  const confirmed = await dies((at) => confirm(at, escrow, 1, { key: 'pay' }));
+  expect([confirmed.status, confirmed.body.escrow]).toMatchObject([200, { status: 'open', confirmedSteps: 1 }]);
+  expect(await moneyIn(nodes.pool, escrow.sellers[1] ?? escrow.buyer)).toEqual({ available: 200_000, escrowed: 0 });
+  expect((await dies((at) => refund(at, escrow, escrow.buyer, 'back'))).body.escrow).toMatchObject({ status: 'aborted' });
+  await nodes.startWorker(worker);
+  await ends(place, escrow, { spentAmount: '0.200000', refundedAmount: '0.400000' });
+}), 180_000);
+
+for (const afterMs of [0, 4, 12, 40]) {
+  story(`a process that is killed ${afterMs} ms after it was asked has taken the step once or not at all, whichever it was`,
+      async ({ nodes, survivor: front }) => {
+    const place = { nodes, front };
+    const [opening, plan] = [await nodes.start(), await aPlan(front)];
+    const made = orGone(create(opening, plan, {}, 'make'));
+    await sleep(afterMs);
+    await opening.kill();
+    await made;
+    await isOpenedOnce(place, plan);
+    for (const name of ['confirm', 'refund'] as const) {
+      const [victim, escrow] = [await nodes.start(), await anOpenMultistep(front)];
+      const step = (at: PlatformNode): Promise<Reply> =>
+        (name === 'refund' ? refund(at, escrow, escrow.buyer, 'key') : confirm(at, escrow, 1, { key: 'key' }));
+      const asked = orGone(step(victim));
+      await sleep(afterMs);
+      await victim.kill();
+      await asked;
+      expect((await step(front)).status).toBe(200);
+      if (name === 'confirm') {
+        expect(await moneyIn(nodes.pool, escrow.sellers[1] ?? escrow.buyer)).toEqual({ available: 200_000, escrowed: 0 });
+        await refund(front, escrow);
+      }
+      await ends(place, escrow, { refundedAmount: name === 'confirm' ? '0.400000' : '0.600000' });
+    }
+  }, 180_000);
+}
+
+test('dies at every point there is', () => expect([...tried].sort()).toEqual([...paymentCrashPoints].sort()));

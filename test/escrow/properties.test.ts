@@ -1,18 +1,18 @@
 /** Whatever happens to an escrow, in whichever order: what was held is paid or comes back, the end is the end, and there is one. */
 import fc from 'fast-check';
 import {
-  escrowRules, escrowStatuses, escrowSteps, type EscrowDetails, type EscrowPayment, type EscrowStep, type EscrowTerms,
+  escrowRules, escrowStatuses, escrowSteps, type EscrowPayment, type EscrowStep, type EscrowTerms,
 } from '../../domain/escrow.ts';
-import { escrowBounds, readEscrowInput } from '../../domain/escrow-input.ts';
+import { escrowBounds } from '../../domain/escrow-input.ts';
 import { micros } from '../../domain/money.ts';
-import { decide, decideByClock, decideOpening, isEnd } from '../../domain/decide.ts';
-import type { Actor, Decision, Opening, Verdict } from '../../domain/payment.ts';
+import { decideByClock, isEnd } from '../../domain/decide.ts';
+import type { Actor, Opening, Verdict } from '../../domain/payment.ts';
 import { auditBooks } from '../../ledger/audit.ts';
 import { aDeposit, anAddress } from '../support/builders.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
-import { arbiter, buyer, escrowNowMs, seller, stranger } from '../support/escrow-rules.ts';
 import { deadlineIn } from '../support/escrows.ts';
 import { anOpening, directPayments, noAttempt, type DirectPayments } from '../support/payments.ts';
+import { applied, arbiter, buyer, opened as openedBy, rulesNowMs, seller, stranger, verdictOn } from '../support/rules.ts';
 
 /** When a step comes: a while later, or as seen from the deadline. */
 type When = { readonly afterMs: number } | { readonly fromDeadlineMs: number };
@@ -67,46 +67,15 @@ function roleFor(step: EscrowStep | 'clock'): keyof typeof parties {
   return operator === null || operator === 'platform' || operator === 'clock' ? 'buyer' : operator;
 }
 
-/** The row as it is after a decision. The same as `payment_apply` does, said once more and independently. */
-function applied(payment: EscrowPayment, { to, deadlineMs, moves, resolution, details }: Decision): EscrowPayment {
-  let { paidMicros, returnedMicros } = payment;
-  for (const move of moves) {
-    const rest = payment.heldMicros - paidMicros - returnedMicros;
-    if (move.amountMicros === 'used') throw new Error('An escrow has no meter.');
-    const amount = move.amountMicros === 'rest' ? rest : move.amountMicros;
-    if (amount < 0n || amount > rest) throw new Error(`${move.move} of ${amount}, and there are ${rest}.`);
-    if (move.move === 'hold') throw new Error('Only an opening holds money.');
-    if (move.move === 'pay') expect(move.to).toBe(payment.seller);
-    if (move.move === 'pay') paidMicros = micros(paidMicros + amount);
-    else returnedMicros = micros(returnedMicros + amount);
-  }
-  return { ...payment, state: to, version: payment.version + 1, deadlineMs, paidMicros, returnedMicros, resolution,
-    details: details as EscrowDetails };
-}
-
-function opened(opening: Opening, nowMs: number): EscrowPayment {
-  const { to, deadlineMs, details, moves } = decideOpening(escrowRules, opening, nowMs);
-  expect(moves).toEqual([{ move: 'hold', amountMicros: opening.amountMicros }]);
-  return {
-    ...opening, terms: opening.terms as EscrowTerms, kind: 'escrow', state: to, version: 1, deadlineMs, heldMicros: opening.amountMicros,
-    paidMicros: micros(0n), returnedMicros: micros(0n), meter: null, parts: [],
-    resolution: null, details: details as EscrowDetails, workflowStarted: false, createdAtMs: nowMs, updatedAtMs: nowMs, endedAtMs: null,
-  };
-}
-
-function judge(payment: EscrowPayment, { step, actor, raw }: Act, nowMs: number): Verdict {
-  if (step !== 'clock') return decide(escrowRules, payment, { step, actor, input: readEscrowInput(step, raw) }, nowMs);
-  const verdict = decideByClock(escrowRules, payment, nowMs);
-  if (verdict.kind === 'postpone') throw new Error('An escrow is not postponed.');
-  return verdict;
-}
+const opened = (opening: Opening, nowMs: number): EscrowPayment => openedBy(escrowRules, opening, nowMs) as EscrowPayment;
+const judge = (payment: EscrowPayment, act: Act, nowMs: number): Verdict => verdictOn(escrowRules, payment, act, nowMs);
 
 const timeOf = (payment: EscrowPayment, when: When, nowMs: number): number =>
   ('afterMs' in when ? nowMs + when.afterMs : Math.max(nowMs, (payment.deadlineMs ?? nowMs) + when.fromDeadlineMs));
 
 /** Lives a story and looks at every state it passes. @returns where it leads. */
 function live({ terms, hasArbiter, amountMicros, acts }: Story, look: (payment: EscrowPayment, nowMs: number) => void): EscrowPayment {
-  let nowMs = escrowNowMs;
+  let nowMs = rulesNowMs;
   let payment = opened({ ...anOpening({ buyer, seller }), arbiter: hasArbiter ? arbiter : null, amountMicros: micros(amountMicros),
     terms }, nowMs);
   look(payment, nowMs);
@@ -162,7 +131,7 @@ describe('whatever happens to an escrow', () => {
     fc.assert(fc.property(aStory, fc.array(anAct, { minLength: 1, maxLength: 5 }), (story, later) => {
       const payment = live(story, () => undefined);
       if (payment.deadlineMs !== null) return;
-      for (const act of later) for (const lateMs of [0, 1, 1e12]) expect(judge(payment, act, escrowNowMs + lateMs).kind).toBe('refuse');
+      for (const act of later) for (const lateMs of [0, 1, 1e12]) expect(judge(payment, act, rulesNowMs + lateMs).kind).toBe('refuse');
     }), runs);
   });
 
@@ -214,7 +183,7 @@ describe('on Postgres', () => {
   async function both(model: EscrowPayment, names: Readonly<Record<string, string>>, act: DatabaseAct,
     attempt: string): Promise<EscrowPayment> {
     const { id } = model;
-    const nowMs = escrowNowMs;
+    const nowMs = rulesNowMs;
     const before = model.deadlineMs === null ? model : { ...model, deadlineMs: act.late ? nowMs - 1 : nowMs + 60_000 };
     if (act.late && model.deadlineMs !== null) await deadlineIn(db.pool, id, -1_000);
     const verdict = judge(before, act, nowMs);
@@ -245,7 +214,7 @@ describe('on Postgres', () => {
       const taken = await payments.taker.open(escrowRules, { ...noAttempt, opening, askedAtMs: Date.now(), workflowStarted: false });
       expect(taken).toMatchObject({ kind: 'done', payment: { version: 1, state: 'pending' } });
       // The model has the same escrow among people whose names are always the same.
-      let model = opened({ ...opening, buyer, seller, arbiter: hasArbiter ? arbiter : null }, escrowNowMs);
+      let model = opened({ ...opening, buyer, seller, arbiter: hasArbiter ? arbiter : null }, rulesNowMs);
       for (const [n, act] of acts.entries()) {
         model = await both(model, names, act, `${opening.id}:${n}`);
         if (model.deadlineMs !== null) await deadlineIn(db.pool, opening.id, 60_000);

@@ -3,8 +3,8 @@ import { escrowRules, escrowStatuses, escrowSteps } from '../../domain/escrow.ts
 import type { EscrowDetails, EscrowPayment, EscrowStatus, EscrowStep, EscrowTerms } from '../../domain/escrow.ts';
 import { decide, decideByClock, decideOpening, fundsOf, isEnd } from '../../domain/decide.ts';
 import { micros } from '../../domain/money.ts';
-import { actors, anEscrow, decisionOf, escrowNowMs as NOW, inputs, outcome, refusalOf, type Who } from '../support/escrow-rules.ts';
-import { arbiter, buyer, seller, stranger } from '../support/escrow-rules.ts';
+import { anEscrow, decisionOf, inputs, outcome, refusalOf } from '../support/escrow-rules.ts';
+import { actors, arbiter, buyer, rulesNowMs as NOW, seller, stranger, type Who } from '../support/rules.ts';
 
 const P = 'pending', D = 'delivered', Q = 'disputed', A = 'arbitrating';
 const waiting = [P, D, Q, A] as const;
@@ -88,7 +88,7 @@ describe('how long a state lasts', () => {
     expect(decideOpening(escrowRules, opening, NOW)).toEqual({
       step: 'open', role: 'buyer', by: buyer, to: P, deadlineMs: NOW + 7_000, isDue: null, moves: [{ move: 'hold', amountMicros: 5n }],
       resolution: null,
-      details: { deliverByMs: NOW + 7_000 }, note: null, seller: null,
+      details: { deliverByMs: NOW + 7_000 }, note: null, seller: null, meter: null,
     });
   });
 

@@ -2,8 +2,8 @@
 import { escrowRules, escrowSteps, type EscrowPayment, type EscrowStep } from '../../domain/escrow.ts';
 import { micros } from '../../domain/money.ts';
 import { decide, stateRefusal } from '../../domain/decide.ts';
-import { actors, anEscrow, decisionOf, escrowNowMs as NOW, outcome, refusalOf } from '../support/escrow-rules.ts';
-import { arbiter, buyer, seller, stranger } from '../support/escrow-rules.ts';
+import { anEscrow, decisionOf, outcome, refusalOf } from '../support/escrow-rules.ts';
+import { actors, arbiter, buyer, rulesNowMs as NOW, seller, stranger } from '../support/rules.ts';
 
 const P = 'pending', D = 'delivered', Q = 'disputed', A = 'arbitrating';
 const waiting = [P, D, Q, A] as const;

@@ -1,9 +1,9 @@
 /** A migration adds a column while every connection is warm: none of the statements that it has prepared may notice. */
 import pg from 'pg';
-import { createMultistepStore } from '../../activities/multistep/store.ts';
 import { createPipelineStore } from '../../activities/pipeline/store.ts';
 import { createStreamStore } from '../../activities/stream/store.ts';
 import { parseAmount } from '../../domain/money.ts';
+import { multistepRules } from '../../domain/multistep.ts';
 import { deposit, reverse } from '../../ledger/admin.ts';
 import { createNotices } from '../../ledger/notices.ts';
 import { readLatestPayments, readPayments } from '../../ledger/payments.ts';
@@ -16,7 +16,8 @@ import { createReputationReader } from '../../trust/reputation.ts';
 import { aDeposit, anAgent, aRegistry, platformAddress } from '../support/builders.ts';
 import { aCandidate, aDelivery, aGivenUp, anAttempt, aNewCall, aNewSession, aStore, callOnce, endSession, openSession, sessionNow } from '../support/builders-gateway.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
-import { directPayments } from '../support/payments.ts';
+import { aMultistepOpening } from '../support/multistep-rules.ts';
+import { directPayments, noAttempt } from '../support/payments.ts';
 
 let db: TestDatabase;
 let pool: pg.Pool;
@@ -83,18 +84,12 @@ async function paymentsOnTheEngine(): Promise<void> {
 }
 
 async function multistepEscrows(): Promise<void> {
-  const store = createMultistepStore({ pool, metrics });
-  const id = newId('multistepEscrow');
-  const steps = [{ seller, amountMicros: parseAmount('1') }, { seller, amountMicros: parseAmount('1') }];
-  const plan = { totalMicros: parseAmount('2'), steps, expiresInMs: 60_000 };
-  await store.create({ id, buyer, tenantId: null, workflowId: 'w', idempotency: null, plan });
-  const taker = { id, caller: buyer, idempotency: null };
-  await store.confirmStep(taker, { stepIndex: 0, seller: null, amountMicros: null });
-  await store.look(id);
-  await store.overdue(0, 10);
-  await store.refund(taker);
-  await store.told({ id, version: 3 });
-  expect((await store.read([id]))[0]?.status).toBe('aborted');
+  const { store, taker, step } = await directPayments(pool, { metrics, rules: multistepRules });
+  const opening = aMultistepOpening(buyer, [0, 1].map(() => ({ payee: seller, amountMicros: '1000000' })));
+  await taker.open(multistepRules, { ...noAttempt, opening, askedAtMs: Date.now(), workflowStarted: false });
+  expect(await step(opening.id, 'confirm-step', buyer, { stepIndex: 0 })).toMatchObject({ kind: 'done', payment: { state: 'open' } });
+  expect((await store.idsOf('multistep', seller, { after: null, limit: 1 }))).toEqual([opening.id]);
+  expect(await step(opening.id, 'refund', buyer)).toMatchObject({ kind: 'done', payment: { state: 'aborted' } });
 }
 
 async function streams(): Promise<void> {

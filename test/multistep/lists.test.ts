@@ -72,7 +72,7 @@ test('buyer and seller see every movement in their ledger, under the id of the e
     return body.entries.map(({ type, amount, reference }: Record<string, string>) => [type, amount, reference]);
   };
   expect((await entries(escrow.buyer)).slice(0, 3)).toEqual([
-    ['escrow_refund', '0.200000', escrow.id], ['escrow_release', '0.100000', `${escrow.id}:step:0`], ['escrow_lock', '0.300000', escrow.id],
+    ['escrow_refund', '0.200000', escrow.id], ['escrow_release', '0.100000', `${escrow.id}:part:0`], ['escrow_lock', '0.300000', escrow.id],
   ]);
-  expect(await entries(seller)).toEqual([['escrow_receive', '0.100000', `${escrow.id}:step:0`]]);
+  expect(await entries(seller)).toEqual([['escrow_receive', '0.100000', `${escrow.id}:part:0`]]);
 });

@@ -21,9 +21,12 @@ test('a worker dies behind a confirmed step, and another message comes before th
   const nodes = await createNodes({ WORKER_QUEUES: 'multistep' });
   try {
     const front = await nodes.start({ WORKER_QUEUES: 'none' });
-    const victim = await nodes.start({ CRASH_AT: 'multistep-message-taken' });
+    const first = await nodes.startWorker();
     const escrow = await anOpenMultistep(front);
     const handle = handleOf(escrow, nodes.servers.namespace);
+    await eventually(async () => expect(await handle.query('surety-view')).toMatchObject({ version: 1 }), { withinMs: 20_000 });
+    await first.kill();
+    const victim = await nodes.startWorker({ CRASH_AT: 'payment-committed' });
     // The first attempt knows only the update. It has paid step 0 when its worker dies, and history knows nothing of it.
     const answer = handle.executeUpdate('surety-confirm-step', { updateId: 'first', args: [{ stepIndex: 0 }] });
     answer.catch(() => undefined);
@@ -62,7 +65,7 @@ test('the same update id takes a step once, even in a workflow that was lost and
     expect(await refusalOf(confirm('two', 0))).toBe('duplicate_step');
     expect((await read(node, escrow)).body.escrow).toMatchObject({ confirmedSteps: 2, spentAmount: '0.400000' });
     await handle.terminate('lost again');
-    await nodes.pool.query(`SELECT payment_moved('multistep', $1, 3, 'multistep.test')`, [escrow.id]);
+    await nodes.pool.query(`INSERT INTO workflow_notice (payment_id, kind, version) VALUES ($1, 'multistep', 3)`, [escrow.id]);
     await eventually(async () => expect((await handle.describe()).status.name).toBe('RUNNING'), { withinMs: 20_000 });
     expect(await refusalOf(confirm('one', 1))).toBe('idempotency_mismatch');
     expect((await read(node, escrow)).body.escrow).toMatchObject({ confirmedSteps: 2 });

@@ -1,12 +1,13 @@
 /** The workflow behind a multistep escrow: it keeps the deadline, knows where the row stands, and takes steps from people. */
 import { WorkflowNotFoundError, WorkflowUpdateFailedError, type WorkflowHandle } from '@temporalio/client';
-import type { KeptPaymentReport, PaymentView } from '../../workflows/contracts/kept-payment.ts';
+import type { PaymentFact, PaymentView } from '../../domain/payment-messages.ts';
 import { anOpenMultistep, confirm, moneyIn, read, refund, type OpenMultistep } from '../support/multistep.ts';
 import { createPlatformSuite, eventually } from '../support/platform-suite.ts';
 
 const { platform, story } = createPlatformSuite({ WORKER_QUEUES: 'multistep' });
 const handleOf = ({ workflowId }: OpenMultistep): WorkflowHandle => platform().temporal.client.workflow.getHandle(workflowId);
-const viewOf = (escrow: OpenMultistep): Promise<KeptPaymentReport> => handleOf(escrow).query<KeptPaymentReport>('surety-view');
+type Shown = PaymentView & { readonly facts: readonly PaymentFact[]; readonly lastRefusal: string | null };
+const viewOf = (escrow: OpenMultistep): Promise<Shown> => handleOf(escrow).query<Shown>('surety-view');
 const money = ({ address }: { address: string }): Promise<{ available: number; escrowed: number }> =>
   moneyIn(platform().db.pool, { address });
 const update = (escrow: OpenMultistep, name: string, ...args: [] | [unknown]): Promise<PaymentView> =>
@@ -52,15 +53,17 @@ test('the workflow hears of steps taken over HTTP and ends with the escrow', asy
   await eventually(async () => expect(await viewOf(escrow)).toMatchObject({ version: 2, state: 'open' }));
   await confirm(platform(), escrow, 0);
   await confirm(platform(), escrow, 1);
-  expect(await handleOf(escrow).result()).toMatchObject({ version: 4, state: 'completed', ended: true });
-  expect((await handleOf(escrow).describe()).searchAttributes).toMatchObject({ PaymentState: ['completed'] });
+  expect(await handleOf(escrow).result()).toEqual({ id: escrow.id, version: 4, state: 'completed', resolution: 'all_confirmed',
+    by: escrow.buyer.address, role: 'buyer', reason: 'step 2 of 3 (index 1)', returned: '0.000000',
+    paid: escrow.sellers.map(({ address }, n) => ({ to: address, amount: ['0.100000', '0.200000', '0.300000'][n] })) });
+  expect((await handleOf(escrow).describe()).searchAttributes).toMatchObject({ PaymentState: ['completed'], PaymentOutcome: ['paid'] });
   await allTold(escrow);
 });
 
 story('at the deadline the rest goes back, and what was paid stays paid', async () => {
   const escrow = await anOpenMultistep(platform(), undefined, { expiresIn: '5s' });
   expect((await confirm(platform(), escrow, 0)).status).toBe(200);
-  expect(await handleOf(escrow).result()).toMatchObject({ state: 'aborted', ended: true });
+  expect(await handleOf(escrow).result()).toMatchObject({ state: 'aborted', resolution: 'expired', by: 'clock' });
   expect(await stateOf(escrow))
     .toMatchObject({ status: 'aborted', resolution: 'expired', spentAmount: '0.100000', refundedAmount: '0.500000' });
   expect(await money(escrow.buyer)).toEqual({ available: 500_000, escrowed: 0 });
@@ -72,7 +75,7 @@ story('at the deadline the rest goes back, and what was paid stays paid', async 
 story('an escrow whose workflow was lost is ended by the sweeper', async () => {
   const escrow = await anOpenMultistep(platform());
   await handleOf(escrow).terminate('lost');
-  await platform().db.pool.query(`UPDATE multistep_escrow SET deadline = clock_timestamp() - interval '11 seconds' WHERE id = $1`,
+  await platform().db.pool.query(`UPDATE payment SET deadline = clock_timestamp() - interval '11 seconds' WHERE id = $1`,
     [escrow.id]);
   const late = await confirm(platform(), escrow, 0);
   // Either it has been ended already, or its time is over although nobody has ended it yet.
@@ -169,6 +172,8 @@ test('a seller that was deleted after the plan was made is paid all the same: th
 story('a hundred steps one after the other leave a short history', async () => {
   const escrow = await anOpenMultistep(platform(), Array.from({ length: 100 }, () => '0.001'));
   for (let n = 0; n < 100; n += 1) await update(escrow, 'surety-confirm-step', { stepIndex: n });
-  expect(await handleOf(escrow).result()).toMatchObject({ state: 'completed', version: 101 });
+  // The run keeps its latest fifty facts; what was paid is told of all of them.
+  expect(await handleOf(escrow).result()).toMatchObject({ state: 'completed', version: 101, returned: '0.000000',
+    paid: escrow.sellers.map(({ address }) => ({ to: address, amount: '0.001000' })) });
   expect((await handleOf(escrow).describe()).historyLength).toBeLessThan(1_500);
 }, 60_000);

@@ -38,7 +38,7 @@ const kinds: Readonly<Record<string,
       return { id, workflowId: `escrow-${id}` };
     },
   },
-  'a multistep escrow': { table: 'multistep_escrow', update: 'surety-refund', state: 'aborted', make: () => anOpenMultistep(platform()) },
+  'a multistep escrow': { table: 'payment', update: 'surety-refund', state: 'aborted', make: () => anOpenMultistep(platform()) },
   'a stream': { table: 'stream', update: 'surety-close', state: 'closed', make: () => aStream(platform()) },
 };
 

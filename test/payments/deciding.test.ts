@@ -1,7 +1,8 @@
 /** How any table of rules is read: here a small made-up one, with what escrows do not need. */
 import { decide } from '../../domain/decide.ts';
 import { roles, type Payment, type Rules } from '../../domain/payment.ts';
-import { anEscrow, arbiter, buyer, escrowNowMs as NOW, stranger } from '../support/escrow-rules.ts';
+import { anEscrow } from '../support/escrow-rules.ts';
+import { arbiter, buyer, rulesNowMs as NOW, stranger } from '../support/rules.ts';
 
 describe('a step after the deadline', () => {
   const rest = { by: ['buyer'], only: 'Only the buyer.', operator: 'buyer' } as const;

@@ -1,9 +1,11 @@
 /** Every kind of payment that is kept in a row of its own, found by its id: state, amounts, parties, and what its timeline tells. */
+import { multistepRules } from '../../domain/multistep.ts';
 import { startApp, type TestApp } from '../support/app.ts';
 import { aDeposit, anAddress } from '../support/builders.ts';
 import { aCandidate, aDelivery, aNewCall, anOpenSession, aStore } from '../support/builders-gateway.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
-import { directPayments, type DirectPayments } from '../support/payments.ts';
+import { aMultistepOpening } from '../support/multistep-rules.ts';
+import { directPayments, noAttempt, type DirectPayments } from '../support/payments.ts';
 
 let db: TestDatabase;
 let app: TestApp;
@@ -46,16 +48,24 @@ test('an escrow', async () => {
 });
 
 test('a multistep escrow', async () => {
-  const id = idOf('mse_');
-  await db.pool.query(`INSERT INTO agent (address, name) VALUES ($1, 'Seller')`, [seller]);
-  await db.pool.query('SELECT multistep_create($1, NULL, NULL)',
-    [JSON.stringify({ id, buyer, total: '300000', expiresInMs: 60_000, workflowId: 'w',
-    steps: [{ seller, amount: '100000' }, { seller, amount: '200000' }] })]);
-  await db.pool.query(
-    `SELECT ledger_capture(ARRAY[$1], ARRAY[$1], ARRAY[$1 || ':step:1'], ARRAY[$2], ARRAY[200000::bigint], ARRAY[0::bigint], NULL)`,
-    [id, seller]);
-  expect(await show(id))
-    .toMatchObject({ kind: 'multistep_escrow', state: 'open', ended: false, told: ['state created', 'posting hold', 'posting capture'] });
+  const [id, other] = [idOf('mse_'), anAddress()];
+  const multistep = await directPayments(db.pool, { rules: multistepRules });
+  const opening = aMultistepOpening(buyer, [{ payee: other, amountMicros: '100000' }, { payee: seller, amountMicros: '200000' }], { id });
+  await multistep.taker.open(multistepRules, { ...noAttempt, opening, askedAtMs: Date.now(), workflowStarted: false });
+  await multistep.step(id, 'confirm-step', buyer, { stepIndex: 1 });
+  const begun = ['posting hold', 'state open', 'posting capture', 'state open'];
+  expect(await show(id)).toMatchObject({
+    kind: 'multistep_escrow', state: 'open', ended: false, told: begun,
+    amounts: { total: '0.300000', spent: '0.200000', refunded: '0.000000' },
+    parties: [{ role: 'buyer', address: buyer }, { role: 'seller', address: other }, { role: 'seller', address: seller }],
+    timeline: [{}, { what: 'The buyer put 0.300000 USDC into an escrow of several steps.' },
+      { data: { reference: `${id}:part:1`, to: seller } },
+      { what: 'The buyer confirmed step 2 of 2 (index 1); its seller gets 0.200000 USDC.' }],
+  });
+  await multistep.step(id, 'refund', buyer);
+  const { timeline, ...ended } = await show(id);
+  expect(ended).toMatchObject({ state: 'aborted', ended: true, told: [...begun, 'posting release', 'state aborted'] });
+  expect(timeline.at(-1).what).toBe('It ended (buyer_refund) before every step was confirmed: 0.100000 USDC back to the buyer.');
 });
 
 test('a stream, its ticks as one entry', async () => {

@@ -1,7 +1,6 @@
 /** What Prometheus hears of payments that are more than one call: each beginning and each end once, whoever brought it about. */
-import { createMultistepStore } from '../../activities/multistep/store.ts';
 import { createStreamStore } from '../../activities/stream/store.ts';
-import { escrowKind } from '../../payments/kinds.ts';
+import { escrowKind, multistepKind } from '../../payments/kinds.ts';
 import { createMetrics } from '../../platform/metrics.ts';
 import { deadlineIn, setStage } from '../support/escrows.ts';
 import { anOpenMultistep, confirm, refund } from '../support/multistep.ts';
@@ -69,8 +68,8 @@ test('multistep escrows: completed, taken back, ended by the clock', async () =>
   await confirm(platform(), done, 0);
   await refund(platform(), aborted);
   await becomes({
-    'payments_begun_total{kind="multistep_escrow"}': 3, 'payments_ended_total{kind="multistep_escrow",outcome="completed"}': 1,
-    'payments_ended_total{kind="multistep_escrow",outcome="aborted"}': 2,
+    'payments_begun_total{kind="multistep"}': 3, 'payments_ended_total{kind="multistep",outcome="completed"}': 1,
+    'payments_ended_total{kind="multistep",outcome="aborted"}': 2,
   });
 });
 
@@ -111,18 +110,17 @@ test('many who find at the same moment that the time is up count one end', async
   const metrics = createMetrics({ runtime: false });
   const stage = await setStage(platform(), '10');
   const [escrow, plan, stream] = [await stage.anEscrow(), await anOpenMultistep(platform()), await aStream(platform())];
-  await deadlineIn(pool, escrow, -1);
-  await pool.query(`UPDATE multistep_escrow SET deadline = now() WHERE id = $1`, [plan.id]);
+  for (const id of [escrow, plan.id]) await deadlineIn(pool, id, -1);
   await pool.query(`UPDATE stream SET created_at = created_at - interval '1 day' WHERE id = $1`, [stream.id]);
-  const [plans, streams] = [createMultistepStore({ pool, metrics }), createStreamStore({ pool, metrics })];
+  const streams = createStreamStore({ pool, metrics });
   const { payments } = platform().runtime.ports;
-  const looks: (() => Promise<unknown>)[] = [() => payments.closeExpired(escrowKind), () => plans.look(plan.id),
+  const looks: (() => Promise<unknown>)[] = [() => payments.closeExpired(escrowKind), () => payments.closeExpired(multistepKind),
     () => streams.look(stream.id)];
   await Promise.all(looks.flatMap((look) => Array.from({ length: 5 }, look)));
   const { text } = await metrics.render();
-  for (const line of ['kind="multistep_escrow",outcome="aborted"', 'kind="stream",outcome="stale_closed"']) expect(text)
-    .toContain(`surety_payments_ended_total{${line}} 1\n`);
+  expect(text).toContain('surety_payments_ended_total{kind="stream",outcome="stale_closed"} 1\n');
   // Payments on the engine are counted by the platform itself.
-  const ended = 'payments_ended_total{kind="escrow",outcome="refunded"}';
-  await eventually(async () => expect(await counted()).toMatchObject({ [ended]: 1 }), { everyMs: 300 });
+  const ended = { 'payments_ended_total{kind="escrow",outcome="refunded"}': 1,
+    'payments_ended_total{kind="multistep",outcome="aborted"}': 1 };
+  await eventually(async () => expect(await counted()).toMatchObject(ended), { everyMs: 300 });
 });

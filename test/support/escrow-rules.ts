@@ -2,13 +2,8 @@
 import { escrowRules, type EscrowDetails, type EscrowPayment, type EscrowStep, type EscrowTerms } from '../../domain/escrow.ts';
 import type { EscrowInput } from '../../domain/escrow-input.ts';
 import { micros } from '../../domain/money.ts';
-import { decide } from '../../domain/decide.ts';
-import type { Actor, Decision, Payment, Refusal } from '../../domain/payment.ts';
-
-export const [buyer, seller, arbiter, stranger] = ['b', 'c', 'a', 'd'].map((digit) => `0x${digit.repeat(40)}`) as [string, string, string,
-  string];
-/** When everything happens. */
-export const escrowNowMs = 1_800_000_000_000;
+import type { Payment } from '../../domain/payment.ts';
+import { arbiter, buyer, judging, rulesNowMs as escrowNowMs, seller } from './rules.ts';
 
 /** Inputs with which each step is complete, as the rules read them. */
 export const inputs: Readonly<Record<EscrowStep, EscrowInput>> = {
@@ -38,32 +33,4 @@ export function anEscrow({ terms = {}, details = {}, state = 'pending', ...wish 
   return { ...same, ...wish, terms: { ...escrowTerms, ...terms }, details: { deliverByMs: escrowNowMs + 300_000, ...details } };
 }
 
-/** Everybody who may try a step. */
-export const actors = {
-  buyer: { address: buyer, as: null }, seller: { address: seller, as: null }, arbiter: { address: arbiter, as: null },
-  stranger: { address: stranger, as: null },
-  platform: { address: null, as: 'platform' },
-} as const satisfies Record<string, Actor>;
-export type Who = keyof typeof actors;
-
-interface Asked { readonly input?: unknown; readonly nowMs?: number }
-
-/** What becomes of it, in a word: the state it leads to, or the code of the refusal. */
-export function outcome(payment: EscrowPayment, step: string, actor: Actor, { input = inputs[step as EscrowStep],
-  nowMs = escrowNowMs }: Asked = {}): string {
-  const verdict = decide(escrowRules, payment, { step, actor, input }, nowMs);
-  return verdict.kind === 'apply' ? verdict.decision.to : verdict.refusal.code;
-}
-
-/** What is decided; a refusal is an error. */
-export function decisionOf(payment: EscrowPayment, step: EscrowStep, actor: Actor, input: unknown = inputs[step],
-  nowMs = escrowNowMs): Decision {
-  const verdict = decide(escrowRules, payment, { step, actor, input }, nowMs);
-  if (verdict.kind === 'refuse') throw new Error(verdict.refusal.message);
-  return verdict.decision;
-}
-
-/** Why whoever asked is refused; null when not. */
-export function refusalOf(payment: EscrowPayment, step: EscrowStep, actor: Actor, input: unknown = inputs[step]): Refusal | null {
-  return decide(escrowRules, payment, { step, actor, input }, escrowNowMs).refusal;
-}
+export const { outcome, decisionOf, refusalOf } = judging(escrowRules, inputs);

@@ -2,6 +2,7 @@
 import { randomBytes } from 'node:crypto';
 import { ApplicationFailure } from '@temporalio/common';
 import { Worker } from '@temporalio/worker';
+import type { PaymentInput, PaymentReport, StepTask } from '../../domain/payment-messages.ts';
 import type { KeptPaymentInput, PaymentView } from '../../workflows/contracts/kept-payment.ts';
 import { workflowBundle } from '../../workers/bundle.ts';
 import { eventually } from '../support/platform-suite.ts';
@@ -15,8 +16,8 @@ afterAll(() => temporal.close());
 
 interface Life {
   readonly workflow: string;
-  readonly activities: Readonly<Record<string, (input: never) => Promise<PaymentView>>>;
-  readonly input?: Partial<KeptPaymentInput> & { readonly eventsMax?: number };
+  readonly activities: Readonly<Record<string, (input: never) => Promise<PaymentView | PaymentReport>>>;
+  readonly input?: Partial<KeptPaymentInput> | Partial<PaymentInput>;
 }
 
 const open: PaymentView = { version: 1, state: 'open', ended: false, deadlineMs: null };
@@ -24,7 +25,7 @@ const open: PaymentView = { version: 1, state: 'open', ended: false, deadlineMs:
 /** Starts a workflow with activities of the test; `serve` runs a worker as long as `work` takes. */
 async function begin({ workflow, activities, input }: Life) {
   const taskQueue = temporal.taskQueue('keys');
-  const first: KeptPaymentInput = { id: 'p', view: open, startId: 'life', ...input };
+  const first = { id: 'p', view: open, startId: 'life', ...input };
   const handle = await temporal.client.workflow.start(workflow,
     { workflowId: `keys-${randomBytes(6).toString('hex')}`, taskQueue, args: [first] });
   const serve = async (work: () => Promise<void>): Promise<void> => {
@@ -35,24 +36,31 @@ async function begin({ workflow, activities, input }: Life) {
   return { handle, serve };
 }
 
-/** Confirms nothing, and notes which key each step came with. */
+/** A payment on the engine that its workflow takes over, and activities that do nothing. */
+const input: Partial<PaymentInput> = { open: null, searchAttributes: [] };
+const report: PaymentReport = {
+  view: { id: 'p', version: 1, state: 'open', ended: false, deadlineMs: Date.now() + 60_000, seller: null, resolution: null,
+    returned: '0.000000' }, facts: [],
+};
+
+/** Confirms nothing, and notes which attempt each step came as; the refund is number -1. */
 function noting() {
   const keys = new Map<number, string>();
-  const confirmMultistepStep = ({ step, key }: { step: { stepIndex: number }; key: string }): Promise<PaymentView> => {
-    keys.set(step.stepIndex, key);
-    return Promise.resolve(open);
+  const note = ({ attempt, input: sent }: StepTask): Promise<PaymentReport> => {
+    keys.set((sent as { stepIndex?: number }).stepIndex ?? -1, attempt);
+    return Promise.resolve(report);
   };
-  return { keys, activities: { confirmMultistepStep } };
+  return { keys, activities: { 'confirm-step': note, refund: note, catchUp: () => Promise.resolve(report) } };
 }
 
 /** Steps 0 and 3 come by update, 1 and 2 by signal. */
-const expected = new Map([[0, 'update a'], [1, 'signal life surety-confirm-step 1'],
-  [2, 'signal life surety-confirm-step 2'], [3, 'update b']]);
+const expected = new Map([[0, 'a'], [1, 'signal life confirm-step 1'],
+  [2, 'signal life confirm-step 2'], [3, 'b']]);
 
 test.each(['an update first', 'the signals first'])('the key of a step is its update\'s id or its signal\'s number, with %s',
     async (order) => {
   const { keys, activities } = noting();
-  const { handle, serve } = await begin({ workflow: 'multistepEscrow', activities });
+  const { handle, serve } = await begin({ workflow: 'multistepEscrow', activities, input });
   const update = (updateId: string, stepIndex: number): Promise<unknown> =>
     handle.executeUpdate('surety-confirm-step', { updateId, args: [{ stepIndex }] });
   const signal = (stepIndex: number): Promise<void> => handle.signal('surety-confirm-step', { stepIndex });
@@ -69,16 +77,12 @@ test.each(['an update first', 'the signals first'])('the key of a step is its up
 
 test('signals are numbered by name, so that the order in which handlers of several names run changes nothing', async () => {
   const { keys, activities } = noting();
-  const refundMultistep = ({ key }: { key: string }): Promise<PaymentView> => {
-    keys.set(-1, key);
-    return Promise.resolve(open);
-  };
-  const { handle, serve } = await begin({ workflow: 'multistepEscrow', activities: { ...activities, refundMultistep } });
+  const { handle, serve } = await begin({ workflow: 'multistepEscrow', activities, input });
   // The first task runs handlers in the order in which they are registered, not in that of the history.
   await handle.signal('surety-refund', {});
   await handle.signal('surety-confirm-step', { stepIndex: 1 });
   await serve(() => eventually(async () => expect(keys.size).toBe(2)));
-  expect(keys).toEqual(new Map([[-1, 'signal life surety-refund 1'], [1, 'signal life surety-confirm-step 1']]));
+  expect(keys).toEqual(new Map([[-1, 'signal life refund 1'], [1, 'signal life confirm-step 1']]));
   await handle.terminate('seen');
 }, 30_000);
 

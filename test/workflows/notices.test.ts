@@ -17,12 +17,12 @@ const rowOf = (id: string): KeptRow => ({
   id, view: { version: 1, state: 'open', ended: false, deadlineMs: null }, summary: '', buyer: '0xb', seller: null,
   tenantId: null, amountUsd: 1,
 });
-const kind: KeptKind = { queue: 'multistep', workflow: 'multistepEscrow', read: async (ids) => ids.map(rowOf) };
+const kind: KeptKind = { queue: 'stream', workflow: 'stream', read: async (ids) => ids.map(rowOf) };
 
 async function someNotices(count: number): Promise<string[]> {
   const ids = Array.from({ length: count }, (_, n) => `p${n}`);
   await db.pool.query(
-    `INSERT INTO workflow_notice (payment_id, kind, version, noted_at) SELECT id, 'multistep', 1, clock_timestamp() - interval '10 seconds' FROM unnest($1::text[]) AS id`, [ids],
+    `INSERT INTO workflow_notice (payment_id, kind, version, noted_at) SELECT id, 'stream', 1, clock_timestamp() - interval '10 seconds' FROM unnest($1::text[]) AS id`, [ids],
   );
   return ids;
 }

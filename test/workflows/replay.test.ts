@@ -81,7 +81,7 @@ test('every folder of an older version belongs to a patch', () => {
 test.each<[what: string, file: string, from: RegExp, to: string]>([
   ['another activity', 'gateway-calls-slow.json', /"name": "finishCalls"/g, '"name": "polishCalls"'],
   ['another compensation', 'gateway-calls-cancelled.json', /"name": "releaseCalls"/g, '"name": "keepCalls"'],
-  ['another timer for the deadline', 'multistep-expired.json', /"timerId": "2"/g, '"timerId": "7"'],
+  ['another timer for the deadline', 'multistep-expired.json', /"timerId": "1"/g, '"timerId": "7"'],
   // The name of a local activity stands in its marker, as base64.
   ['another look', 'stream-stale-closed.json', /b29rQXRTdHJlYW0i/g, 'b29rQXRTdG9ybXMi'],
   ['a longer run', 'stream-continued-as-new.json', /"timerId": "2"/g, '"timerId": "3"'],
@@ -104,10 +104,11 @@ test.each<[file: string, events: readonly string[]]>([
   ['gateway-session-expired', ['UPSERT_WORKFLOW_SEARCH_ATTRIBUTES', 'TIMER_FIRED', 'MARKER_RECORDED', 'WORKFLOW_EXECUTION_COMPLETED']],
   ['gateway-session-closed-with-a-call-under-way',
     ['MARKER_RECORDED', 'UPSERT_WORKFLOW_SEARCH_ATTRIBUTES', 'TIMER_STARTED', 'TIMER_CANCELED', 'WORKFLOW_EXECUTION_COMPLETED']],
-  ['multistep-completed', ['WORKFLOW_EXECUTION_SIGNALED', 'TIMER_CANCELED', 'WORKFLOW_EXECUTION_COMPLETED']],
-  ['multistep-refunded', ['WORKFLOW_EXECUTION_SIGNALED', 'WORKFLOW_EXECUTION_COMPLETED']],
+  ['multistep-completed', ['WORKFLOW_EXECUTION_UPDATE_ACCEPTED', 'MARKER_RECORDED', 'TIMER_CANCELED', 'WORKFLOW_EXECUTION_COMPLETED']],
+  ['multistep-refunded', ['WORKFLOW_EXECUTION_UPDATE_ACCEPTED', 'MARKER_RECORDED', 'WORKFLOW_EXECUTION_COMPLETED']],
   ['multistep-expired',
-    ['WORKFLOW_EXECUTION_SIGNALED', 'TIMER_FIRED', 'MARKER_RECORDED', 'UPSERT_WORKFLOW_SEARCH_ATTRIBUTES', 'WORKFLOW_EXECUTION_COMPLETED']],
+    ['WORKFLOW_EXECUTION_UPDATE_ACCEPTED', 'TIMER_FIRED', 'MARKER_RECORDED', 'UPSERT_WORKFLOW_SEARCH_ATTRIBUTES',
+      'WORKFLOW_EXECUTION_COMPLETED']],
   ['multistep-by-signal', ['WORKFLOW_EXECUTION_SIGNALED', 'MARKER_RECORDED', 'WORKFLOW_EXECUTION_COMPLETED']],
   ['multistep-by-update',
     ['WORKFLOW_EXECUTION_UPDATE_ACCEPTED', 'MARKER_RECORDED', 'WORKFLOW_EXECUTION_UPDATE_COMPLETED', 'WORKFLOW_EXECUTION_COMPLETED']],

@@ -1,30 +1,38 @@
 /** One plan in the docs, as each step leaves it. */
-import { parseAmount, ZERO } from '../../../domain/money.ts';
-import type { MultistepEscrow } from '../../../domain/multistep.ts';
+import { micros, parseAmount, ZERO } from '../../../domain/money.ts';
+import { multistepBounds, type MultistepPayment } from '../../../domain/multistep.ts';
 import { showMultistep } from '../multistep.ts';
 import { at, buyer, digits, otherSeller, seller, wholePage } from './cast.ts';
 
-const plan = [{ sellerAddr: seller, amount: '0.40' }, { sellerAddr: otherSeller, amount: '0.60' },
-  { sellerAddr: seller, amount: '0.50' }] as const;
-const DAY_MINUTES = 1_440;
+const plan = [
+  { sellerAddr: seller, amount: '0.40' }, { sellerAddr: otherSeller, amount: '0.60' }, { sellerAddr: seller, amount: '0.50' },
+] as const;
+const ms = (minutes: number): number => at(minutes).getTime();
+const expiresInMs = multistepBounds.expiresInMsDefault;
+const amountMicros = parseAmount('1.50');
+const firstMicros = parseAmount(plan[0].amount);
 
-const open: MultistepEscrow = {
-  id: `mse_${digits}`, buyer, tenantId: null, totalMicros: parseAmount('1.50'), spentMicros: ZERO, refundedMicros: ZERO, confirmedSteps: 0,
-  steps: plan.map(({ sellerAddr, amount }) => ({ seller: sellerAddr, amountMicros: parseAmount(amount), confirmedAt: null })),
-  status: 'open', resolution: null, deadline: at(DAY_MINUTES),
-  version: 1, workflowId: `multistep-escrow-mse_${digits}`, createdAt: at(0), updatedAt: at(0), endedAt: null,
+const open: MultistepPayment = {
+  id: `mse_${digits}`, kind: 'multistep', state: 'open', version: 1, deadlineMs: ms(0) + expiresInMs, buyer, seller: null, arbiter: null,
+  tenantId: null, asset: 'USDC', heldMicros: amountMicros, paidMicros: ZERO, returnedMicros: ZERO, resolution: null,
+  terms: { expiresInMs }, details: { expiresAtMs: ms(0) + expiresInMs }, meter: null,
+  parts: plan.map(({ sellerAddr: payee, amount }, index) => ({ index, payee, amountMicros: parseAmount(amount), paidAtMs: null })),
+  workflowId: `multistep-escrow-mse_${digits}`, workflowStarted: true, createdAtMs: ms(0), updatedAtMs: ms(0), endedAtMs: null,
 };
-const begun: MultistepEscrow = {
-  ...open, spentMicros: parseAmount('0.40'), confirmedSteps: 1,
-  steps: open.steps.map((step, index) => (index === 0 ? { ...step, confirmedAt: at(30) } : step)), version: 2, updatedAt: at(30),
+const begun: MultistepPayment = {
+  ...open, version: 2, paidMicros: firstMicros, updatedAtMs: ms(30),
+  parts: open.parts.map((part) => (part.index === 0 ? { ...part, paidAtMs: ms(30) } : part)),
 };
-const aborted: MultistepEscrow = { ...begun, refundedMicros: parseAmount('1.10'), status: 'aborted', resolution: 'buyer_refund', version: 3,
-  updatedAt: at(45), endedAt: at(45) };
+const aborted: MultistepPayment = {
+  ...begun, version: 3, state: 'aborted', resolution: 'buyer_refund', deadlineMs: null, updatedAtMs: ms(45), endedAtMs: ms(45),
+  returnedMicros: micros(amountMicros - firstMicros),
+};
 
-const answer = (escrow: MultistepEscrow): object => ({ escrow: showMultistep(escrow) });
+const answer = (escrow: MultistepPayment): object => ({ escrow: showMultistep(escrow) });
 
-export const createExample = { body: { totalAmount: '1.50', totalSteps: plan.length, plannedSteps: plan, expiresIn: '24h' },
-  answer: answer(open) };
+export const createExample = {
+  body: { totalAmount: '1.50', totalSteps: plan.length, plannedSteps: plan, expiresIn: '24h' }, answer: answer(open),
+};
 export const confirmExample = { body: { stepIndex: 0, ...plan[0] }, answer: answer(begun) };
 export const refundExample = { answer: answer(aborted) };
 export const oneExample = { answer: answer(begun) };
