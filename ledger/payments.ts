@@ -31,7 +31,7 @@ SELECT p.id, p.ref, payer.owner AS payer, payee.owner AS payee, (p.amount + coal
        coalesce(c.service_name, v.name) AS service_name, coalesce(c.service_type, v.type) AS service_type, r.id IS NOT NULL AS reversed, p.created_at
   FROM picked p JOIN account payer ON payer.id = p.debit_account JOIN account payee ON payee.id = p.credit_account
   LEFT JOIN posting f ON f.ref = p.ref AND f.kind = 'fee' LEFT JOIN posting r ON r.reverses = p.id LEFT JOIN gateway_call c ON c.id = p.ref
-  LEFT JOIN payment e ON e.id = p.ref LEFT JOIN stream t ON t.id = p.ref LEFT JOIN service v ON v.id = coalesce(e.terms ->> 'serviceId', t.service_id) AND v.agent_address = payee.owner
+  LEFT JOIN payment e ON e.id = p.ref LEFT JOIN service v ON v.id = e.terms ->> 'serviceId' AND v.agent_address = payee.owner
  ORDER BY p.id DESC`;
 /** What {@link columns} needs of the postings that were picked. */
 const posting = ['id', 'ref', 'amount', 'debit_account', 'credit_account', 'created_at'];

@@ -3,9 +3,11 @@
  */
 import { cardRules } from '../domain/card.ts';
 import { escrowRules } from '../domain/escrow.ts';
+import { streamRules } from '../domain/stream.ts';
 import type { PaymentKind } from './kind.ts';
 
 export const escrowKind: PaymentKind = { rules: escrowRules, workflow: 'escrow', queue: 'escrow', id: 'escrow' };
 export const cardKind: PaymentKind = { rules: cardRules, workflow: 'virtualCard', queue: 'card', id: 'card' };
+export const streamKind: PaymentKind = { rules: streamRules, workflow: 'stream', queue: 'stream', id: 'stream' };
 
-export const paymentKinds: readonly PaymentKind[] = [escrowKind, cardKind];
+export const paymentKinds: readonly PaymentKind[] = [escrowKind, cardKind, streamKind];

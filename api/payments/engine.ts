@@ -1,23 +1,28 @@
 /** Kinds of payment on the engine, looked up by their id: one row, events by version, and postings under the payment's own id. */
+import type pg from 'pg';
 import type { Payment } from '../../domain/payment.ts';
 import { readTimelineSteps, type TimelineStep } from '../../ledger/timeline.ts';
 import type { PaymentKind as EngineKind } from '../../payments/kind.ts';
 import { idPrefixes } from '../../domain/ids.ts';
 import { rolesOf, type Party, type PaymentKind } from './kind.ts';
-import { afterAmong, postings, usdc } from './timeline.ts';
+import { afterAmong, postings, usdc, type Source } from './timeline.ts';
 
 /** What of a kind a timeline needs: a sentence for each step. `clock` is what the time has decided. */
-export type StepSentences = Readonly<Record<string, string | ((step: TimelineStep) => string)>>;
+export type StepSentences = Readonly<Record<string, string | ((step: TimelineStep, payment: Payment) => string)>>;
 
-/** Makes a kind of payment that can be looked up out of what is special about it. */
+/**
+ * Makes a kind of payment that can be looked up out of what is special about it.
+ * @param more what happened beside its steps.
+ */
 export function engineKind(
   { rules, id: idKind }: EngineKind,
   amountsOf: (payment: Payment) => Readonly<Record<string, bigint>>,
   tell: StepSentences,
+  more: (pool: pg.Pool, payment: Payment) => readonly Source[] = () => [],
 ): PaymentKind {
-  const sentence = (step: TimelineStep): string => {
+  const sentence = (step: TimelineStep, payment: Payment): string => {
     const told = tell[step.step] ?? `The ${rules.noun} is ${step.state}.`;
-    return typeof told === 'function' ? told(step) : told;
+    return typeof told === 'function' ? told(step, payment) : told;
   };
   return {
     kind: rules.kind,
@@ -41,7 +46,7 @@ export function engineKind(
               id: BigInt(step.version),
               atMicros: step.atMicros,
               kind: 'state' as const,
-              what: sentence(step),
+              what: sentence(step, payment),
               data: {
                 state: step.state,
                 step: step.step,
@@ -50,11 +55,17 @@ export function engineKind(
                 ...(step.resolution === null ? {} : { resolution: step.resolution }),
               },
             })),
-          postings(pool, [id], rolesOf(parties)),
+          postings(pool, refsOf(payment), rolesOf(parties)),
+          ...more(pool, payment),
         ],
       };
     },
   };
+}
+
+/** Refs of its postings: its own id, and that of each step which held more, under the version of that step. */
+function refsOf({ id, meter, version }: Payment): string[] {
+  return meter === null ? [id] : [id, ...Array.from({ length: version - 1 }, (_, n) => `${id}:${n + 2}`)];
 }
 
 /** How an ended payment divided its money, for the sentence about its end. */

@@ -1,52 +1,55 @@
-/** What must hold of metered streams and their ticks. */
+/** What must hold of metered streams beside what holds of all payments: their meters, their ticks, and what was made of them. */
 import type { RuleSet } from './rule.ts';
 
 export const streamRules: RuleSet = {
-  overdue: (before) =>
-    `SELECT id AS row FROM stream WHERE status = 'open' AND coalesce(last_tick_at, created_at) + stale_timeout_ms * interval '1 millisecond' < ${before}`,
+  // As for all payments: the deadline of a stream that was ticked is moved on when it passes.
+  overdue: null,
   rules: [
     {
-      invariant: 'I4', sentence: 'an ended stream that was ticked has one capture, any other stream has none',
-      sql: `SELECT s.id || ' is ' || s.status AS row FROM stream s LEFT JOIN posting p ON p.ref = s.id AND p.kind = 'capture'
-             WHERE (s.status <> 'open' AND s.spent > 0) <> (p.id IS NOT NULL)`,
+      invariant: 'I5', sentence: 'an ended stream paid its seller what was ticked and returned the rest to its buyer, an open one nothing',
+      sql: `SELECT p.id || ' is ' || p.state AS row FROM payment p JOIN meter m ON m.id = p.id
+             WHERE p.kind = 'stream' AND (p.paid, p.returned) IS DISTINCT FROM
+                   (CASE WHEN p.ended THEN m.used ELSE 0 END, CASE WHEN p.ended THEN p.held - m.used ELSE 0 END)`,
     },
     {
-      invariant: 'I5', sentence: 'an ended stream paid its seller what was ticked and returned the rest to its buyer',
-      sql: `SELECT s.id AS row FROM stream s LEFT JOIN posting p ON p.ref = s.id AND p.kind = 'capture' LEFT JOIN account payee ON payee.id = p.credit_account
-              LEFT JOIN posting r ON r.ref = s.id AND r.kind = 'release' LEFT JOIN account payer ON payer.id = r.credit_account
-             WHERE s.status <> 'open' AND (coalesce(p.amount, 0) <> s.spent OR coalesce(r.amount, 0) <> s.deposit - s.spent
-                   OR coalesce(payee.owner, s.seller) <> s.seller OR coalesce(payer.owner, s.buyer) <> s.buyer)`,
-    },
-    {
-      invariant: 'I6', sentence: 'a stream holds its whole deposit while it is open, and nothing when it has ended',
-      sql: `SELECT s.id || ' is ' || s.status AS row FROM stream s LEFT JOIN hold h ON h.id = s.id LEFT JOIN account a ON a.id = h.account_id
-             WHERE h.id IS NULL OR a.owner <> s.buyer OR h.amount <> s.deposit OR (h.closed_at IS NULL) <> (s.status = 'open')
-                OR h.captured <> CASE WHEN s.status = 'open' THEN 0 ELSE s.spent END OR h.released <> CASE WHEN s.status = 'open' THEN 0 ELSE s.deposit - s.spent END`,
+      invariant: 'I6', sentence: 'a stream has a meter that counts up to its whole deposit, open as long as the stream is',
+      sql: `SELECT p.id || ' is ' || p.state AS row FROM payment p LEFT JOIN meter m ON m.id = p.id
+             WHERE p.kind = 'stream' AND (m.id IS NULL OR m.capacity <> p.held OR m.open = p.ended OR m.owner <> p.buyer OR m.reserved <> 0
+                   OR m.price_max::text IS DISTINCT FROM p.terms ->> 'pricePerTickMicros'
+                   OR m.idle_ms::text IS DISTINCT FROM p.terms ->> 'staleTimeoutMs')`,
     },
     {
       invariant: 'I10', sentence: 'a stream has spent the sum of its ticks, within its deposit, and their numbers have no gap',
       // Numbers are above zero and unique, so as many as the largest of them means that none is missing.
-      sql: `SELECT s.id || ': ' || s.tick_count || ' ticks for ' || s.spent || ', found ' || coalesce(t.ticks, 0) || ' for ' || coalesce(t.amount, 0) AS row
-              FROM stream s LEFT JOIN (SELECT stream_id, count(*) AS ticks, max(seq) AS last, sum(amount) AS amount FROM stream_tick GROUP BY stream_id) t ON t.stream_id = s.id
-             WHERE s.spent <> coalesce(t.amount, 0) OR s.tick_count <> coalesce(t.ticks, 0) OR s.tick_count <> coalesce(t.last, 0) OR s.spent > s.deposit`,
+      sql: `SELECT p.id || ': ' || m.uses || ' ticks for ' || m.used || ', found ' || coalesce(t.ticks, 0) || ' for ' || coalesce(t.amount, 0)
+                   AS row
+              FROM payment p JOIN meter m ON m.id = p.id
+              LEFT JOIN (SELECT stream_id, count(*) AS ticks, max(seq) AS last, sum(amount) AS amount FROM stream_tick GROUP BY stream_id) t
+                ON t.stream_id = p.id
+             WHERE p.kind = 'stream' AND (m.used <> coalesce(t.amount, 0) OR m.uses <> coalesce(t.ticks, 0) OR m.uses <> coalesce(t.last, 0)
+                   OR m.used > p.held)`,
     },
     {
       invariant: 'I10', sentence: 'each tick says what was spent with it',
-      sql: `SELECT stream_id || ' ' || seq AS row FROM (SELECT stream_id, seq, cumulative, sum(amount) OVER (PARTITION BY stream_id ORDER BY seq) AS running FROM stream_tick) t
+      sql: `SELECT stream_id || ' ' || seq AS row
+              FROM (SELECT stream_id, seq, cumulative, sum(amount) OVER (PARTITION BY stream_id ORDER BY seq) AS running FROM stream_tick) t
              WHERE cumulative <> running`,
     },
     {
       invariant: 'I10', sentence: 'each tick belongs to a stream, and its seller asked at most the agreed price',
-      sql: `SELECT t.stream_id || ' ' || t.seq AS row FROM stream_tick t LEFT JOIN stream s ON s.id = t.stream_id
-             WHERE s.id IS NULL OR (t.ticked_by = 'seller' AND t.amount > s.price_per_tick)`,
+      sql: `SELECT t.stream_id || ' ' || t.seq AS row FROM stream_tick t LEFT JOIN payment p ON p.id = t.stream_id AND p.kind = 'stream'
+             WHERE p.id IS NULL OR (t.ticked_by = 'seller' AND t.amount > (p.terms ->> 'pricePerTickMicros')::bigint)`,
     },
     {
-      invariant: 'I13', sentence: 'each change of a stream has one event',
-      sql: `SELECT s.id || ' at version ' || s.version || ', events: ' || coalesce(o.events, 0) AS row
-              FROM stream s LEFT JOIN (SELECT ref, count(*) AS events, count(*) FILTER (WHERE topic = 'stream.opened') AS opened,
-                                              count(*) FILTER (WHERE topic = 'stream.closed') AS closed, count(*) FILTER (WHERE topic = 'stream.stale_closed') AS stale
-                                         FROM outbox WHERE topic LIKE 'stream.%' GROUP BY ref) o ON o.ref = s.id
-             WHERE s.version <> coalesce(o.events, 0) OR o.opened <> 1 OR o.closed <> (s.status = 'closed')::integer OR o.stale <> (s.status = 'stale_closed')::integer`,
+      invariant: 'I13', sentence: 'a stream tells that its deposit is low, and that it pauses, once for each time it was filled',
+      sql: `SELECT p.id || ': ' || x.topic AS row
+              FROM payment p JOIN meter m ON m.id = p.id
+              JOIN (SELECT payment_id, count(*) AS filled FROM payment_event WHERE step IN ('open', 'topup') GROUP BY payment_id) f
+                ON f.payment_id = p.id
+             CROSS JOIN LATERAL (VALUES ('stream.deposit_low', m.low_noted), ('stream.paused', m.empty_noted)) AS x(topic, noted)
+              LEFT JOIN (SELECT ref, topic, count(*) AS told FROM outbox WHERE topic IN ('stream.deposit_low', 'stream.paused')
+                          GROUP BY ref, topic) o ON o.ref = p.id AND o.topic = x.topic
+             WHERE p.kind = 'stream' AND (coalesce(o.told, 0) > f.filled OR (x.noted AND coalesce(o.told, 0) = 0))`,
     },
   ],
 };
