@@ -1,17 +1,18 @@
 /** Whatever happens to an escrow, in whichever order: what was held is paid or comes back, the end is the end, and there is one. */
 import fc from 'fast-check';
 import {
-  escrowRules, escrowStatuses, escrowSteps, type EscrowDetails, type EscrowPayment, type EscrowStep, type EscrowTerms,
+  escrowRules, escrowStatuses, escrowSteps, type EscrowPayment, type EscrowStep, type EscrowTerms,
 } from '../../domain/escrow.ts';
 import { escrowBounds, readEscrowInput } from '../../domain/escrow-input.ts';
 import { micros } from '../../domain/money.ts';
-import { decide, decideByClock, decideOpening, isEnd } from '../../domain/decide.ts';
-import type { Actor, Decision, Opening, Verdict } from '../../domain/payment.ts';
+import { decide, decideByClock, isEnd } from '../../domain/decide.ts';
+import type { Actor, Opening, Verdict } from '../../domain/payment.ts';
 import { auditBooks } from '../../ledger/audit.ts';
 import { aDeposit, anAddress } from '../support/builders.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 import { arbiter, buyer, escrowNowMs, seller, stranger } from '../support/escrow-rules.ts';
 import { deadlineIn } from '../support/escrows.ts';
+import { applied, opened } from '../support/payment-model.ts';
 import { anOpening, directPayments, noAttempt, type DirectPayments } from '../support/payments.ts';
 
 /** When a step comes: a while later, or as seen from the deadline. */
@@ -67,32 +68,7 @@ function roleFor(step: EscrowStep | 'clock'): keyof typeof parties {
   return operator === null || operator === 'platform' || operator === 'clock' ? 'buyer' : operator;
 }
 
-/** The row as it is after a decision. The same as `payment_apply` does, said once more and independently. */
-function applied(payment: EscrowPayment, { to, deadlineMs, moves, resolution, details }: Decision): EscrowPayment {
-  let { paidMicros, returnedMicros } = payment;
-  for (const move of moves) {
-    const rest = payment.heldMicros - paidMicros - returnedMicros;
-    if (move.amountMicros === 'used') throw new Error('An escrow has no meter.');
-    const amount = move.amountMicros === 'rest' ? rest : move.amountMicros;
-    if (amount < 0n || amount > rest) throw new Error(`${move.move} of ${amount}, and there are ${rest}.`);
-    if (move.move === 'hold') throw new Error('Only an opening holds money.');
-    if (move.move === 'pay') expect(move.to).toBe(payment.seller);
-    if (move.move === 'pay') paidMicros = micros(paidMicros + amount);
-    else returnedMicros = micros(returnedMicros + amount);
-  }
-  return { ...payment, state: to, version: payment.version + 1, deadlineMs, paidMicros, returnedMicros, resolution,
-    details: details as EscrowDetails };
-}
-
-function opened(opening: Opening, nowMs: number): EscrowPayment {
-  const { to, deadlineMs, details, moves } = decideOpening(escrowRules, opening, nowMs);
-  expect(moves).toEqual([{ move: 'hold', amountMicros: opening.amountMicros }]);
-  return {
-    ...opening, terms: opening.terms as EscrowTerms, kind: 'escrow', state: to, version: 1, deadlineMs, heldMicros: opening.amountMicros,
-    paidMicros: micros(0n), returnedMicros: micros(0n), meter: null, parts: [],
-    resolution: null, details: details as EscrowDetails, workflowStarted: false, createdAtMs: nowMs, updatedAtMs: nowMs, endedAtMs: null,
-  };
-}
+const openedEscrow = (opening: Opening, nowMs: number) => opened(escrowRules, opening, nowMs) as EscrowPayment;
 
 function judge(payment: EscrowPayment, { step, actor, raw }: Act, nowMs: number): Verdict {
   if (step !== 'clock') return decide(escrowRules, payment, { step, actor, input: readEscrowInput(step, raw) }, nowMs);
@@ -107,7 +83,7 @@ const timeOf = (payment: EscrowPayment, when: When, nowMs: number): number =>
 /** Lives a story and looks at every state it passes. @returns where it leads. */
 function live({ terms, hasArbiter, amountMicros, acts }: Story, look: (payment: EscrowPayment, nowMs: number) => void): EscrowPayment {
   let nowMs = escrowNowMs;
-  let payment = opened({ ...anOpening({ buyer, seller }), arbiter: hasArbiter ? arbiter : null, amountMicros: micros(amountMicros),
+  let payment = openedEscrow({ ...anOpening({ buyer, seller }), arbiter: hasArbiter ? arbiter : null, amountMicros: micros(amountMicros),
     terms }, nowMs);
   look(payment, nowMs);
   for (const act of acts) {
@@ -245,7 +221,7 @@ describe('on Postgres', () => {
       const taken = await payments.taker.open(escrowRules, { ...noAttempt, opening, askedAtMs: Date.now(), workflowStarted: false });
       expect(taken).toMatchObject({ kind: 'done', payment: { version: 1, state: 'pending' } });
       // The model has the same escrow among people whose names are always the same.
-      let model = opened({ ...opening, buyer, seller, arbiter: hasArbiter ? arbiter : null }, escrowNowMs);
+      let model = openedEscrow({ ...opening, buyer, seller, arbiter: hasArbiter ? arbiter : null }, escrowNowMs);
       for (const [n, act] of acts.entries()) {
         model = await both(model, names, act, `${opening.id}:${n}`);
         if (model.deadlineMs !== null) await deadlineIn(db.pool, opening.id, 60_000);
