@@ -157,7 +157,8 @@ export interface TickQuestion {
 }
 
 /** What becomes of ticks: `recorded`, or the code of the refusal. */
-export type TickVerdict = 'recorded' | 'unauthorized' | 'stream_closed' | 'sequence_mismatch' | 'stream_full' | 'invalid_amount' | 'hold_exhausted';
+export type TickVerdict = 'recorded' | 'unauthorized' | 'stream_closed' | 'sequence_mismatch' | 'stream_full' | 'invalid_amount'
+  | 'hold_exhausted';
 
 /** The rule of ticks, as `stream_tick_many` and `stream_tick_batch` have it: a property holds the three together. */
 export function tickOutcome(

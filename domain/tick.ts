@@ -92,8 +92,8 @@ export function tickRefusal(outcome: TickOutcome, wish: TickWish, stream: Stream
   const recordedTick = earlier === null ? {} : { recordedTick: shownTick(earlier) };
   if (outcome === 'hold_exhausted' && stream !== null) {
     const price = formatMicros(wish.amountMicros ?? priceOf(stream));
-    const message = `A tick of ${price} ${stream.asset} is more than the ${remaining(stream)} ${stream.asset} that are left of the deposit.`;
-    return exhausted(stream, message, { price });
+    const left = `${remaining(stream)} ${stream.asset}`;
+    return exhausted(stream, `A tick of ${price} ${stream.asset} is more than the ${left} that are left of the deposit.`, { price });
   }
   return refusal(outcome, stream, `The next tick of this stream is number ${expected(stream)}, not ${wish.seq ?? 'another'}.`,
     recordedTick);
@@ -102,9 +102,10 @@ export function tickRefusal(outcome: TickOutcome, wish: TickWish, stream: Stream
 /** Why none of the ticks of a batch was recorded. @param affordable how many of them, from the front, the deposit could pay. */
 export function batchRefusal(outcome: BatchOutcome, wish: TickBatchWish, stream: StreamPayment | null, affordable: number): SuretyError {
   if (outcome === 'hold_exhausted' && stream !== null) {
-    const message = `The ${remaining(stream)} ${stream.asset} that are left of the deposit pay ${affordable} of these ${wish.count} ticks; ` +
-      'none was recorded.';
-    return exhausted(stream, message, { price: formatMicros(priceOf(stream)), affordable });
+    const left = `${remaining(stream)} ${stream.asset}`;
+    return exhausted(stream,
+      `The ${left} that are left of the deposit pay ${affordable} of these ${wish.count} ticks; none was recorded.`,
+      { price: formatMicros(priceOf(stream)), affordable });
   }
   return refusal(outcome, stream,
     `The next tick of this stream is number ${expected(stream)}, not ${wish.fromSeq ?? 'another'}; none was recorded.`, {});
@@ -121,7 +122,8 @@ function fundsStatus(stream: StreamPayment | null): 'held_pending' | 'settled_sa
 
 function exhausted(stream: StreamPayment, message: string, body: Readonly<Record<string, unknown>>): SuretyError {
   return new SuretyError('hold_exhausted', message,
-    { fundsStatus: 'held_pending', body: { ...body, currency: stream.asset, remaining: remaining(stream), expectedSeq: expected(stream) } });
+    { fundsStatus: 'held_pending',
+      body: { ...body, currency: stream.asset, remaining: remaining(stream), expectedSeq: expected(stream) } });
 }
 
 function refusal(outcome: TickOutcome, stream: StreamPayment | null, wrongNumber: string,

@@ -46,7 +46,8 @@ export async function readTickSpan(pool: pg.Pool, streamId: string, ticks: numbe
 }
 
 /** @param crash for crash tests: a process may die when a tick was counted and nobody knows yet. */
-export function createTickStore({ pool, metrics, crash }: { readonly pool: pg.Pool; readonly metrics: Metrics; readonly crash: Crash }): TickPort {
+export function createTickStore({ pool, metrics, crash }: { readonly pool: pg.Pool; readonly metrics: Metrics;
+    readonly crash: Crash }): TickPort {
   const query = <Row extends pg.QueryResultRow>(name: string, text: string, values: unknown[]): Promise<Row[]> =>
     run<Row>(pool, { name, text, values });
   const grouped = createGroupCommit<TickWish, Outcome>({ itemsMax: GROUP_MAX, lanes: 1, isItemError, run: runTicks });

@@ -51,14 +51,16 @@ function ticksRoute({ payments, ticks }: RouteDeps): Route {
     method: 'get', path: '/v1/streams/:id/ticks', access: 'agent_or_admin', tag: 'Streams',
     summary: 'The ticks of a stream, oldest first, for its parties.',
     params: streamParams, query: z.object({ limit: limit(1_000, 100), cursor: seqCursor }),
-    answer: z.object({ ticks: z.array(tickOut), ...paging }), example: ticksExample, errors: ['not_found', 'unauthorized', 'invalid_cursor'],
+    answer: z.object({ ticks: z.array(tickOut), ...paging }), example: ticksExample,
+    errors: ['not_found', 'unauthorized', 'invalid_cursor'],
     handler: async ({ params: { id }, query, caller, isAdmin }) => {
       await visiblePayment(payments, streamReading, id, { caller, isAdmin });
       const found = await ticks.ticksOf(id, { afterSeq: query.cursor, limit: query.limit + 1 });
       const page = found.slice(0, query.limit);
       const last = page.at(-1);
       const more = found.length > page.length && last !== undefined;
-      return { body: { ticks: page.map(shownTick), count: page.length, has_more: more, ...(more ? { next_cursor: String(last.seq) } : {}) } };
+      const next = more ? { next_cursor: String(last.seq) } : {};
+      return { body: { ticks: page.map(shownTick), count: page.length, has_more: more, ...next } };
     },
   });
 }

@@ -149,7 +149,8 @@ function moneyRoutes({ payments }: RouteDeps): Route[] {
       summary: 'Adds to the deposit, by the buyer; a paused stream goes on.',
       params: streamParams, body: z.object({ amount }), example: topUpExample, answer: z.object({ stream: streamOut }),
       errors: [
-        'not_found', 'unauthorized', 'stream_closed', 'invalid_amount', 'insufficient_balance', 'idempotency_mismatch', 'busy', 'unavailable',
+        'not_found', 'unauthorized', 'stream_closed', 'invalid_amount', 'insufficient_balance', 'idempotency_mismatch', 'busy',
+        'unavailable',
       ],
       handler: async ({ caller, params: { id }, body: { amount: more }, idempotencyClaim }) => {
         const order = { id, step: 'topup', actor: byAgent(caller), input: { amount: formatMicros(more) }, claim: idempotencyClaim() };

@@ -21,8 +21,8 @@ export const streamRules: RuleSet = {
     {
       invariant: 'I10', sentence: 'a stream has spent the sum of its ticks, within its deposit, and their numbers have no gap',
       // Numbers are above zero and unique, so as many as the largest of them means that none is missing.
-      sql: `SELECT p.id || ': ' || m.uses || ' ticks for ' || m.used || ', found ' || coalesce(t.ticks, 0) || ' for ' || coalesce(t.amount, 0)
-                   AS row
+      sql: `SELECT p.id || ': ' || m.uses || ' ticks for ' || m.used || ', found ' || coalesce(t.ticks, 0) || ' for ' ||
+                   coalesce(t.amount, 0) AS row
               FROM payment p JOIN meter m ON m.id = p.id
               LEFT JOIN (SELECT stream_id, count(*) AS ticks, max(seq) AS last, sum(amount) AS amount FROM stream_tick GROUP BY stream_id) t
                 ON t.stream_id = p.id

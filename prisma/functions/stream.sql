@@ -21,8 +21,8 @@ END $$;
 
 -- Records ticks of many streams; entry n is a tick of stream ids[n] by agents[n]. A seq that is given must be the next one, an amount
 -- that is not given is the price. Ticks of one stream count in the order of their entries. Each gets one row with the stream and its meter
--- as they are after that tick, and an outcome: recorded, replay (same key), or the code of the refusal, which spoils nothing for the others.
--- Where the number was recorded before, a second row `earlier` with the same pos shows that tick.
+-- as they are after that tick, and an outcome: recorded, replay (same key), or the code of the refusal, which spoils nothing for the
+-- others. Where the number was recorded before, a second row `earlier` with the same pos shows that tick.
 CREATE OR REPLACE FUNCTION stream_tick_many(p_ids text[], p_agents text[], p_seqs integer[], p_amounts bigint[], p_metadata text[],
                                             p_keys text[], p_hashes text[])
 RETURNS TABLE (pos integer, outcome text, tick_seq integer, tick_amount bigint, tick_cumulative bigint, tick_metadata text, tick_by text,

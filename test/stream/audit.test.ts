@@ -55,7 +55,8 @@ test.each<[string, string, string, RegExp]>([
   ['an end that returned less than the rest', `UPDATE payment SET returned = returned - 1 WHERE id = :stale`, 'I5', /returned the rest/],
   ['an open stream that has paid', `UPDATE payment SET paid = 1 WHERE id = :live`, 'I5', /an open one nothing/],
   ['a payment to somebody else', `UPDATE payment SET seller = 'somebody' WHERE id = :closed`, 'I5', /reached its payees/],
-  ['a top-up by somebody else', `UPDATE posting SET debit_account = (SELECT credit_account FROM posting WHERE ref = :closed AND kind = 'capture')
+  ['a top-up by somebody else', `UPDATE posting
+    SET debit_account = (SELECT credit_account FROM posting WHERE ref = :closed AND kind = 'capture')
     WHERE ref = :live || ':2'`, 'I5', /reached its payees/],
   ['a rest that was not returned', `UPDATE posting SET ref = 'elsewhere' WHERE ref = :stale AND kind = 'release'`,
     'I4', /postings for exactly/],

@@ -34,7 +34,8 @@ test('a tick that takes the last of the deposit at once tells both, and a top-up
   expect(await eventsOf(platform().db.pool, stream)).toEqual(['open', 'deposit_low', 'paused', 'topup']);
   const handle = platform().temporal.client.workflow.getHandle(stream.workflowId);
   await eventually(async () => expect(await handle.query('surety-view')).toMatchObject({ state: 'open', version: 2 }));
-  expect((await step(platform(), stream, 'top-up', { amount: '0.05' })).body.stream).toMatchObject({ paused: false, remaining: '0.100000' });
+  expect((await step(platform(), stream, 'top-up', { amount: '0.05' })).body.stream)
+    .toMatchObject({ paused: false, remaining: '0.100000' });
   expect((await step(platform(), stream, 'tick')).body).toMatchObject({ remaining: '0.000000', paused: true });
   await step(platform(), stream, 'close');
 });

@@ -86,7 +86,8 @@ test('a tick that comes after the stale time, and before anybody has looked, is 
   await silent(pool, stream, 5);
   expect((await step(platform(), stream, 'close')).body.stream).toMatchObject({ status: 'closed', spentAmount: '0.100000' });
   await silent(pool, other, 5);
-  expect((await step(platform(), other, 'top-up', { amount: '1.00' })).body.stream).toMatchObject({ status: 'open', holdAmount: '2.000000' });
+  expect((await step(platform(), other, 'top-up', { amount: '1.00' })).body.stream)
+    .toMatchObject({ status: 'open', holdAmount: '2.000000' });
 });
 
 test('the timeline tells of steps, of the low deposit and the pause, of the money, and of all ticks as one', async () => {
@@ -100,7 +101,8 @@ test('the timeline tells of steps, of the low deposit and the pause, of the mone
   do {
     const { body: { payment, has_more: more, next_cursor: next } } = await platform()
       .ask('GET', `/v1/payments/${stream.id}?limit=2${cursor}`, { key: stream.buyer.key });
-    expect(payment).toMatchObject({ kind: 'stream', state: 'closed', amounts: { deposit: '2.000000', spent: '1.100000', refunded: '0.900000' } });
+    expect(payment).toMatchObject({ kind: 'stream', state: 'closed',
+      amounts: { deposit: '2.000000', spent: '1.100000', refunded: '0.900000' } });
     told.push(...payment.timeline.map(({ what }: { what: string }) => what));
     cursor = more ? `&cursor=${next}` : '';
   } while (cursor !== '');

@@ -15,7 +15,8 @@ import { eventsOf, silent } from '../support/streams.ts';
 
 type Party = 'buyer' | 'seller';
 type Who = Party | 'stranger';
-interface Ticks { readonly act: 'tick' | 'ticks'; readonly who: Who; readonly gap: number | null; readonly amounts: readonly (bigint | null)[] }
+interface Ticks { readonly act: 'tick' | 'ticks'; readonly who: Who; readonly gap: number | null;
+  readonly amounts: readonly (bigint | null)[] }
 interface Step { readonly act: StreamStep; readonly who: Who; readonly amount: bigint }
 type Act = Ticks | Step | { readonly act: 'clock'; readonly late: boolean };
 
@@ -161,13 +162,14 @@ describe('on Postgres', () => {
     amounts: fc.array(fc.option(fc.bigInt({ min: 1n, max: 600n })), { minLength: 1, maxLength: 4 }),
   });
 
-  test('SQL makes of any tick of any meter what tickOutcome says, and tells once what is left, as isDepositLow and isPaused say', async () => {
+  test('SQL makes of any tick of any meter what tickOutcome says, and tells what is left as isDepositLow and isPaused say', async () => {
     const { id } = await streams.open();
     const seen = new Set<string>();
     await fc.assert(fc.asyncProperty(aMeter, aQuestion, async ({ capacity, share, price, uses, isOpen }, asking) => {
       const used = (capacity * BigInt(share)) / 1_000n;
       await db.pool.query(`UPDATE meter SET capacity = $2, used = $3, price_max = $4, uses = $5, open = $6, low_noted = false,
-                             empty_noted = false WHERE id = $1`, [id, capacity.toString(), used.toString(), price.toString(), uses, isOpen]);
+                             empty_noted = false WHERE id = $1`,
+        [id, capacity.toString(), used.toString(), price.toString(), uses, isOpen]);
       await db.pool.query(`UPDATE payment SET terms = terms || jsonb_build_object('pricePerTickMicros', $2::text) WHERE id = $1`,
         [id, price.toString()]);
       // Ticks cannot be taken away, but by whoever may leave triggers out: the next round may use the same numbers.

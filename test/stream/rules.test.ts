@@ -2,8 +2,8 @@
 import { decide, decideByClock, decideOpening, fundsOf, isEnd } from '../../domain/decide.ts';
 import { AMOUNT_MICROS_MAX, micros, parseAmount } from '../../domain/money.ts';
 import type { Actor, Decision } from '../../domain/payment.ts';
-import { asStream, isDepositLow, isPaused, leftOf, streamBounds, streamRules, streamStatuses, streamSteps, type StreamInput, type StreamPayment,
-  type StreamStep } from '../../domain/stream.ts';
+import { asStream, isDepositLow, isPaused, leftOf, streamBounds, streamRules, streamStatuses, streamSteps, type StreamInput,
+  type StreamPayment, type StreamStep } from '../../domain/stream.ts';
 import { actors, anEscrow, buyer, escrowNowMs as NOW, seller, type Who } from '../support/escrow-rules.ts';
 import { aStreamIn, aStreamOpening } from '../support/stream-rules.ts';
 
@@ -37,7 +37,8 @@ test.each(rows)('%s, %s by %s, in time and after it', (state, step, who) => {
   for (const nowMs of [NOW, NOW + 60_000, NOW + 1e9]) expect(said(stream, step, everybody[who], nowMs)).toBe(wanted);
 });
 
-test('a step that no stream knows is a bad request', () => expect(said(aStreamIn('open'), 'explode', actors.buyer)).toBe('invalid_request'));
+test('a step that no stream knows is a bad request',
+  () => expect(said(aStreamIn('open'), 'explode', actors.buyer)).toBe('invalid_request'));
 
 test('an opening holds the deposit for as long as the silence may last, behind a meter that sellers cannot tick above the price', () => {
   const opening = aStreamOpening({ staleTimeoutMs: 7_000 });
@@ -79,8 +80,8 @@ describe('what the clock decides', () => {
 
   test('the end, with what was ticked paid, the moment a stream was silent for long enough', () => {
     expect(decideByClock(streamRules, stream, NOW + 60_000)).toMatchObject({
-      kind: 'apply', decision: { step: 'clock', to: 'stale_closed', isDue: true, deadlineMs: null, moves: theEnd, resolution: 'stale_timeout',
-        meter: { closes: true } },
+      kind: 'apply', decision: { step: 'clock', to: 'stale_closed', isDue: true, deadlineMs: null, moves: theEnd,
+        resolution: 'stale_timeout', meter: { closes: true } },
     });
   });
   test('nothing a millisecond earlier', () => {
@@ -119,7 +120,8 @@ test('from nine tenths on a deposit is low, and where the rest is less than a ti
 });
 
 test.each(streamStatuses)('where the money of a stream is that is %s', (state) => {
-  expect([fundsOf(streamRules, state), isEnd(streamRules, state)]).toEqual(state === 'open' ? ['held_pending', false] : ['settled_safe', true]);
+  expect([fundsOf(streamRules, state), isEnd(streamRules, state)])
+    .toEqual(state === 'open' ? ['held_pending', false] : ['settled_safe', true]);
 });
 
 test('a payment of another kind, or without a meter, is no stream', () => {

@@ -134,7 +134,8 @@ test('a close that is run again, because its worker died before it could answer,
   const close = (id: string, by: 'buyer' | 'seller', attempt: string) =>
     direct.step(id, 'close', { address: null, as: by }, {}, { attempt, messageSent: true });
   expect(await close(stream.id, 'buyer', 'update 1')).toMatchObject({ kind: 'done', again: false, payment: { state: 'closed' } });
-  expect(await close(stream.id, 'buyer', 'update 1')).toMatchObject({ kind: 'done', again: true, payment: { state: 'closed', version: 2 } });
+  expect(await close(stream.id, 'buyer', 'update 1'))
+    .toMatchObject({ kind: 'done', again: true, payment: { state: 'closed', version: 2 } });
   expect(await close(stream.id, 'buyer', 'update 2')).toMatchObject({ kind: 'refused', refusal: { code: 'already_closed' } });
   expect(await close(other.id, 'seller', 'update 3')).toMatchObject({ kind: 'done', payment: { state: 'closed' } });
 });
@@ -151,7 +152,8 @@ test('a signal without input closes the stream; a refused one is kept for whoeve
 
 test('an operator tops a stream up for its buyer, by update and by signal', async () => {
   const stream = await aStream(platform(), { buyer: await platform().aTrader('2.00') });
-  expect(await workflowOf(stream).executeUpdate('surety-topup', { args: [{ amount: '0.50' }] })).toMatchObject({ state: 'open', version: 2 });
+  expect(await workflowOf(stream).executeUpdate('surety-topup', { args: [{ amount: '0.50' }] }))
+    .toMatchObject({ state: 'open', version: 2 });
   await workflowOf(stream).signal('surety-topup', { amount: '0.25' });
   await eventually(async () => expect(await streamNow(platform(), stream)).toMatchObject({ holdAmount: '1.750000' }));
   const refused = await workflowOf(stream).executeUpdate('surety-topup', { args: [{ amount: '1.00' }] }).catch((error: unknown) => error);

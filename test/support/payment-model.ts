@@ -11,8 +11,8 @@ export function opened(rules: AnyRules, opening: Opening, nowMs: number): Paymen
   const idleMs = rules.meter?.(opening.terms).idleMs ?? null;
   return {
     ...same, kind: rules.kind, state: to, version: 1, deadlineMs, heldMicros, paidMicros: micros(0n), returnedMicros: micros(0n), parts: [],
-    meter: rules.meter === undefined ? null : { isOpen: true, capacityMicros: heldMicros, usedMicros: micros(0n), reservedMicros: micros(0n),
-      uses: 0, idleMs, lastUsedAtMs: nowMs },
+    meter: rules.meter === undefined ? null : { isOpen: true, capacityMicros: heldMicros, usedMicros: micros(0n),
+      reservedMicros: micros(0n), uses: 0, idleMs, lastUsedAtMs: nowMs },
     resolution: null, details, workflowStarted: false, createdAtMs: nowMs, updatedAtMs: nowMs, endedAtMs: null,
   };
 }
