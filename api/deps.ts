@@ -2,8 +2,8 @@
 import type { JsonWebKey } from 'node:crypto';
 import type pg from 'pg';
 import type { GatewayPort } from '../domain/gateway.ts';
-import type { StreamPort } from '../domain/stream.ts';
 import type { PipelinePort } from '../domain/pipeline.ts';
+import type { TickPort } from '../domain/tick.ts';
 import type { Payments } from '../payments/payments.ts';
 import type { CardSecrets } from '../platform/card-secrets.ts';
 import type { Env } from '../platform/env.ts';
@@ -42,7 +42,7 @@ export interface ApiDeps {
   readonly gateway: GatewayPort;
   readonly payments: Payments;
   readonly cards: CardSecrets;
-  readonly streams: StreamPort;
+  readonly ticks: TickPort;
   readonly pipelines: PipelinePort;
   readonly metrics: Metrics;
   readonly probes: readonly HealthProbe[];

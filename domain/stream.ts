@@ -1,9 +1,18 @@
-/** Metered streams in plain types: what the HTTP edge, the activities and the workflow share. */
-import type { IdempotencyClaim } from './gateway.ts';
-import type { Micros } from './money.ts';
+/**
+ * Metered streams: a deposit is held, ticks use it up, and the end pays what was ticked and gives the rest back. The tables below are the
+ * rules; the diagram in docs/stream.md is made from them. Ticks move no state: they count on the meter, by `tickOutcome`, which
+ * prisma/functions/stream.sql repeats because thousands of them come a second.
+ */
+import { AMOUNT_MICROS_MAX, micros, parseAmount, type Micros } from './money.ts';
+import type { Choice, Context, Meter, Payment, Refusal, Role, Rules, Transition } from './payment.ts';
+import { fieldsOf, textOf } from './step-input.ts';
 
-export type StreamStatus = 'open' | 'closed' | 'stale_closed';
-export type StreamRole = 'buyer' | 'seller';
+export const streamStatuses = ['open', 'closed', 'stale_closed'] as const;
+export type StreamStatus = (typeof streamStatuses)[number];
+
+/** What parties can do with a stream beside ticking; also the names of its updates and signals, after `surety-`. */
+export const streamSteps = ['close', 'topup'] as const;
+export type StreamStep = (typeof streamSteps)[number];
 
 /** Bounds and defaults (contract alancoin-payments 2.8). */
 export const streamBounds = {
@@ -12,131 +21,157 @@ export const streamBounds = {
   ticksAtOnceMax: 1_000,
   metadataCharsMax: 1_000,
   reasonCharsMax: 500,
-  /** A tick number is an INTEGER in Postgres; `stream_room` says the same. */
+  /** A tick number is an INTEGER in Postgres; stream.sql says the same. */
   seqMax: 2_147_483_647,
 } as const;
 
-/** What buyer and seller agree to when a stream opens. */
+/** What buyer and seller agree on beside the deposit; nothing of it changes. */
 export interface StreamTerms {
-  readonly buyer: string;
-  readonly seller: string;
-  readonly depositMicros: Micros;
-  readonly pricePerTickMicros: Micros;
-  readonly staleTimeoutMs: number;
   readonly serviceId: string | null;
-}
-
-export interface Stream extends StreamTerms {
-  readonly id: string;
-  readonly tenantId: string | null;
   readonly sessionKeyId: string | null;
-  readonly spentMicros: Micros;
-  readonly tickCount: number;
-  readonly status: StreamStatus;
-  /** The rest of the deposit cannot pay another tick at the agreed price. */
-  readonly paused: boolean;
-  readonly lastTickAt: Date | null;
-  readonly closedAt: Date | null;
-  readonly closeReason: string | null;
-  readonly version: number;
-  readonly workflowId: string;
-  readonly createdAt: Date;
-  readonly updatedAt: Date;
+  /** What a tick costs that names no amount, and the most that the seller may ask for one. In digits of micros. */
+  readonly pricePerTickMicros: string;
+  /** After so long without a tick it ends by itself. */
+  readonly staleTimeoutMs: number;
 }
 
-export interface Tick {
-  readonly streamId: string;
-  readonly seq: number;
-  readonly amountMicros: Micros;
-  /** Spent by the stream with this tick. */
-  readonly cumulativeMicros: Micros;
-  readonly metadata: string | null;
-  readonly tickedBy: StreamRole;
-  readonly createdAt: Date;
+export interface StreamDetails {
+  /** Why it was closed, as a party said. */
+  readonly closeReason?: string;
 }
 
-/** One tick to be recorded. */
-export interface TickWish {
-  readonly streamId: string;
-  readonly agent: string;
-  /** Must be the next number; null takes it, whatever it is. */
-  readonly seq: number | null;
-  /** Null means the agreed price. */
-  readonly amountMicros: Micros | null;
-  readonly metadata: string | null;
-  readonly idempotency: IdempotencyClaim | null;
+/** A stream, with the meter that every stream has. */
+export type StreamPayment = Payment<StreamTerms, StreamDetails> & { readonly meter: Meter };
+
+/** A step's input once it has been read. */
+export interface StreamInput {
+  readonly reason?: string;
+  /** Of a top-up. */
+  readonly amountMicros?: Micros;
 }
 
-/** Many ticks of one stream, recorded together or not at all. */
-export interface TickBatchWish {
-  readonly streamId: string;
-  readonly agent: string;
-  /** Number of the first; null takes the next. */
-  readonly fromSeq: number | null;
-  readonly count: number;
-  /** One entry for each tick; null: each costs the agreed price and says nothing. */
-  readonly ticks: readonly { readonly amountMicros: Micros | null; readonly metadata: string | null }[] | null;
-  readonly idempotency: IdempotencyClaim | null;
+type StreamContext<Input = StreamInput> = Context<StreamTerms, StreamDetails, Input>;
+
+/** The end of a stream: what was ticked is paid, and the rest goes back. */
+const end = <Input>(to: StreamStatus, resolution: string): Transition<StreamTerms, StreamDetails, Input, StreamStatus> => ({
+  to,
+  resolution,
+  choose: ({ payment }: StreamContext<Input>) => ({
+    to,
+    resolution,
+    moves: [
+      { move: 'pay', to: payment.seller ?? '', amountMicros: 'used' },
+      { move: 'giveBack', amountMicros: 'rest' },
+    ],
+  }),
+});
+
+export const streamRules: Rules<StreamTerms, StreamDetails, StreamInput, StreamStatus, StreamStep> = {
+  kind: 'stream',
+  noun: 'stream',
+  bucket: 'pending',
+  opens: { to: 'open' },
+  // Silence ends a stream only when somebody looks: until then parties may close it and top it up, and a tick keeps it alive.
+  steps: {
+    close: {
+      by: ['buyer', 'seller'], only: 'Only the buyer and the seller of a stream may close it.', operator: 'buyer', verb: 'close it',
+      afterDeadline: 'allowed', note: ({ reason }) => reason ?? null, unless: whenEnded('already_closed', 'The stream was closed before.'),
+    },
+    topup: {
+      by: ['buyer'], only: 'Only the buyer of a stream may top it up.', operator: 'buyer', verb: 'top it up',
+      afterDeadline: 'allowed', unless: whenEnded('stream_closed', 'The stream has ended.'),
+    },
+  },
+  states: {
+    open: {
+      funds: 'held_pending', time: 'silence', until: ({ terms }, nowMs) => nowMs + terms.staleTimeoutMs,
+      clock: end('stale_closed', 'stale_timeout'),
+      on: {
+        close: { ...end('closed', 'closed'), details: ({ input: { reason } }) => (reason === undefined ? {} : { closeReason: reason }) },
+        topup: { to: 'open', choose: topUp },
+      },
+    },
+    closed: { funds: 'settled_safe', end: true },
+    stale_closed: { funds: 'settled_safe', end: true },
+  },
+  meter: ({ pricePerTickMicros, staleTimeoutMs }) =>
+    ({ priceMicrosMax: micros(pricePerTickMicros), idleMs: staleTimeoutMs, usesPerMinute: null, closesAtDeadline: false }),
+  read: readStreamInput,
+};
+
+function topUp({ payment: { heldMicros }, input: { amountMicros = micros(0n) } }: StreamContext): Choice<StreamStatus> | Refusal {
+  if (heldMicros > AMOUNT_MICROS_MAX - amountMicros)
+    return { code: 'invalid_amount', message: 'The deposit would be larger than one payment can be; nothing was added to it.' };
+  return { to: 'open', moves: [{ move: 'increase', amountMicros }], resolution: null };
 }
 
-export interface RecordedTick {
-  readonly tick: Tick;
-  /** As it was after this tick. */
-  readonly stream: Stream;
-  readonly replayed: boolean;
-}
-
-export interface RecordedBatch {
-  readonly firstSeq: number;
-  readonly lastSeq: number;
-  readonly stream: Stream;
-  readonly replayed: boolean;
-}
-
-export interface StreamStep {
-  readonly stream: Stream;
-  /** True when an earlier request with the same idempotency key did it. */
-  readonly replayed: boolean;
-}
-
-/** What the HTTP edge may ask of streams. Implemented where activities and workers meet; injected into `createApp`. */
-export interface StreamPort {
-  /** Holds the deposit and starts the stream's workflow. Errors: insufficient_balance, idempotency_mismatch. */
-  open(terms: StreamTerms, tenantId: string | null, idempotency: IdempotencyClaim | null): Promise<StreamStep>;
-  /**
-   * Errors: not_found, unauthorized (403), stream_closed, sequence_mismatch, stream_full, invalid_amount, hold_exhausted, idempotency_*.
-   */
-  tick(wish: TickWish): Promise<RecordedTick>;
-  /** Errors: those of `tick`. */
-  tickBatch(wish: TickBatchWish): Promise<RecordedBatch>;
-  /** Pays what was ticked and returns the rest. Errors: not_found, unauthorized (403), already_closed, idempotency_mismatch. */
-  close(streamId: string, agent: string, reason: string | null, idempotency: IdempotencyClaim | null): Promise<StreamStep>;
-  /** Errors: not_found, unauthorized (403), stream_closed, invalid_amount, insufficient_balance, idempotency_mismatch. */
-  topUp(streamId: string, agent: string, amountMicros: Micros, idempotency: IdempotencyClaim | null): Promise<StreamStep>;
-  /** Ends every stream that is stale by now, for the operator. @returns how many were ended. */
-  closeStale(): Promise<number>;
-}
-
-/** The wire's id of a tick. Not stored: stream and number say the same. */
-export function tickIdOf(streamId: string, seq: number): string {
-  return `tick_${streamId.slice(streamId.indexOf('_') + 1)}${seq.toString(16).padStart(8, '0')}`;
-}
-
-/** Nine tenths of the deposit are spent; the same rule as in `stream_after_ticks`. */
-export function isDepositLow({ depositMicros, spentMicros }: Pick<Stream, 'depositMicros' | 'spentMicros'>): boolean {
-  return spentMicros >= depositMicros - depositMicros / 10n;
+function whenEnded(code: Refusal['code'], message: string): (context: StreamContext) => Refusal | null {
+  return ({ payment }) => (payment.state === 'open' ? null : { code, message });
 }
 
 /**
- * When the stream ends by itself unless it ticks; milliseconds since 1970. Null once it has ended. The row keeps microseconds: the next
- * full millisecond is named, so that nobody looks a moment too early.
+ * Reads what was sent with a step.
+ * @throws SuretyError validation_error, invalid_amount.
  */
-export function staleAtMs({ status, lastTickAt, createdAt, staleTimeoutMs }: Pick<Stream,
-    'status' | 'lastTickAt' | 'createdAt' | 'staleTimeoutMs'>): number | null {
-  return status === 'open' ? (lastTickAt ?? createdAt).getTime() + staleTimeoutMs + 1 : null;
+function readStreamInput(step: StreamStep, raw: unknown): StreamInput {
+  const fields = fieldsOf(raw);
+  if (step === 'topup') return { amountMicros: parseAmount(typeof fields['amount'] === 'string' ? fields['amount'] : '') };
+  const { reason } = fields;
+  return reason === undefined || reason === null || reason === '' ? {} : { reason: textOf(fields, 'reason', streamBounds.reasonCharsMax) };
 }
 
-/** The state people see in Temporal's UI. */
-export function streamState({ status, paused }: Pick<Stream, 'status' | 'paused'>): StreamStatus | 'paused' {
-  return status === 'open' && paused ? 'paused' : status;
+/** A payment of the kind `stream`: nobody else writes its terms and details, and it is opened with a meter. */
+export function asStream(payment: Payment): StreamPayment {
+  if (payment.kind !== streamRules.kind || payment.meter === null) throw new Error(`${payment.id} is no stream.`);
+  return payment as StreamPayment;
+}
+
+/** What a tick costs that names no amount. */
+export function priceOf({ terms }: Pick<StreamPayment, 'terms'>): Micros {
+  return micros(terms.pricePerTickMicros);
+}
+
+/** The part of the deposit that was not ticked. */
+export function leftOf({ capacityMicros, usedMicros }: Pick<Meter, 'capacityMicros' | 'usedMicros'>): bigint {
+  return capacityMicros - usedMicros;
+}
+
+/** Nine tenths of the deposit are used. The event `stream.deposit_low` says so, once until the next top-up. */
+export function isDepositLow({ capacityMicros, usedMicros }: Pick<Meter, 'capacityMicros' | 'usedMicros'>): boolean {
+  return usedMicros >= capacityMicros - capacityMicros / 10n;
+}
+
+/** The rest of the deposit cannot pay another tick at the price. The event `stream.paused` says so, once until the next top-up. */
+export function isPaused(meter: Pick<Meter, 'capacityMicros' | 'usedMicros' | 'isOpen'>, priceMicros: Micros): boolean {
+  return meter.isOpen && leftOf(meter) < priceMicros;
+}
+
+/** Ticks that somebody wants to be counted, together or not at all. */
+export interface TickQuestion {
+  /** Null: no party of the stream. */
+  readonly by: Extract<Role, 'buyer' | 'seller'> | null;
+  /** The number of the first; null takes the next. */
+  readonly fromSeq: number | null;
+  /** What each costs; null is the price. At least one. */
+  readonly amountsMicros: readonly (Micros | null)[];
+}
+
+/** What becomes of ticks: `recorded`, or the code of the refusal. */
+export type TickVerdict = 'recorded' | 'unauthorized' | 'stream_closed' | 'sequence_mismatch' | 'stream_full' | 'invalid_amount'
+  | 'hold_exhausted';
+
+/** The rule of ticks, as `stream_tick_many` and `stream_tick_batch` have it: a property holds the three together. */
+export function tickOutcome(
+  meter: Pick<Meter, 'isOpen' | 'capacityMicros' | 'usedMicros' | 'uses'>,
+  priceMicros: Micros,
+  { by, fromSeq, amountsMicros }: TickQuestion,
+): TickVerdict {
+  const amounts = amountsMicros.map((amount) => amount ?? priceMicros);
+  if (by === null) return 'unauthorized';
+  if (!meter.isOpen) return 'stream_closed';
+  if (fromSeq !== null && fromSeq !== meter.uses + 1) return 'sequence_mismatch';
+  if (amounts.length > streamBounds.seqMax - meter.uses) return 'stream_full';
+  if (by === 'seller' && amounts.some((amount) => amount > priceMicros)) return 'invalid_amount';
+  const total = amounts.reduce<bigint>((sum, amount) => sum + amount, 0n);
+  return total > leftOf(meter) ? 'hold_exhausted' : 'recorded';
 }

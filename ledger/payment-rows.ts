@@ -70,7 +70,7 @@ const eventPrefix = 'event_';
 const meterPrefix = 'meter_';
 
 /** The columns of a payment with meter and parts; `of` is the payment, `meter` its meter. */
-const wholeList = (of: string, meter: string): string =>
+export const wholeList = (of: string, meter: string): string =>
   `${columnList(columnNames, of)}, ${prefixed(meterNames, meter, meterPrefix)}, payment_parts(${of}.id, ${of}.parts) AS parts`;
 
 export const readSql = `

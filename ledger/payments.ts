@@ -40,8 +40,7 @@ SELECT p.id, p.ref, payer.owner AS payer, payee.owner AS payee, p.asset, (p.amou
   FROM searched s LEFT JOIN picked p ON true LEFT JOIN account payer ON payer.id = p.debit_account
   LEFT JOIN account payee ON payee.id = p.credit_account LEFT JOIN posting f ON f.ref = p.ref AND f.kind = 'fee'
   LEFT JOIN posting r ON r.reverses = p.id LEFT JOIN gateway_call c ON c.id = p.ref LEFT JOIN payment e ON e.id = p.ref
-  LEFT JOIN stream t ON t.id = p.ref
-  LEFT JOIN service v ON v.id = coalesce(e.terms ->> 'serviceId', t.service_id) AND v.agent_address = payee.owner
+  LEFT JOIN service v ON v.id = e.terms ->> 'serviceId' AND v.agent_address = payee.owner
  ORDER BY p.id DESC`;
 /** What {@link columns} needs of the postings that were picked. */
 const posting = ['id', 'ref', 'asset', 'amount', 'debit_account', 'credit_account', 'created_at'];

@@ -1,4 +1,4 @@
-/** Payments that are kept in a row of their own (streams, pipelines), as a timeline needs them. */
+/** Payments that are kept in a row of their own (pipelines), as a timeline needs them. */
 import type pg from 'pg';
 import { callColumns, toCall, type CallRow, type TimelineCall } from './timeline-gateway.ts';
 import { query } from './query.ts';
@@ -11,19 +11,11 @@ export interface KeptPaymentRow {
   readonly sellers: readonly string[];
   readonly arbiter: string | null;
   readonly amounts: Readonly<Record<string, bigint>>;
-  /** How many parts it has: steps of a pipeline, top-ups of a deposit. */
+  /** How many steps it has. */
   readonly parts: number;
   readonly workflowId: string;
   readonly createdAt: Date;
   readonly endedAt: Date | null;
-}
-
-/** The ticks of a stream, as one. */
-export interface TickSummary {
-  readonly count: number;
-  readonly spentMicros: bigint;
-  readonly firstAtMicros: bigint;
-  readonly lastAtMicros: bigint;
 }
 
 interface Row {
@@ -34,12 +26,6 @@ interface Row {
 
 // Amounts are text on their way: JSON numbers lose digits.
 const rowSql = {
-  stream: `
-SELECT id, status AS state, buyer, ARRAY[seller] AS sellers, NULL AS arbiter, top_ups AS parts, workflow_id,
-       created_at, closed_at AS ended_at,
-       json_build_object('deposit', deposit::text, 'spent', spent::text,
-                         'remaining', (CASE status WHEN 'open' THEN deposit - spent ELSE 0 END)::text,
-                         'refunded', (CASE status WHEN 'open' THEN 0 ELSE deposit - spent END)::text) AS amounts FROM stream WHERE id = $1`,
   // Only the buyer takes part in the whole; a seller takes part in its call.
   pipeline: `
 SELECT id, state, buyer, ARRAY[]::text[] AS sellers, NULL AS arbiter, steps AS parts, workflow_id, created_at, ended_at,
@@ -54,22 +40,6 @@ export async function readKeptPayment(pool: pg.Pool, shape: KeptShape, id: strin
   const { created_at: createdAt, ended_at: endedAt, workflow_id: workflowId, amounts, ...same } = row;
   return { ...same, workflowId, createdAt, endedAt,
     amounts: Object.fromEntries(Object.entries(amounts).map(([name, digits]) => [name, BigInt(digits)])) };
-}
-
-const ticksSql = {
-  name: 'timeline-ticks',
-  text: `
-SELECT s.tick_count AS count, s.spent, (extract(epoch FROM f.created_at) * 1000000)::bigint AS first,
-       (extract(epoch FROM l.created_at) * 1000000)::bigint AS last
-  FROM stream s JOIN stream_tick f ON f.stream_id = s.id AND f.seq = 1
-  JOIN stream_tick l ON l.stream_id = s.id AND l.seq = s.tick_count WHERE s.id = $1`,
-};
-
-/** What was ticked so far; null before the first tick. Errors: unavailable. */
-export async function readTickSummary(pool: pg.Pool, streamId: string): Promise<TickSummary | null> {
-  const [row] = await query<{ count: number; spent: string; first: string; last: string }>(pool, { ...ticksSql, values: [streamId] });
-  return row === undefined ? null
-    : { count: row.count, spentMicros: BigInt(row.spent), firstAtMicros: BigInt(row.first), lastAtMicros: BigInt(row.last) };
 }
 
 const stepsSql = {

@@ -79,13 +79,18 @@ const eventsSql = {
   text: `
 SELECT id, (extract(epoch FROM created_at) * 1000000)::bigint AS at_micros, topic, data FROM outbox
  WHERE ref = $1 AND topic NOT LIKE 'call.%' AND (created_at, id) > (timestamptz 'epoch' + $2::bigint * interval '1 microsecond', $3::bigint)
+   AND ($5::text[] IS NULL OR topic = ANY ($5))
  ORDER BY created_at, id LIMIT $4`,
 };
 
-/** Events of a payment; calls have none here, they keep their own times. Errors: unavailable. */
+/**
+ * Events of a payment; calls have none here, they keep their own times. Errors: unavailable.
+ * @param topics only these; all when left out.
+ */
 export async function readTimelineEvents(pool: pg.Pool, ref: string,
-    { after = FIRST, limit }: { readonly after?: After; readonly limit: number }): Promise<TimelineEvent[]> {
-  const values = [ref, after.atMicros.toString(), after.id.toString(), limit];
+    { after = FIRST, limit, topics = null }: { readonly after?: After; readonly limit: number;
+    readonly topics?: readonly string[] | null }): Promise<TimelineEvent[]> {
+  const values = [ref, after.atMicros.toString(), after.id.toString(), limit, topics];
   const rows = await query<EventRow>(pool, { ...eventsSql, values });
   return rows.map((row) => ({ id: BigInt(row.id), atMicros: BigInt(row.at_micros), topic: row.topic, data: row.data }));
 }

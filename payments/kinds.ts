@@ -5,6 +5,7 @@ import { cardRules } from '../domain/card.ts';
 import { escrowRules } from '../domain/escrow.ts';
 import { multistepRules } from '../domain/multistep.ts';
 import { sessionRules } from '../domain/session.ts';
+import { streamRules } from '../domain/stream.ts';
 import type { PaymentKind } from './kind.ts';
 
 export const escrowKind: PaymentKind = { rules: escrowRules, workflow: 'escrow', queue: 'escrow', id: 'escrow' };
@@ -13,5 +14,6 @@ export const cardKind: PaymentKind = { rules: cardRules, workflow: 'virtualCard'
 export const multistepKind: PaymentKind = {
   rules: multistepRules, workflow: 'multistepEscrow', queue: 'multistep', id: 'multistepEscrow',
 };
+export const streamKind: PaymentKind = { rules: streamRules, workflow: 'stream', queue: 'stream', id: 'stream' };
 
-export const paymentKinds: readonly PaymentKind[] = [sessionKind, escrowKind, cardKind, multistepKind];
+export const paymentKinds: readonly PaymentKind[] = [sessionKind, escrowKind, cardKind, multistepKind, streamKind];

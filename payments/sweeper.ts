@@ -32,9 +32,9 @@ export function createSweeper({
     if (kind === undefined) return 0;
     try {
       const taken = await taker.clock(kind.rules, id);
-      if (taken === null) return 0;
+      // Also where the deadline was only moved on: a workflow that let it pass may be lost, and hearing of its payment brings it back.
       keeper.soon(id);
-      return 1;
+      return taken === null ? 0 : 1;
     } catch (error) {
       failed(error, id);
       return 0;

@@ -15,8 +15,8 @@ export const paymentCrashPoints = ['payment-opening', 'payment-committed', 'paym
   'payment-expired', 'payment-direct'] as const;
 export type PaymentCrashPoint = (typeof paymentCrashPoints)[number];
 
-/** Those of streams. */
-export const streamCrashPoints = ['stream-opened', 'stream-ticked', 'stream-closed'] as const;
+/** That of streams beside those of all payments on the engine. ticked: a tick is counted and nobody knows. */
+export const streamCrashPoints = ['stream-ticked'] as const;
 export type StreamCrashPoint = (typeof streamCrashPoints)[number];
 
 /** Those of a pipeline, beside the ones that the calls behind its steps pass. scheduled: its workflow will start in a moment. */

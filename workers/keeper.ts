@@ -1,5 +1,5 @@
 /**
- * Gives each kept payment (escrow, stream, …) its workflow, and tells the workflow where the row stands. The row is the truth and
+ * Gives each kept payment (multistep escrow, pipeline) its workflow, and tells the workflow where the row stands. The row is the truth and
  * never waits for Temporal: a notice in Postgres remembers what a workflow has still to hear, and the sweeper tells it later.
  */
 import { randomUUID } from 'node:crypto';

@@ -3,8 +3,9 @@ import { setFlagsFromString } from 'node:v8';
 import { Worker } from '@temporalio/worker';
 import { withTemporalErrors } from '../activities/boundary.ts';
 import type { GatewayPort } from '../domain/gateway.ts';
-import type { StreamPort } from '../domain/stream.ts';
 import type { PipelinePort } from '../domain/pipeline.ts';
+import type { TickPort } from '../domain/tick.ts';
+import { createTickStore } from '../ledger/ticks.ts';
 import { paymentKinds } from '../payments/kinds.ts';
 import { createPayments, type Payments } from '../payments/payments.ts';
 import { createCrash } from '../platform/crash.ts';
@@ -17,13 +18,12 @@ import { startJobs } from './jobs.ts';
 import { createKeeper } from './keeper.ts';
 import { createPipelineShape } from './pipeline-shape.ts';
 import type { Activities, Shape, ShapeContext } from './shape.ts';
-import { createStreamShape } from './stream.ts';
 
-/** What the HTTP edge may ask for; each is implemented by the shape of the same name. */
+/** What the HTTP edge may ask for. */
 export interface Ports {
   readonly gateway: GatewayPort;
   readonly payments: Payments;
-  readonly streams: StreamPort;
+  readonly ticks: TickPort;
   readonly pipelines: PipelinePort;
 }
 
@@ -57,11 +57,10 @@ export async function createRuntime(options: RuntimeOptions): Promise<Runtime> {
     taskQueue: (queue) => taskQueues[queue] + queueSuffix };
   const payments = await createPayments(context);
   const gateway = createGatewayShape(context, payments.port);
-  const streams = createStreamShape(context);
   const pipelines = createPipelineShape(context, gateway);
   const onEngine: readonly Shape[] =
     paymentKinds.map((kind) => ({ queue: kind.queue, activities: { ...payments.activitiesOf(kind) }, jobs: [] }));
-  const shapes: readonly Shape[] = [gateway, pipelines, ...onEngine, streams];
+  const shapes: readonly Shape[] = [gateway, pipelines, ...onEngine];
 
   const served = shapes.filter(({ queue }) => queues.includes(queue));
   let workers: Worker[] = [];
@@ -69,7 +68,7 @@ export async function createRuntime(options: RuntimeOptions): Promise<Runtime> {
   let stopJobs = (): Promise<void> => Promise.resolve();
 
   return {
-    ports: { gateway: gateway.port, pipelines: pipelines.port, payments: payments.port, streams: streams.port },
+    ports: { gateway: gateway.port, pipelines: pipelines.port, payments: payments.port, ticks: createTickStore(context) },
     async start() {
       setFlagsFromString(SANDBOX_YOUNG_SPACE);
       setFlagsFromString(SANDBOX_STACK_TRACES);

@@ -1,36 +1,50 @@
 /** A metered stream. It may have a hundred thousand ticks, so they are told as one; `GET /v1/streams/:id/ticks` lists them. */
-import { idPrefixes } from '../../domain/ids.ts';
+import type pg from 'pg';
 import { formatMicros } from '../../domain/money.ts';
-import { readTickSummary, type TickSummary } from '../../ledger/timeline-kept.ts';
-import { amountIn, keptKind } from './kept.ts';
+import { asStream, leftOf, priceOf, type StreamPayment } from '../../domain/stream.ts';
+import { readTickSpan } from '../../ledger/ticks.ts';
+import { streamKind as onEngine } from '../../payments/kinds.ts';
+import { endOf, engineKind } from './engine.ts';
+import { amountIn } from './kept.ts';
 import { dateOf } from './kind.ts';
-import { fixed, money, type Entry } from './timeline.ts';
+import { events, fixed, money, type Source } from './timeline.ts';
 
-export const streamKind = keptKind({
-  kind: 'stream', prefix: idPrefixes.stream, shape: 'stream',
-  refs: ({ id, parts }) => [id, ...Array.from({ length: parts }, (_, index) => `${id}:topup:${index + 1}`)],
-  tell: {
-    opened: (data) => `The stream was opened with a deposit of ${amountIn(data, 'deposit')}, at ${amountIn(data, 'pricePerTick')} a tick.`,
-    deposit_low: (data) => `The deposit is nearly spent; ${amountIn(data, 'remaining')} are left.`,
-    paused: 'The rest of the deposit cannot pay another tick.',
-    topped_up: (data) => `The buyer added ${amountIn(data, 'amount')} to the deposit.`,
-    resumed: 'The stream can tick again.',
-    closed: (data) => `The stream was closed: ${amountIn(data, 'spent')} for the seller, ${amountIn(data, 'returned')} back to the buyer.`,
-    stale_closed: (data) =>
-      `Nobody ticked for too long, and the stream was closed: ${amountIn(data, 'spent')} for the seller, ${amountIn(data, 'returned')} back to the buyer.`,
-  },
-  async more(pool, { id }) {
-    const ticks = await readTickSummary(pool, id);
-    return ticks === null ? [] : [fixed([ticksEntry(ticks)])];
-  },
-});
+/** What the statement of ticks writes into the outbox by itself, without a step. */
+const notes: Readonly<Record<string, (data: Readonly<Record<string, unknown>>) => string>> = {
+  'stream.deposit_low': (data) => `The deposit is nearly spent; ${amountIn(data, 'remaining')} are left.`,
+  'stream.paused': () => 'The rest of the deposit cannot pay another tick.',
+};
 
-/** Stands at the time of the latest tick. */
-function ticksEntry({ count, spentMicros, firstAtMicros, lastAtMicros }: TickSummary): Entry {
-  const [firstAt, lastAt] = [dateOf(firstAtMicros).toISOString(), dateOf(lastAtMicros).toISOString()];
-  return {
-    atMicros: lastAtMicros, kind: 'ticks', id: 0n,
-    what: `${count} ${count === 1 ? 'tick was' : 'ticks were'} counted, together ${money(spentMicros)}, from ${firstAt} to ${lastAt}.`,
-    data: { count, spent: formatMicros(spentMicros), firstAt, lastAt },
+export const streamKind = engineKind(
+  onEngine,
+  (payment) => {
+    const { heldMicros: deposit, meter } = asStream(payment);
+    const left = leftOf(meter);
+    return { deposit, spent: meter.usedMicros, remaining: meter.isOpen ? left : 0n, refunded: meter.isOpen ? 0n : left };
+  },
+  {
+    open: ({ heldMicros }, payment) => `The stream was opened with a deposit of ${money(heldMicros, payment.asset)}, `
+      + `at ${money(priceOf(asStream(payment)), payment.asset)} a tick.`,
+    topup: ({ heldMicros }, { asset }) => `The buyer added ${money(heldMicros, asset)} to the deposit.`,
+    close: (step, payment) => endOf(step, payment, 'stream'),
+    clock: (step, payment) => `Nobody ticked for too long. ${endOf(step, payment, 'stream')}`,
+  },
+  (pool, payment) => [
+    events(pool, payment.id, (topic, data) => notes[topic]?.(data) ?? '', Object.keys(notes)),
+    ticks(pool, asStream(payment)),
+  ],
+);
+
+/** All ticks as one entry, at the time of the latest. */
+function ticks(pool: pg.Pool, { id, asset, meter: { uses: count, usedMicros } }: StreamPayment): Source {
+  return async (after, limit) => {
+    const span = count === 0 ? null : await readTickSpan(pool, id, count);
+    if (span === null) return [];
+    const [firstAt, lastAt] = [span.firstAtMicros, span.lastAtMicros].map((at) => dateOf(at).toISOString());
+    return fixed([{
+      atMicros: span.lastAtMicros, kind: 'ticks', id: 0n,
+      what: `${count} ${count === 1 ? 'tick was' : 'ticks were'} counted, together ${money(usedMicros, asset)}, from ${firstAt} to ${lastAt}.`,
+      data: { count, spent: formatMicros(usedMicros), firstAt, lastAt },
+    }])(after, limit);
   };
 }

@@ -81,9 +81,13 @@ export function postings(pool: pg.Pool, refs: readonly string[], roleOf: RoleOf)
     .map((posting) => postingEntry(posting, roleOf));
 }
 
-/** Events of the payment. `tell` makes a sentence of a topic such as `escrow.delivered`. */
-export function events(pool: pg.Pool, ref: string, tell: (topic: string, data: Readonly<Record<string, unknown>>) => string): Source {
-  return async (after, limit) => (await readTimelineEvents(pool, ref, { after: afterAmong('state', after), limit }))
+/**
+ * Events of the payment. `tell` makes a sentence of a topic such as `escrow.delivered`.
+ * @param topics only these; all when left out.
+ */
+export function events(pool: pg.Pool, ref: string, tell: (topic: string, data: Readonly<Record<string, unknown>>) => string,
+    topics: readonly string[] | null = null): Source {
+  return async (after, limit) => (await readTimelineEvents(pool, ref, { after: afterAmong('state', after), limit, topics }))
       .map(({ id, atMicros, topic, data }) => ({
     id, atMicros, kind: 'state' as const, what: tell(topic, data ?? {}),
     data: { state: topic.slice(topic.indexOf('.') + 1), ...shownData(data ?? {}) },

@@ -1,19 +1,24 @@
-/** Metered streams: open, tick, top up, close. */
+/** Metered streams: open, tick, top up, close. Steps are taken by the workflow; the rules are those of domain/stream.ts. */
 import { z } from 'zod';
 import { SuretyError, type ErrorCode } from '../../domain/errors.ts';
-import { formatMicros, type Micros } from '../../domain/money.ts';
-import { streamBounds, type StreamStep } from '../../domain/stream.ts';
+import { DEFAULT_ASSET, formatMicros } from '../../domain/money.ts';
+import { streamBounds, type StreamTerms } from '../../domain/stream.ts';
+import { shownTick } from '../../domain/tick.ts';
+import { streamKind } from '../../payments/kinds.ts';
 import type { RouteDeps } from '../deps.ts';
 import { batchExample, closeExample, openExample, tickExample, topUpExample } from '../wire/examples/stream.ts';
+import { byAgent, sayingPrice, shownAs } from '../routing/payment-route.ts';
 import { route, type Answer, type Caller, type Route } from '../routing/route.ts';
 import { address, amount, emptyIsAbsent, line, paragraph } from '../wire/fields.ts';
-import { afterTicksOut, showAfterTicks, showStream, showTick, streamOut, tickOut } from '../wire/stream.ts';
+import { afterTicksOut, showAfterTicks, streamOut, tickOut } from '../wire/stream.ts';
+import { streamReading } from './stream-reads.ts';
 
 const { staleTimeoutSecsDefault, staleTimeoutSecsMax, ticksAtOnceMax, metadataCharsMax, reasonCharsMax, seqMax } = streamBounds;
 
 const staleTimeoutSecs = z.number().int().max(staleTimeoutSecsMax).optional()
   .transform((secs) => (secs === undefined || secs <= 0 ? staleTimeoutSecsDefault : secs))
-  .describe(`The stream ends by itself when it has not ticked for so long; ${staleTimeoutSecsDefault} when left out or not above zero, at most 30 days.`);
+  .describe(`The stream ends by itself when it has not ticked for so long; ${staleTimeoutSecsDefault} when left out or not above zero, ` +
+    'at most 30 days.');
 
 const openBody = z.object({
   buyerAddr: address.describe('Your own address.'), sellerAddr: address,
@@ -46,7 +51,6 @@ const closeBody = z.object({ reason: paragraph(reasonCharsMax).nullish()
 
 const streamParams = z.object({ id: z.string().max(64) });
 const replay = (replayed: boolean): Pick<Answer, 'headers'> => (replayed ? { headers: { 'Idempotent-Replayed': 'true' } } : {});
-const answerStep = ({ stream, replayed }: StreamStep): Answer => ({ body: { stream: showStream(stream) }, ...replay(replayed) });
 
 const tickErrors: readonly ErrorCode[] = [
   'not_found', 'stream_closed', 'sequence_mismatch', 'stream_full', 'invalid_amount', 'hold_exhausted', 'idempotency_mismatch',
@@ -74,61 +78,54 @@ function checkTerms(body: z.output<typeof openBody>, caller: Caller): void {
   }
 }
 
-/** Says the price of what could not be paid, as every 402 does. */
-function withPrice(price: Micros, what: string): (error: unknown) => never {
-  return (error) => {
-    if (!(error instanceof SuretyError) || error.code !== 'insufficient_balance') throw error;
-    const text = formatMicros(price);
-    throw new SuretyError('insufficient_balance', `There is not enough available money to ${what} ${text} USDC.`,
-      { cause: error, body: { price: text, currency: 'USDC', amount: text } });
-  };
-}
-
-function openRoute({ streams }: RouteDeps): Route {
+function openRoute({ payments }: RouteDeps): Route {
   return route({
     method: 'post', path: '/v1/streams', access: 'agent', tag: 'Streams', movesMoney: true,
     summary: 'Opens a stream: the deposit is held, ticks use it up, and what is left comes back when the stream ends.',
     body: openBody, answer: z.object({ stream: streamOut }), answerStatus: 201, example: openExample,
-    errors: ['insufficient_balance', 'invalid_amount', 'self_trade', 'idempotency_mismatch', 'unavailable'],
+    errors: ['insufficient_balance', 'invalid_amount', 'self_trade', 'idempotency_mismatch', 'busy', 'unavailable'],
     handler: async ({ caller, body, idempotencyClaim }) => {
       checkTerms(body, caller);
-      const terms = {
-        buyer: body.buyerAddr, seller: body.sellerAddr, depositMicros: body.holdAmount, pricePerTickMicros: body.pricePerTick,
+      const { buyerAddr: buyer, sellerAddr: seller, holdAmount: amountMicros, pricePerTick } = body;
+      const terms: StreamTerms = {
+        serviceId: body.serviceId ?? null, sessionKeyId: body.sessionKeyId ?? null, pricePerTickMicros: pricePerTick.toString(),
         staleTimeoutMs: body.staleTimeoutSecs * 1_000,
-        serviceId: body.serviceId ?? null,
       };
-      const step = await streams.open(terms, caller.tenantId, idempotencyClaim()).catch(withPrice(body.holdAmount, 'hold a deposit of'));
-      return { ...answerStep(step), status: 201 };
+      const wish = { buyer, seller, arbiter: null, tenantId: caller.tenantId, asset: DEFAULT_ASSET, amountMicros, terms, lookup: null };
+      const outcome = await payments.open(streamKind, wish, idempotencyClaim()).catch(sayingPrice(amountMicros, DEFAULT_ASSET));
+      return { ...(await shownAs(streamReading, outcome)), status: 201 };
     },
   });
 }
 
-function tickRoutes({ streams }: RouteDeps): Route[] {
+function tickRoutes({ ticks }: RouteDeps): Route[] {
   return [
     route({
       method: 'post', path: '/v1/streams/:id/tick', access: 'agent', tag: 'Streams', movesMoney: true,
       summary: 'Records one tick, by buyer or seller. Exactly once when it carries its number; never above the deposit.',
-      description: 'Send `seq` and, when an answer was lost, the same request again: a number that was recorded is answered 409 `sequence_mismatch` with `recordedTick` and `expectedSeq`. The seller may ask at most the agreed price for a tick.',
+      description: 'Send `seq` and, when an answer was lost, the same request again: a number that was recorded is answered 409 ' +
+        '`sequence_mismatch` with `recordedTick` and `expectedSeq`. The seller may ask at most the agreed price for a tick.',
       params: streamParams, body: tickBody, example: tickExample, answer: z.object({ tick: tickOut, ...afterTicksOut }), errors: tickErrors,
       handler: async ({ caller, params, body, idempotencyClaim }) => {
-        const recorded = await streams.tick({
+        const recorded = await ticks.tick({
           streamId: params.id, agent: caller.address, seq: body.seq, amountMicros: body.amount, metadata: body.metadata,
           idempotency: idempotencyClaim(),
         });
-        return { body: { tick: showTick(recorded.tick), ...showAfterTicks(recorded.stream) }, ...replay(recorded.replayed) };
+        return { body: { tick: shownTick(recorded.tick), ...showAfterTicks(recorded.stream) }, ...replay(recorded.replayed) };
       },
     }),
     route({
       method: 'post', path: '/v1/streams/:id/ticks', access: 'agent', tag: 'Streams', movesMoney: true,
       summary: `Records 1 to ${ticksAtOnceMax} ticks together, all or none; for meters that count quickly.`,
-      description: 'A deposit that is too small for all of them is answered 402 `hold_exhausted` with `affordable`, the number of ticks from the front that it could pay.',
+      description: 'A deposit that is too small for all of them is answered 402 `hold_exhausted` with `affordable`, the number of ticks ' +
+        'from the front that it could pay.',
       params: streamParams, body: batchBody, example: batchExample,
       answer: z.object({ accepted: z.number().int(), firstSeq: z.number().int(), lastSeq: z.number().int(), ...afterTicksOut }),
       errors: tickErrors,
       handler: async ({ caller, params, body, idempotencyClaim }) => {
-        const ticks = body.ticks?.map((tick) => ({ amountMicros: tick.amount, metadata: tick.metadata })) ?? null;
-        const { firstSeq, lastSeq, stream, replayed } = await streams.tickBatch({
-          streamId: params.id, agent: caller.address, fromSeq: body.fromSeq, count: ticks?.length ?? body.count ?? 0, ticks,
+        const listed = body.ticks?.map((tick) => ({ amountMicros: tick.amount, metadata: tick.metadata })) ?? null;
+        const { firstSeq, lastSeq, stream, replayed } = await ticks.tickBatch({
+          streamId: params.id, agent: caller.address, fromSeq: body.fromSeq, count: listed?.length ?? body.count ?? 0, ticks: listed,
           idempotency: idempotencyClaim(),
         });
         return { body: { accepted: lastSeq - firstSeq + 1, firstSeq, lastSeq, ...showAfterTicks(stream) }, ...replay(replayed) };
@@ -137,23 +134,28 @@ function tickRoutes({ streams }: RouteDeps): Route[] {
   ];
 }
 
-function moneyRoutes({ streams }: RouteDeps): Route[] {
+function moneyRoutes({ payments }: RouteDeps): Route[] {
   return [
     route({
       method: 'post', path: '/v1/streams/:id/close', access: 'agent', tag: 'Streams', movesMoney: true,
       summary: 'Ends a stream, by buyer or seller: what was ticked is paid and the rest goes back, in one step.',
       params: streamParams, body: closeBody, example: closeExample, answer: z.object({ stream: streamOut }),
-      errors: ['not_found', 'already_closed', 'idempotency_mismatch', 'unavailable'],
-      handler: async ({ caller, params, body, idempotencyClaim }) =>
-        answerStep(await streams.close(params.id, caller.address, body.reason, idempotencyClaim())),
+      errors: ['not_found', 'unauthorized', 'already_closed', 'idempotency_mismatch', 'busy', 'unavailable'],
+      handler: async ({ caller, params: { id }, body, idempotencyClaim }) => shownAs(streamReading,
+        await payments.step(streamKind, { id, step: 'close', actor: byAgent(caller), input: body, claim: idempotencyClaim() })),
     }),
     route({
       method: 'post', path: '/v1/streams/:id/top-up', access: 'agent', tag: 'Streams', movesMoney: true,
       summary: 'Adds to the deposit, by the buyer; a paused stream goes on.',
       params: streamParams, body: z.object({ amount }), example: topUpExample, answer: z.object({ stream: streamOut }),
-      errors: ['not_found', 'stream_closed', 'invalid_amount', 'insufficient_balance', 'idempotency_mismatch', 'unavailable'],
-      handler: async ({ caller, params, body, idempotencyClaim }) =>
-        answerStep(await streams.topUp(params.id, caller.address, body.amount, idempotencyClaim()).catch(withPrice(body.amount, 'add'))),
+      errors: [
+        'not_found', 'unauthorized', 'stream_closed', 'invalid_amount', 'insufficient_balance', 'idempotency_mismatch', 'busy',
+        'unavailable',
+      ],
+      handler: async ({ caller, params: { id }, body: { amount: more }, idempotencyClaim }) => {
+        const order = { id, step: 'topup', actor: byAgent(caller), input: { amount: formatMicros(more) }, claim: idempotencyClaim() };
+        return shownAs(streamReading, await payments.step(streamKind, order).catch(sayingPrice(more, DEFAULT_ASSET)));
+      },
     }),
   ];
 }

@@ -57,23 +57,27 @@ export async function shownAs({ names: [one], show, showOne }: Reading, { paymen
   return { body, ...(replayed ? { headers: { 'Idempotent-Replayed': 'true' } } : {}) };
 }
 
+/** The payment with this id, for those who take part in it and the admin. Errors: not_found, unauthorized (403), unavailable. */
+export async function visiblePayment(payments: Pick<RouteDeps['payments'], 'read'>, { kind: { rules }, only }: Reading, id: string,
+    { caller, isAdmin }: { readonly caller: Caller | null; readonly isAdmin: boolean }): Promise<Payment> {
+  const payment = await payments.read(id);
+  if (payment === null || payment.kind !== rules.kind) throw new SuretyError('not_found', `There is no such ${rules.noun}.`);
+  const parties = [payment.buyer, payment.seller, payment.arbiter, ...payment.parts.map(({ payee }) => payee)];
+  if (!isAdmin && !parties.includes(caller?.address ?? '')) throw wrongRole(only);
+  return payment;
+}
+
 /** Reads of a kind: one payment for those who take part in it, and an agent's own, page by page, newest first. */
 export function readRoutes({ payments }: Pick<RouteDeps, 'payments'>, reading: Reading): Route[] {
-  const { kind, tag, path, aliases = [], names: [one, many], schema, show, summaries, examples, only } = reading;
+  const { kind, tag, path, aliases = [], names: [one, many], schema, show, summaries, examples } = reading;
   const { list = many, pageMax = 200 } = reading;
   const rest = { count: z.number().int(), has_more: z.boolean(), next_cursor: z.string().optional() };
   return [
     route({
       method: 'get', path, aliases, access: 'agent_or_admin', tag, summary: summaries[0], params: z.object({ id: z.string().max(64) }),
       answer: z.object({ [one]: schema }), example: examples[0], errors: ['not_found', 'unauthorized'],
-      handler: async ({ params, caller, isAdmin }) => {
-        const payment = await payments.read(params.id);
-        const { kind: name, noun } = kind.rules;
-        if (payment === null || payment.kind !== name) throw new SuretyError('not_found', `There is no such ${noun}.`);
-        const parties = [payment.buyer, payment.seller, payment.arbiter, ...payment.parts.map(({ payee }) => payee)];
-        if (!isAdmin && !parties.includes(caller?.address ?? '')) throw wrongRole(only);
-        return shownAs(reading, { payment, replayed: false });
-      },
+      handler: async ({ params, ...asking }) =>
+        shownAs(reading, { payment: await visiblePayment(payments, reading, params.id, asking), replayed: false }),
     }),
     route({
       method: 'get', path: `/v1/agents/:address/${list}`, access: 'owner', tag, summary: summaries[1], params: addressParams,

@@ -19,7 +19,7 @@ export const tables = {
   account: byNumber, posting: byNumber, outbox: byNumber, hold: byText, unfolded_fee: { ...byText, key: ['ref'] },
   meter: byText, gateway_call: byText, pipeline: withFewParts, payment: withSteps,
   payment_part: { key: ['payment_id', 'part_index'], start: ['', '-1'], rows: ROWS },
-  stream: byText, stream_tick: { key: ['stream_id', 'seq'], start: ['', '0'], rows: ROWS },
+  stream_tick: { key: ['stream_id', 'seq'], start: ['', '0'], rows: ROWS },
   // Of the audit itself; see `Sums`.
   audit_asset: { ...byText, key: ['of'] },
 } as const satisfies Record<string, Table>;

@@ -1,47 +1,35 @@
-/** What must hold of metered streams and their ticks. */
+/** What must hold of metered streams beside what holds of all payments: their meters, their ticks, and what was made of them. */
 import type { RuleSet } from './rule.ts';
 
 export const streamRules: RuleSet = {
-  overdue: [{ counts: 'staleStreams', sql: (before) => `
-    SELECT id AS row FROM stream
-     WHERE status = 'open' AND coalesce(last_tick_at, created_at) + stale_timeout_ms * interval '1 millisecond' < ${before}` }],
-  explains: (p) => `EXISTS (SELECT FROM stream s WHERE s.id = ${p}.payment_id AND s.id = ${p}.hold_id)`,
-  keeps: (h) => `EXISTS (SELECT FROM stream s WHERE s.id = ${h}.id AND (s.status = 'open' OR ${h}.closed_at IS NOT NULL))`,
+  // As for all payments: the deadline of a stream that was ticked is moved on when it passes.
+  overdue: [],
   rules: [
     {
-      invariant: 'I4', sentence: 'an ended stream that was ticked has one capture, any other stream has none', over: 'stream',
+      invariant: 'I5', sentence: 'an ended stream paid its seller what was ticked and returned the rest to its buyer, an open one nothing',
+      over: 'payment',
       sql: (within) => `
-        SELECT s.id || ' is ' || s.status AS row FROM stream s LEFT JOIN posting p ON p.ref = s.id AND p.kind = 'capture'
-         WHERE ${within('s')} AND (s.status <> 'open' AND s.spent > 0) <> (p.id IS NOT NULL)`,
+        SELECT p.id || ' is ' || p.state AS row FROM payment p JOIN meter m ON m.id = p.id
+         WHERE ${within('p')} AND p.kind = 'stream' AND (p.paid, p.returned) IS DISTINCT FROM
+               (CASE WHEN p.ended THEN m.used ELSE 0 END, CASE WHEN p.ended THEN p.held - m.used ELSE 0 END)`,
     },
     {
-      invariant: 'I5', sentence: 'an ended stream paid its seller what was ticked and returned the rest to its buyer', over: 'stream',
+      invariant: 'I6', sentence: 'a stream has a meter that counts up to its whole deposit, open as long as the stream is', over: 'payment',
       sql: (within) => `
-        SELECT s.id AS row FROM stream s LEFT JOIN posting p ON p.ref = s.id AND p.kind = 'capture'
-          LEFT JOIN account payee ON payee.id = p.credit_account
-          LEFT JOIN posting r ON r.ref = s.id AND r.kind = 'release' LEFT JOIN account payer ON payer.id = r.credit_account
-         WHERE ${within('s')} AND s.status <> 'open'
-           AND (coalesce(p.amount, 0) <> s.spent OR coalesce(r.amount, 0) <> s.deposit - s.spent
-                OR coalesce(payee.owner, s.seller) <> s.seller OR coalesce(payer.owner, s.buyer) <> s.buyer)`,
-    },
-    {
-      invariant: 'I6', sentence: 'a stream holds its whole deposit while it is open, and nothing when it has ended', over: 'stream',
-      sql: (within) => `
-        SELECT s.id || ' is ' || s.status AS row FROM stream s LEFT JOIN hold h ON h.id = s.id LEFT JOIN account a ON a.id = h.account_id
-         WHERE ${within('s')} AND (h.id IS NULL OR a.owner <> s.buyer OR h.amount <> s.deposit
-            OR (h.closed_at IS NULL) <> (s.status = 'open')
-            OR h.captured <> CASE WHEN s.status = 'open' THEN 0 ELSE s.spent END
-            OR h.released <> CASE WHEN s.status = 'open' THEN 0 ELSE s.deposit - s.spent END)`,
+        SELECT p.id || ' is ' || p.state AS row FROM payment p LEFT JOIN meter m ON m.id = p.id
+         WHERE ${within('p')} AND p.kind = 'stream' AND (m.id IS NULL OR m.capacity <> p.held OR m.open = p.ended OR m.owner <> p.buyer
+            OR m.reserved <> 0 OR m.price_max::text IS DISTINCT FROM p.terms ->> 'pricePerTickMicros'
+            OR m.idle_ms::text IS DISTINCT FROM p.terms ->> 'staleTimeoutMs')`,
     },
     {
       // Each tick goes on from the one before it, so the last one tells of all.
       invariant: 'I10', sentence: 'a stream has spent the sum of its ticks, within its deposit, and their numbers have no gap',
-      over: 'stream',
+      over: 'payment',
       sql: (within) => `
-        SELECT s.id || ': ' || s.tick_count || ' ticks for ' || s.spent || ', the last says ' || coalesce(l.cumulative, 0) AS row
-          FROM stream s LEFT JOIN stream_tick l ON l.stream_id = s.id AND l.seq = s.tick_count
-         WHERE ${within('s')} AND (s.spent <> coalesce(l.cumulative, 0) OR (l.seq IS NULL) <> (s.tick_count = 0) OR s.spent > s.deposit
-            OR EXISTS (SELECT FROM stream_tick x WHERE x.stream_id = s.id AND x.seq > s.tick_count))`,
+        SELECT p.id || ': ' || m.uses || ' ticks for ' || m.used || ', the last says ' || coalesce(l.cumulative, 0) AS row
+          FROM payment p JOIN meter m ON m.id = p.id LEFT JOIN stream_tick l ON l.stream_id = p.id AND l.seq = m.uses
+         WHERE ${within('p')} AND p.kind = 'stream' AND (m.used <> coalesce(l.cumulative, 0) OR (l.seq IS NULL) <> (m.uses = 0)
+            OR m.used > p.held OR EXISTS (SELECT FROM stream_tick x WHERE x.stream_id = p.id AND x.seq > m.uses))`,
     },
     {
       invariant: 'I10', sentence: 'each tick says what was spent with it, and there is one before it unless it is the first',
@@ -54,20 +42,19 @@ export const streamRules: RuleSet = {
     {
       invariant: 'I10', sentence: 'each tick belongs to a stream, and its seller asked at most the agreed price', over: 'stream_tick',
       sql: (within) => `
-        SELECT t.stream_id || ' ' || t.seq AS row FROM stream_tick t LEFT JOIN stream s ON s.id = t.stream_id
-         WHERE ${within('t')} AND (s.id IS NULL OR (t.ticked_by = 'seller' AND t.amount > s.price_per_tick))`,
+        SELECT t.stream_id || ' ' || t.seq AS row FROM stream_tick t LEFT JOIN payment p ON p.id = t.stream_id AND p.kind = 'stream'
+         WHERE ${within('t')} AND (p.id IS NULL OR (t.ticked_by = 'seller' AND t.amount > (p.terms ->> 'pricePerTickMicros')::bigint))`,
     },
     {
-      invariant: 'I13', sentence: 'each change of a stream has one event', over: 'stream',
+      invariant: 'I13', sentence: 'a stream tells that its deposit is low, and that it pauses, once for each time it was filled',
+      over: 'payment',
       sql: (within) => `
-        SELECT s.id || ' at version ' || s.version || ', events: ' || o.events AS row FROM stream s
-         CROSS JOIN LATERAL (
-           SELECT count(*) AS events, count(*) FILTER (WHERE x.topic = 'stream.opened') AS opened,
-                  count(*) FILTER (WHERE x.topic = 'stream.closed') AS closed,
-                  count(*) FILTER (WHERE x.topic = 'stream.stale_closed') AS stale
-             FROM outbox x WHERE x.ref = s.id AND x.topic LIKE 'stream.%' AND x.topic NOT LIKE 'call.%') o
-         WHERE ${within('s')} AND (s.version <> o.events OR o.opened <> 1 OR o.closed <> (s.status = 'closed')::integer
-            OR o.stale <> (s.status = 'stale_closed')::integer)`,
+        SELECT p.id || ': ' || x.topic AS row FROM payment p JOIN meter m ON m.id = p.id
+         CROSS JOIN LATERAL (SELECT count(*) AS filled FROM payment_event e WHERE e.payment_id = p.id AND e.step IN ('open', 'topup')) f
+         CROSS JOIN LATERAL (VALUES ('stream.deposit_low', m.low_noted), ('stream.paused', m.empty_noted)) AS x(topic, noted)
+         CROSS JOIN LATERAL (SELECT count(*) AS written FROM outbox o WHERE o.ref = p.id AND o.topic = x.topic
+                                AND o.topic NOT LIKE 'call.%') o
+         WHERE ${within('p')} AND p.kind = 'stream' AND (o.written > f.filled OR (x.noted AND o.written = 0))`,
     },
   ],
 };

@@ -4,11 +4,12 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { streamCrashPoints } from '../../platform/crash.ts';
+import { connectClient } from '../../temporal/connection.ts';
 import type { Reply } from '../support/app.ts';
 import { usdc } from '../support/market.ts';
 import { createNodes, orGone, type Nodes, type PlatformNode } from '../support/nodes.ts';
 import { eventually } from '../support/platform-suite.ts';
-import { aStream, seqsOf, step, upTo, type OpenedStream } from '../support/streams.ts';
+import { aStream, eventsOf, seqsOf, step, upTo, type OpenedStream } from '../support/streams.ts';
 
 let nodes: Nodes;
 /** Stays alive all the time. */
@@ -67,44 +68,70 @@ test('a process killed under the ticks of sixteen meters: every answered tick is
   await survivor.booksAreRight({ overdueMs: 60_000 });
 }, 90_000);
 
-test.each(streamCrashPoints)('a process that dies at %s leaves a stream that goes on and is kept by its workflow', async (point) => {
-  const doomed = await nodes.start({ CRASH_AT: point });
-  const [buyer, seller] = [await survivor.aTrader('1.00'), await survivor.aTrader()];
-  const open = (at: PlatformNode): Promise<Reply> => at.ask('POST', '/v1/streams', {
-    key: buyer.key, headers: { 'idempotency-key': 'open' },
-    body: { buyerAddr: buyer.address, sellerAddr: seller.address, holdAmount: '1.00', pricePerTick: '0.10' },
-  });
-  const opened = await orGone(open(point === 'stream-opened' ? doomed : survivor));
-  expect(opened === 'gone').toBe(point === 'stream-opened');
-  // Asking again with the same key finds the stream that is there.
-  const { status, body } = await open(survivor);
-  expect(status).toBe(201);
-  const stream: OpenedStream = { id: body.stream.id, workflowId: body.stream.workflowId, buyer, seller };
-  expect(await survivor.moneyOf(buyer)).toEqual({ available: 0n, pending: usdc('1.00') });
+/** Processes that serve requests and no queue, so that each takes its steps itself, and workers apart from them. */
+async function apart(run: (nodes: Nodes, desk: PlatformNode) => Promise<void>): Promise<void> {
+  const others = await createNodes({ WORKER_QUEUES: 'none' });
+  try {
+    await run(others, await others.start());
+  } finally {
+    await others.close();
+  }
+}
 
-  const ticked = await orGone(step(point === 'stream-ticked' ? doomed : survivor, stream, 'tick', { seq: 1 }));
-  expect(ticked === 'gone').toBe(point === 'stream-ticked');
-  expect((await step(survivor, stream, 'tick', { seq: 1 })).body)
-    .toMatchObject({ error: 'sequence_mismatch', expectedSeq: 2, recordedTick: { seq: 1 } });
+/** What a process does last. A step that is in the books and that nobody knows of is a point of all payments. */
+const deaths = [['open', 'payment-direct'], ['tick', streamCrashPoints[0]], ['close', 'payment-direct']] as const;
 
-  const closed = await orGone(step(point === 'stream-closed' ? doomed : survivor, stream, 'close', {}, { key: 'close' }));
-  expect(closed === 'gone').toBe(point === 'stream-closed');
-  await doomed.ended;
-  expect((await step(survivor, stream, 'close', {}, { key: 'close' })).body.stream).toMatchObject({ status: 'closed', tickCount: 1 });
-  expect((await survivor.moneyOf(seller)).available).toBe(usdc('0.10'));
-  // Whatever the dead process had still to tell, somebody has told.
-  await eventually(async () => expect((await nodes.pool.query('SELECT 1 FROM workflow_notice')).rowCount).toBe(0), { withinMs: 15_000 });
-  await survivor.booksAreRight({ overdueMs: 60_000 });
-}, 60_000);
+test.each(deaths)('a process that dies right after the %s leaves a stream that goes on and is kept by its workflow', (last, point) =>
+  apart(async (others, desk) => {
+    const doomed = await others.start({ CRASH_AT: point });
+    const [buyer, seller] = [await desk.aTrader('1.00'), await desk.aTrader()];
+    const open = (at: PlatformNode): Promise<Reply> => at.ask('POST', '/v1/streams', {
+      key: buyer.key, headers: { 'idempotency-key': 'open' },
+      body: { buyerAddr: buyer.address, sellerAddr: seller.address, holdAmount: '1.00', pricePerTick: '0.10' },
+    });
+    const opened = await orGone(open(last === 'open' ? doomed : desk));
+    expect(opened === 'gone').toBe(last === 'open');
+    // Asking again with the same key finds the stream that is there.
+    const { status, body } = await open(desk);
+    expect(status).toBe(201);
+    const stream: OpenedStream = { id: body.stream.id, workflowId: body.stream.workflowId, buyer, seller };
+    expect(await desk.moneyOf(buyer)).toEqual({ available: 0n, pending: usdc('1.00') });
 
-test('a stream whose process died right after opening it is ended in time by a workflow that somebody else started', async () => {
-  const doomed = await nodes.start({ CRASH_AT: 'stream-opened' });
-  await expect(aStream(doomed, { staleTimeoutSecs: 6 })).rejects.toThrow();
-  await doomed.ended;
-  const { rows: [row] } = await nodes.pool.query<{ id: string }>(`SELECT id FROM stream WHERE status = 'open'`);
-  await eventually(async () => {
-    const { rows } = await nodes.pool.query<{ status: string }>('SELECT status FROM stream WHERE id = $1', [row?.id]);
-    expect(rows[0]?.status).toBe('stale_closed');
-  }, { withinMs: 25_000 });
-  await survivor.booksAreRight({ overdueMs: 60_000 });
-}, 60_000);
+    const ticked = await orGone(step(last === 'tick' ? doomed : desk, stream, 'tick', { seq: 1 }));
+    expect(ticked === 'gone').toBe(last === 'tick');
+    expect((await step(desk, stream, 'tick', { seq: 1 })).body)
+      .toMatchObject({ error: 'sequence_mismatch', expectedSeq: 2, recordedTick: { seq: 1 } });
+
+    const closed = await orGone(step(last === 'close' ? doomed : desk, stream, 'close', {}, { key: 'close' }));
+    expect(closed === 'gone').toBe(last === 'close');
+    await doomed.ended;
+    expect((await step(desk, stream, 'close', {}, { key: 'close' })).body.stream).toMatchObject({ status: 'closed', tickCount: 1 });
+    expect((await desk.moneyOf(seller)).available).toBe(usdc('0.10'));
+
+    // Whatever the dead process had still to tell, somebody tells; the start and the update that nobody took find what was done.
+    await others.startWorker({ WORKER_QUEUES: 'stream' });
+    const temporal = await connectClient(others.temporal);
+    try {
+      expect(await temporal.client.workflow.getHandle(stream.workflowId).result())
+        .toMatchObject({ state: 'closed', paid: [{ to: seller.address, amount: '0.100000' }], returned: '0.900000' });
+    } finally {
+      await temporal.close();
+    }
+    expect(await eventsOf(others.pool, stream)).toEqual(['open', 'close']);
+    await eventually(async () => expect((await others.pool.query('SELECT 1 FROM workflow_notice')).rowCount).toBe(0), { withinMs: 30_000 });
+    await desk.booksAreRight({ overdueMs: 60_000 });
+  }), 90_000);
+
+test('a stream whose process died right after opening it is ended in time by a workflow that somebody else started', () =>
+  apart(async (others, desk) => {
+    const doomed = await others.start({ CRASH_AT: 'payment-direct' });
+    await expect(aStream(doomed, { staleTimeoutSecs: 6 })).rejects.toThrow();
+    await doomed.ended;
+    const { rows: [row] } = await others.pool.query<{ id: string }>(`SELECT id FROM payment WHERE kind = 'stream' AND state = 'open'`);
+    await others.startWorker({ WORKER_QUEUES: 'stream' });
+    await eventually(async () => {
+      const { rows } = await others.pool.query<{ state: string }>('SELECT state FROM payment WHERE id = $1', [row?.id]);
+      expect(rows[0]?.state).toBe('stale_closed');
+    }, { withinMs: 25_000 });
+    await desk.booksAreRight({ overdueMs: 60_000 });
+  }), 90_000);

@@ -1,13 +1,13 @@
 /** A migration adds a column while every connection is warm: none of the statements that it has prepared may notice. */
 import pg from 'pg';
 import { createPipelineStore } from '../../activities/pipeline/store.ts';
-import { createStreamStore } from '../../activities/stream/store.ts';
 import { parseAmount } from '../../domain/money.ts';
 import { multistepRules } from '../../domain/multistep.ts';
 import { deposit, reverse } from '../../ledger/admin.ts';
 import { createNotices } from '../../ledger/notices.ts';
 import { readLatestPayments, readPayments } from '../../ledger/payments.ts';
 import { readBalance, readBalanceAt, readEntries } from '../../ledger/reads.ts';
+import { readTickSpan } from '../../ledger/ticks.ts';
 import { readTimelineEvents, readTimelinePostings } from '../../ledger/timeline.ts';
 import { createMetrics } from '../../platform/metrics.ts';
 import { newId } from '../../platform/random.ts';
@@ -18,6 +18,7 @@ import { aCandidate, aDelivery, aGivenUp, anAttempt, aNewCall, aNewSession, aSto
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 import { aMultistepOpening } from '../support/multistep-rules.ts';
 import { directPayments, noAttempt } from '../support/payments.ts';
+import { directStreams } from '../support/stream-rules.ts';
 
 let db: TestDatabase;
 let pool: pg.Pool;
@@ -93,19 +94,17 @@ async function multistepEscrows(): Promise<void> {
 }
 
 async function streams(): Promise<void> {
-  const store = createStreamStore({ pool, metrics });
-  const id = newId('stream');
-  await store.open({
-    id, buyer, seller, tenantId: null, serviceId: null, depositMicros: parseAmount('1'), pricePerTickMicros: parseAmount('0.10'),
-    staleTimeoutMs: 60_000, workflowId: `stream-${id}`, idempotency: null,
-  });
-  await store.tick({ streamId: id, agent: buyer, seq: 1, amountMicros: null, metadata: null, idempotency: null });
-  await store.tickBatch({ streamId: id, agent: buyer, fromSeq: 2, count: 2, ticks: null, idempotency: null });
-  await store.topUp(id, buyer, parseAmount('1'), null);
-  await store.look(id);
-  await store.overdue(0, 10);
-  expect((await store.close(id, buyer, null, null)).stream.tickCount).toBe(3);
-  await store.streams([id]);
+  const direct = await directStreams(pool, metrics);
+  const { id } = await direct.open({ buyer, seller });
+  const tick = { streamId: id, agent: buyer, idempotency: null };
+  await direct.ticks.tick({ ...tick, seq: 1, amountMicros: null, metadata: null });
+  await direct.ticks.tickBatch({ ...tick, fromSeq: 2, count: 2, ticks: null });
+  expect(await direct.ticks.ticksOf(id, { afterSeq: 0, limit: 10 })).toHaveLength(3);
+  expect(await readTickSpan(pool, id, 3)).not.toBeNull();
+  await direct.clock(id);
+  await direct.step(id, 'topup', buyer, { amount: '1' });
+  await direct.step(id, 'close', buyer);
+  expect((await direct.read(id)).meter.uses).toBe(3);
 }
 
 async function pipelines(): Promise<void> {

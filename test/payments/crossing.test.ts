@@ -39,7 +39,7 @@ const kinds: Readonly<Record<string,
     },
   },
   'a multistep escrow': { table: 'payment', update: 'surety-refund', state: 'aborted', make: () => anOpenMultistep(platform()) },
-  'a stream': { table: 'stream', update: 'surety-close', state: 'closed', make: () => aStream(platform()) },
+  'a stream': { table: 'payment', update: 'surety-close', state: 'closed', make: () => aStream(platform()) },
 };
 
 test.each(Object.entries(kinds))('the operator who ends %s hears of the end, whatever crosses the update',

@@ -6,6 +6,7 @@ import { aCandidate, aDelivery, aNewCall, anOpenSession, aStore } from '../suppo
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 import { aMultistepOpening } from '../support/multistep-rules.ts';
 import { directPayments, noAttempt, type DirectPayments } from '../support/payments.ts';
+import { directStreams } from '../support/stream-rules.ts';
 
 let db: TestDatabase;
 let app: TestApp;
@@ -69,15 +70,17 @@ test('a multistep escrow', async () => {
 });
 
 test('a stream, its ticks as one entry', async () => {
-  const id = idOf('str_');
-  await db.pool.query(`SELECT ledger_hold($1, $2, 'USDC', 1000000, 'pending', NULL)`, [id, buyer]);
-  await db.pool.query(`INSERT INTO stream (id, buyer, seller, deposit, price_per_tick, stale_timeout_ms, look_at, workflow_id, created_at, updated_at, top_ups, tick_count, spent)
-    VALUES ($1, $2, $3, 1500000, 10, 60000, now(), 'w', now(), now(), 1, 2, 20)`, [id, buyer, seller]);
-  await db.pool.query(`SELECT ledger_increase_hold($1, $1 || ':topup:1', 500000)`, [id]);
-  await db.pool.query(`INSERT INTO stream_tick SELECT $1, n, 10, n * 10, NULL, 'buyer', now() FROM generate_series(1, 2) n`, [id]);
-  expect(await show(id))
-    .toMatchObject({ kind: 'stream', state: 'open', amounts: { deposit: '1.500000', spent: '0.000020' },
-    told: ['posting hold', 'posting hold', 'ticks'] });
+  const streams = await directStreams(db.pool);
+  const { id } = await streams.open({ buyer, seller });
+  const tick = { streamId: id, agent: seller, fromSeq: null, ticks: null, idempotency: null };
+  await streams.ticks.tickBatch({ ...tick, count: 9 });
+  await streams.step(id, 'topup', buyer, { amount: '0.50' });
+  await streams.ticks.tickBatch({ ...tick, count: 2 });
+  expect(await show(id)).toMatchObject({
+    kind: 'stream', state: 'open', ended: false,
+    amounts: { deposit: '1.500000', spent: '1.100000', remaining: '0.400000', refunded: '0.000000' },
+    told: ['posting hold', 'state open', 'state deposit_low', 'posting hold', 'state open', 'ticks'],
+  });
 });
 
 test('a pipeline with its steps', async () => {

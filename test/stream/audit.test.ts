@@ -1,92 +1,102 @@
 /** The audit of streams finds what it says it finds: for every rule a row is broken by hand, and exactly that must be told. */
-import { createStreamStore, type StreamStore } from '../../activities/stream/store.ts';
-import { parseAmount } from '../../domain/money.ts';
 import { auditBooks } from '../../ledger/audit.ts';
-import { createMetrics } from '../../platform/metrics.ts';
-import { newId } from '../../platform/random.ts';
-import { aDeposit, anAddress } from '../support/builders.ts';
 import { createDamage } from '../support/damage.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
+import { directStreams, type DirectStreams } from '../support/stream-rules.ts';
+import { silent } from '../support/streams.ts';
 
 let db: TestDatabase;
-let store: StreamStore;
-/** Open with ticks, closed with ticks, closed without any, and ended by the clock. */
+let streams: DirectStreams;
+/** Open with ticks and a top-up, closed with ticks until it was empty, closed without any, and ended by the clock. */
 const ids = { live: '', closed: '', unused: '', stale: '' };
 
-async function aStoredStream(ticks: number): Promise<string> {
-  const [id, buyer] = [newId('stream'), anAddress()];
-  await aDeposit(db.pool, buyer, '1.00');
-  await store.open({
-    id, buyer, seller: anAddress(), tenantId: null, serviceId: null, depositMicros: parseAmount('1.00'),
-    pricePerTickMicros: parseAmount('0.10'), staleTimeoutMs: 60_000,
-    workflowId: `stream-${id}`, idempotency: null,
-  });
-  if (ticks > 0) await store.tickBatch({ streamId: id, agent: buyer, fromSeq: 1, count: ticks, ticks: null, idempotency: null });
+async function aStoredStream(count: number): Promise<string> {
+  const { id, buyer } = await streams.open();
+  if (count > 0) await streams.ticks.tickBatch({ streamId: id, agent: buyer, fromSeq: 1, count, ticks: null, idempotency: null });
   return id;
 }
+const asParty = (as: 'buyer' | 'seller') => ({ address: null, as });
 
 beforeAll(async () => {
   db = await createTestDatabase();
-  store = createStreamStore({ pool: db.pool, metrics: createMetrics({ runtime: false }) });
+  streams = await directStreams(db.pool);
   Object.assign(ids, { live: await aStoredStream(3), closed: await aStoredStream(10), unused: await aStoredStream(0),
     stale: await aStoredStream(2) });
-  await store.close(ids.closed, 'buyer', null, null);
-  await store.close(ids.unused, 'seller', 'nothing to do', null);
-  await db.pool.query(`UPDATE stream SET last_tick_at = last_tick_at - interval '1 hour' WHERE id = $1`, [ids.stale]);
-  await store.look(ids.stale);
+  const { buyer } = await streams.read(ids.live);
+  await db.pool.query(`SELECT ledger_deposit($1, 'USDC', 500000, 'for-a-top-up', NULL)`, [buyer]);
+  await streams.step(ids.live, 'topup', asParty('buyer'), { amount: '0.50' });
+  await streams.step(ids.closed, 'close', asParty('buyer'));
+  await streams.step(ids.unused, 'close', asParty('seller'), { reason: 'nothing to do' });
+  await silent(db.pool, { id: ids.stale });
+  await streams.clock(ids.stale);
 }, 30_000);
 afterAll(async () => db.close());
 
-const findingsAfter = createDamage({ db: () => db, ids, unchecked: ['stream'] });
+const findingsAfter = createDamage({ db: () => db, ids, unchecked: ['payment', 'meter', 'hold'] });
 
 test('streams that were kept by the rules have no finding', async () => {
-  const { rows } = await db.pool.query(`SELECT status FROM stream ORDER BY created_at`);
-  expect(rows.map(({ status }) => status)).toEqual(['open', 'closed', 'closed', 'stale_closed']);
+  const { rows } = await db.pool.query(`SELECT state FROM payment`);
+  expect(rows.map(({ state }) => state).sort()).toEqual(['closed', 'closed', 'open', 'stale_closed']);
   expect(await auditBooks(db.pool, { overdueMs: 60_000 })).toEqual({ ok: true, findings: [] });
   expect(await findingsAfter('SELECT 1', 60_000)).toEqual([]);
 });
 
 test.each<[string, string, string, RegExp]>([
   ['an ended stream that nobody was paid for', `UPDATE posting SET ref = 'elsewhere' WHERE ref = :closed AND kind = 'capture'`, 'I4',
-    /has one capture/],
+    /postings for exactly/],
   ['a payment for a stream that is open', `UPDATE posting SET ref = :live WHERE ref = :closed AND kind = 'capture'`, 'I4',
-    /has one capture/],
-  ['a payment that is not what was ticked', `UPDATE posting SET amount = amount - 1 WHERE ref = :closed AND kind = 'capture'`, 'I5',
-    /paid its seller/],
-  ['a payment to somebody else', `UPDATE stream SET seller = 'somebody' WHERE id = :closed`, 'I5', /paid its seller/],
+    /postings for exactly/],
+  ['a top-up without its posting', `DELETE FROM posting WHERE ref = :live || ':2'`, 'I4', /postings for exactly/],
+  ['a top-up under the id of no stream', `UPDATE posting SET ref = 'str_nowhere:2' WHERE ref = :live || ':2'`, 'I4', /that is there/],
+  ['a payment that is not what was ticked', `UPDATE posting SET amount = amount - 1 WHERE ref = :closed AND kind = 'capture'`, 'I4',
+    /postings for exactly/],
+  ['an end that paid less than was ticked',
+    `UPDATE payment SET paid = paid - 1, returned = returned + 1 WHERE id = :closed`, 'I5', /paid its seller what was ticked/],
+  ['an end that returned less than the rest', `UPDATE payment SET returned = returned - 1 WHERE id = :stale`, 'I5', /returned the rest/],
+  ['an open stream that has paid', `UPDATE payment SET paid = 1 WHERE id = :live`, 'I5', /an open one nothing/],
+  ['a payment to somebody else', `UPDATE payment SET seller = 'somebody' WHERE id = :closed`, 'I5', /reached its payees/],
+  ['a top-up by somebody else', `UPDATE posting
+    SET debit_account = (SELECT credit_account FROM posting WHERE ref = :closed AND kind = 'capture')
+    WHERE ref = :live || ':2'`, 'I5', /reached its payees/],
   ['a rest that was not returned', `UPDATE posting SET ref = 'elsewhere' WHERE ref = :stale AND kind = 'release'`,
-    'I5', /returned the rest/],
+    'I4', /postings for exactly/],
   ['a rest that went to somebody else',
-    `UPDATE posting SET credit_account = (SELECT id FROM account WHERE owner = (SELECT buyer FROM stream WHERE id = :live)) WHERE ref = :unused AND kind = 'release'`, 'I5', /returned the rest/],
-  ['a deposit without a hold', `UPDATE hold SET id = 'elsewhere' WHERE id = :live`, 'I6', /holds its whole deposit/],
-  ['a top-up that was not held', `UPDATE stream SET deposit = deposit + 1 WHERE id = :live`, 'I6', /holds its whole deposit/],
-  ['an ended stream that still holds', `UPDATE hold SET closed_at = NULL WHERE id = :unused`, 'I6', /nothing when it has ended/],
-  ['a hold that was paid from too early', `UPDATE hold SET captured = 1 WHERE id = :live`, 'I6', /holds its whole deposit/],
-  ['a stream that forgot what it spent', `UPDATE stream SET spent = spent - 1 WHERE id = :live`, 'I10', /sum of its ticks/],
-  ['a stream that miscounted', `UPDATE stream SET tick_count = 7 WHERE id = :live`, 'I10', /sum of its ticks/],
+    `UPDATE posting SET credit_account = (SELECT id FROM account WHERE owner = (SELECT buyer FROM payment WHERE id = :live))
+      WHERE ref = :unused AND kind = 'release'`, 'I5', /returned reached its buyer/],
+  ['a deposit without a hold', `UPDATE hold SET id = 'elsewhere' WHERE id = :live`, 'I6', /the hold of a payment/],
+  ['a top-up that was not held', `UPDATE payment SET held = held + 1 WHERE id = :live`, 'I6', /the hold of a payment/],
+  ['a top-up that the meter does not know', `UPDATE meter SET capacity = capacity - 1 WHERE id = :live`, 'I6', /its whole deposit/],
+  ['a stream without a meter', `DELETE FROM meter WHERE id = :unused`, 'I6', /has a meter/],
+  ['an ended stream that could tick', `UPDATE meter SET open = true WHERE id = :closed`, 'I6', /open as long as the stream/],
+  ['an open stream that could not', `UPDATE meter SET open = false WHERE id = :live`, 'I6', /open as long as the stream/],
+  ['a price that was not agreed on', `UPDATE meter SET price_max = price_max + 1 WHERE id = :live`, 'I6', /has a meter/],
+  ['a silence that was not agreed on', `UPDATE meter SET idle_ms = NULL WHERE id = :live`, 'I6', /has a meter/],
+  ['a meter of somebody else', `UPDATE meter SET owner = 'somebody' WHERE id = :live`, 'I6', /has a meter/],
+  ['an ended stream that still holds', `UPDATE hold SET closed_at = NULL WHERE id = :unused`, 'I6', /the hold of a payment/],
+  ['a hold that was paid from too early', `UPDATE hold SET captured = 1 WHERE id = :live`, 'I6', /the hold of a payment/],
+  ['a stream that forgot what it spent', `UPDATE meter SET used = used - 1 WHERE id = :live`, 'I10', /sum of its ticks/],
+  ['a stream that miscounted', `UPDATE meter SET uses = 7 WHERE id = :live`, 'I10', /sum of its ticks/],
   ['a tick that was removed', `DELETE FROM stream_tick WHERE stream_id = :closed AND seq = 4`, 'I10', /no gap/],
-  ['a gap', `UPDATE stream_tick SET seq = 5 WHERE stream_id = :live AND seq = 3;UPDATE stream SET tick_count = 3 WHERE id = :live`, 'I10',
-    /no gap/],
-  ['a stream beyond its deposit', `UPDATE stream SET deposit = 1 WHERE id = :live`, 'I10', /within its deposit/],
+  ['a gap', `UPDATE stream_tick SET seq = 5 WHERE stream_id = :live AND seq = 3`, 'I10', /no gap/],
+  ['a stream beyond its deposit', `UPDATE payment SET held = 1 WHERE id = :live`, 'I10', /within its deposit/],
   ['a tick that says another sum', `UPDATE stream_tick SET cumulative = cumulative + 1 WHERE stream_id = :live AND seq = 2`, 'I10',
     /what was spent with it/],
-  ['a tick of nothing',
-    `INSERT INTO stream_tick SELECT 'str_nowhere', seq, amount, cumulative, metadata, ticked_by, created_at FROM stream_tick WHERE stream_id = :live AND seq = 1`, 'I10', /belongs to a stream/],
-  ['a seller who asked too much',
-    `UPDATE stream_tick SET ticked_by = 'seller' WHERE stream_id = :live;UPDATE stream SET price_per_tick = 1 WHERE id = :live`, 'I10',
-    /agreed price/],
-  ['an end without its event', `DELETE FROM outbox WHERE ref = :stale AND topic = 'stream.stale_closed'`, 'I13', /one event/],
-  ['an event that was written twice', `INSERT INTO outbox (topic, ref) VALUES ('stream.paused', :closed)`, 'I13', /one event/],
-  ['a change that nobody was told of', `UPDATE stream SET version = version + 1 WHERE id = :live`, 'I13', /one event/],
-  ['an end that was told as another', `UPDATE outbox SET topic = 'stream.closed' WHERE ref = :stale AND topic = 'stream.stale_closed'`,
-    'I13', /one event/],
+  ['a tick of nothing', `INSERT INTO stream_tick SELECT 'str_nowhere', seq, amount, cumulative, metadata, ticked_by, created_at
+    FROM stream_tick WHERE stream_id = :live AND seq = 1`, 'I10', /belongs to a stream/],
+  ['a seller who asked too much', `UPDATE stream_tick SET ticked_by = 'seller' WHERE stream_id = :live;
+    UPDATE payment SET terms = terms || '{"pricePerTickMicros": "1"}' WHERE id = :live`, 'I10', /agreed price/],
+  ['an end without its event', `DELETE FROM outbox WHERE ref = :stale AND topic = 'stream.clock'`, 'I13', /has one event/],
+  ['an end that is not on record', `DELETE FROM payment_event WHERE payment_id = :stale AND step = 'clock'`, 'I13', /has one event/],
+  ['a change that nobody was told of', `UPDATE payment SET version = version + 1 WHERE id = :live`, 'I13', /has one event/],
+  ['a pause that was told twice', `INSERT INTO outbox (topic, ref) VALUES ('stream.paused', :closed)`, 'I13', /once for each time/],
+  ['a low deposit that was not told', `DELETE FROM outbox WHERE ref = :closed AND topic = 'stream.deposit_low'`, 'I13', /tells that/],
 ])('%s is found', async (_what, damage, invariant, sentence) => {
   const findings = await findingsAfter(damage);
   expect(findings.filter((finding) => finding.invariant === invariant && sentence.test(finding.detail))).toHaveLength(1);
 });
 
 test('a stream that is silent for longer than agreed, and still open, is found once it is overdue', async () => {
-  const old = `UPDATE stream SET last_tick_at = now() - interval '3 minutes' WHERE id = :live`;
+  const old = `UPDATE payment SET deadline = now() - interval '2 minutes' WHERE id = :live`;
   const [finding, ...others] = await findingsAfter(old, 60_000);
   expect([others, finding?.invariant]).toEqual([[], 'I12']);
   expect(finding?.detail).toContain(ids.live);
@@ -99,15 +109,10 @@ test('a tick, once counted, cannot be changed or taken away', async () => {
 });
 
 test('a stream of a hundred thousand ticks is audited in seconds', async () => {
-  const [id, buyer] = [newId('stream'), anAddress()];
-  await aDeposit(db.pool, buyer, '1.00');
-  await store.open({
-    id, buyer, seller: anAddress(), tenantId: null, serviceId: null, depositMicros: parseAmount('1.00'),
-    pricePerTickMicros: parseAmount('0.000001'), staleTimeoutMs: 60_000,
-    workflowId: `stream-${id}`, idempotency: null,
-  });
-  for (let fromSeq = 1; fromSeq < 100_000;
-    fromSeq += 1_000) await store.tickBatch({ streamId: id, agent: buyer, fromSeq, count: 1_000, ticks: null, idempotency: null });
+  const { id, buyer } = await streams.open({ price: '0.000001' });
+  for (let fromSeq = 1; fromSeq < 100_000; fromSeq += 1_000) {
+    await streams.ticks.tickBatch({ streamId: id, agent: buyer, fromSeq, count: 1_000, ticks: null, idempotency: null });
+  }
   const startedAt = Date.now();
   expect((await auditBooks(db.pool)).findings).toEqual([]);
   // A tenth of that on a quiet machine; a quadratic rule would take hours.

@@ -1,4 +1,4 @@
-/** The commands of docs/streams.md, run as they stand there: those of agents with curl, those of operators with Temporal's CLI. */
+/** The commands of docs/stream.md, run as they stand there: those of agents with curl, those of operators with Temporal's CLI. */
 import { spawn } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
@@ -28,7 +28,7 @@ function bash(script: string, env: Readonly<Record<string, string>>): Promise<{ 
 test('the stream in curl works as it is written, with the helpers of the README', async () => {
   const helpers = (blocks('README.md').find((block) => block.includes('field()')) ?? '').split('\n')
     .filter((line) => /^(field|post|get)\(\)/.test(line)).join('\n');
-  const curl = blocks('docs/streams.md').find((block) => block.includes('/top-up')) ?? '';
+  const curl = blocks('docs/stream.md').find((block) => block.includes('/top-up')) ?? '';
   const [buyer, seller] = [await platform().aTrader('2.00'), await platform().aTrader()];
   const { code, printed } =
     await bash(`${helpers}\n${curl}`,
@@ -46,7 +46,7 @@ test('each command for operators works as it is written', async () => {
   const named = process.env['TEMPORAL_CLI'];
   const cli = await findTemporal({ ...(named === undefined ? {} : { cli: named }), cacheDir: process.env['CACHE_DIR'] ?? defaultCacheDir(),
     notice: () => undefined });
-  const lines = (blocks('docs/streams.md').find((block) => block.includes('temporal workflow')) ?? '').trim().split('\n');
+  const lines = (blocks('docs/stream.md').find((block) => block.includes('temporal workflow')) ?? '').trim().split('\n');
   const run = (line: string, id: string) =>
     bash(line.replace(/^temporal /, '"$CLI" '), { CLI: cli, STREAM: id, TEMPORAL_ADDRESS: temporalAddress });
   const [signal = '', update = '', query = ''] = lines;

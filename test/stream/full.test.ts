@@ -16,7 +16,7 @@ beforeEach(async () => {
   stream = await aStream(platform, { holdAmount: '1.00', pricePerTick: '0.001' });
 });
 
-const counted = (ticks: number) => platform.db.pool.query('UPDATE stream SET tick_count = $2 WHERE id = $1', [stream.id, ticks]);
+const counted = (ticks: number) => platform.db.pool.query('UPDATE meter SET uses = $2 WHERE id = $1', [stream.id, ticks]);
 
 test('the last tick is counted, sent again it is found, and after it the stream is full', async () => {
   await counted(LAST - 1);

@@ -1,7 +1,7 @@
 /** A stream from opening to end, as its parties see it. */
 import { usdc } from '../support/market.ts';
 import { createPlatformSuite, eventually } from '../support/platform-suite.ts';
-import { aStream, seqsOf, step, streamNow, upTo } from '../support/streams.ts';
+import { aStream, seqsOf, silent, step, streamNow, upTo } from '../support/streams.ts';
 
 const { platform } = createPlatformSuite({ WORKER_QUEUES: 'stream' });
 
@@ -59,16 +59,59 @@ test('a batch counts all its ticks at once, by number or by list', async () => {
   expect((await platform().moneyOf(stream.seller)).available).toBe(usdc('1.503'));
 });
 
-test('a workflow of the same name keeps the stream, tells its state, and ends with it', async () => {
+test('a workflow of the same name keeps the stream, hears of no tick, and ends with it', async () => {
   const stream = await aStream(platform());
   const handle = platform().temporal.client.workflow.getHandle(stream.workflowId);
   await step(platform(), stream, 'ticks', { count: 10 });
-  await eventually(async () => expect(await handle.query('surety-view')).toMatchObject({ state: 'paused', ended: false }));
+  expect(await streamNow(platform(), stream)).toMatchObject({ paused: true, depositLow: true });
+  await eventually(async () => expect(await handle.query('surety-view')).toMatchObject({ state: 'open', version: 1, ended: false }));
   const { searchAttributes } = await handle.describe();
   expect(searchAttributes)
-    .toMatchObject({ Buyer: [stream.buyer.address], Seller: [stream.seller.address], PaymentState: ['paused'], AmountUsd: [1] });
-  await step(platform(), stream, 'close');
-  expect(await handle.result()).toMatchObject({ state: 'closed', ended: true });
+    .toMatchObject({ Buyer: [stream.buyer.address], Seller: [stream.seller.address], PaymentState: ['open'], AmountUsd: [1] });
+  await step(platform(), stream, 'close', { reason: 'all read' });
+  expect(await handle.result()).toMatchObject({
+    state: 'closed', resolution: 'closed', by: stream.buyer.address, role: 'buyer', reason: 'all read',
+    paid: [{ to: stream.seller.address, amount: '1.000000' }], returned: '0.000000',
+  });
+  expect((await handle.describe()).searchAttributes).toMatchObject({ PaymentState: ['closed'], PaymentOutcome: ['paid'] });
   await eventually(async () => expect((await platform().db.pool.query('SELECT 1 FROM workflow_notice')).rowCount).toBe(0));
   expect((await streamNow(platform(), stream)).status).toBe('closed');
+});
+
+test('a tick that comes after the stale time, and before anybody has looked, is counted; so is a close and a top-up', async () => {
+  const { pool } = platform().db;
+  const [stream, other] = [await aStream(platform()), await aStream(platform(), { buyer: await platform().aTrader('2.00') })];
+  await silent(pool, stream, 5);
+  expect((await step(platform(), stream, 'tick')).body).toMatchObject({ tick: { seq: 1 }, stream: { status: 'open' } });
+  await silent(pool, stream, 5);
+  expect((await step(platform(), stream, 'close')).body.stream).toMatchObject({ status: 'closed', spentAmount: '0.100000' });
+  await silent(pool, other, 5);
+  expect((await step(platform(), other, 'top-up', { amount: '1.00' })).body.stream)
+    .toMatchObject({ status: 'open', holdAmount: '2.000000' });
+});
+
+test('the timeline tells of steps, of the low deposit and the pause, of the money, and of all ticks as one', async () => {
+  const stream = await aStream(platform(), { buyer: await platform().aTrader('2.00') });
+  await step(platform(), stream, 'ticks', { count: 10 });
+  await step(platform(), stream, 'top-up', { amount: '1.00' });
+  await step(platform(), stream, 'tick');
+  await step(platform(), stream, 'close', {}, { by: stream.seller });
+  const told: string[] = [];
+  let cursor = '';
+  do {
+    const { body: { payment, has_more: more, next_cursor: next } } = await platform()
+      .ask('GET', `/v1/payments/${stream.id}?limit=2${cursor}`, { key: stream.buyer.key });
+    expect(payment).toMatchObject({ kind: 'stream', state: 'closed',
+      amounts: { deposit: '2.000000', spent: '1.100000', refunded: '0.900000' } });
+    told.push(...payment.timeline.map(({ what }: { what: string }) => what));
+    cursor = more ? `&cursor=${next}` : '';
+  } while (cursor !== '');
+  expect(told).toEqual([
+    '1.000000 USDC of the buyer were set aside.', 'The stream was opened with a deposit of 1.000000 USDC, at 0.100000 USDC a tick.',
+    'The deposit is nearly spent; 0.000000 USDC are left.', 'The rest of the deposit cannot pay another tick.',
+    '1.000000 USDC of the buyer were set aside.', 'The buyer added 1.000000 USDC to the deposit.',
+    expect.stringMatching(/^11 ticks were counted, together 1.100000 USDC/),
+    '1.100000 USDC were paid to the seller.', '0.900000 USDC that had been set aside went back to the buyer.',
+    'The stream ended (closed): 1.100000 USDC for the seller, 0.900000 USDC back to the buyer.',
+  ]);
 });

@@ -2,7 +2,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { usdc } from '../support/market.ts';
 import { createPlatformSuite } from '../support/platform-suite.ts';
-import { aStream, seqsOf, step, streamNow, upTo } from '../support/streams.ts';
+import { aStream, seqsOf, silent, step, streamNow, upTo } from '../support/streams.ts';
 
 const { platform } = createPlatformSuite({ WORKER_QUEUES: 'stream' });
 const adminSecret = 'a-secret-for-tests';
@@ -88,8 +88,7 @@ test('a top-up against a close either comes first and is returned, or is refused
 test('a stale close against a tick in the same instant: the tick is counted and keeps the stream open, or comes too late', async () => {
   for (let n = 0; n < 8; n += 1) {
     const stream = await aStream(platform());
-    await platform().db.pool.query(
-      `UPDATE stream SET created_at = created_at - interval '1 hour', look_at = look_at - interval '1 hour' WHERE id = $1`, [stream.id]);
+    await silent(platform().db.pool, stream);
     const [tick] = await Promise.all([step(platform(), stream, 'tick', { seq: 1 }),
       platform().ask('POST', '/v1/admin/streams/force-close-stale', { adminSecret, body: {} })]);
     const now = await streamNow(platform(), stream);

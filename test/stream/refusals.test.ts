@@ -239,8 +239,9 @@ describe('other steps and reads', () => {
   test('an agent finds what it buys and what it sells in one list, newest first, page by page, each once', async () => {
     const [one, two] = await Promise.all([platform().aTrader('50.00'), platform().aTrader('50.00')]);
     const made: string[] = [];
-    for (let n = 0; n < 7;
-      n += 1) made.unshift((await aStream(platform(), { buyer: n % 2 === 0 ? one : two, seller: n % 2 === 0 ? two : one })).id);
+    for (let n = 0; n < 7; n += 1) {
+      made.unshift((await aStream(platform(), { buyer: n % 2 === 0 ? one : two, seller: n % 2 === 0 ? two : one })).id);
+    }
     const seen: string[] = [];
     let next = '';
     do {

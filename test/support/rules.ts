@@ -45,38 +45,49 @@ export function judging<Step extends string>(rules: AnyRules, inputs: Readonly<R
 export function opened(rules: AnyRules, opening: Opening, nowMs: number): Payment {
   const { to, deadlineMs, details, moves } = decideOpening(rules, opening, nowMs);
   expect(moves).toEqual([{ move: 'hold', amountMicros: opening.amountMicros }]);
-  const parts = (opening.parts ?? []).map(({ payee, amountMicros }, index) =>
-    ({ index, payee, amountMicros: micros(amountMicros), paidAtMs: null }));
+  const { parts: planned = [], lookup: _lookup, amountMicros: heldMicros, ...same } = opening;
+  const parts = planned.map(({ payee, amountMicros }, index) => ({ index, payee, amountMicros: micros(amountMicros), paidAtMs: null }));
+  const meter = rules.meter === undefined ? null : { isOpen: true, capacityMicros: heldMicros, usedMicros: ZERO, reservedMicros: ZERO,
+    uses: 0, idleMs: rules.meter(opening.terms).idleMs, lastUsedAtMs: nowMs };
   return {
-    ...opening, kind: rules.kind, state: to, version: 1, deadlineMs, heldMicros: opening.amountMicros, paidMicros: ZERO,
-    returnedMicros: ZERO, meter: null, parts, resolution: null, details, workflowStarted: false, createdAtMs: nowMs, updatedAtMs: nowMs,
-    endedAtMs: null,
+    ...same, kind: rules.kind, state: to, version: 1, deadlineMs, heldMicros, paidMicros: ZERO, returnedMicros: ZERO, meter, parts,
+    resolution: null, details, workflowStarted: false, createdAtMs: nowMs, updatedAtMs: nowMs, endedAtMs: null,
   };
 }
 
 /**
- * The row as it is after a decision about a payment without a meter. The same as `payment_apply` does, said once more and independently;
- * what must never be decided, such as paying a part twice, fails.
+ * The row as it is after a decision. The same as `payment_apply` does, said once more and independently; what must never be decided, such
+ * as paying a part twice, fails.
  */
-export function applied<Known extends Payment>(payment: Known, { to, deadlineMs, moves, resolution, details }: Decision): Known {
+export function applied<Known extends Payment>(payment: Known, { to, deadlineMs, moves, resolution, details, meter }: Decision): Known {
   let now = payment;
   for (const move of moves) now = moved(now, move);
-  return { ...now, state: to, version: payment.version + 1, deadlineMs, resolution, details };
+  const closed = now.meter !== null && meter?.closes === true ? { meter: { ...now.meter, isOpen: false } } : {};
+  return { ...now, ...closed, state: to, version: payment.version + 1, deadlineMs, resolution, details };
 }
 
 function moved<Known extends Payment>(payment: Known, move: Move): Known {
-  const rest = payment.heldMicros - payment.paidMicros - payment.returnedMicros;
-  if (move.amountMicros === 'used') throw new Error('There is no meter.');
-  const amount = move.amountMicros === 'rest' ? rest : move.amountMicros;
+  const { heldMicros, paidMicros: before, returnedMicros, meter } = payment;
+  const rest = heldMicros - before - returnedMicros;
+  const amount = move.amountMicros === 'rest' ? rest : move.amountMicros === 'used' ? usedOf(payment) - before : move.amountMicros;
+  if (move.move === 'hold' || move.move === 'count') throw new Error(`Not a move of a step here: ${move.move}.`);
+  if (move.move === 'increase') {
+    const more = meter === null ? {} : { meter: { ...meter, capacityMicros: micros(meter.capacityMicros + amount) } };
+    return { ...payment, heldMicros: micros(heldMicros + amount), ...more };
+  }
   if (amount < 0n || amount > rest) throw new Error(`${move.move} of ${amount}, and there are ${rest}.`);
-  if (move.move === 'hold' || move.move === 'increase') throw new Error('Only an opening holds money.');
-  if (move.move !== 'pay') return { ...payment, returnedMicros: micros(payment.returnedMicros + amount) };
-  const paidMicros = micros(payment.paidMicros + amount);
+  if (move.move !== 'pay') return { ...payment, returnedMicros: micros(returnedMicros + amount) };
+  const paidMicros = micros(before + amount);
   const part = move.part === undefined ? undefined : payment.parts[move.part];
   expect(move.to).toBe(part === undefined ? payment.seller : part.payee);
   if (part === undefined) return { ...payment, paidMicros };
   expect([part.paidAtMs, amount]).toEqual([null, part.amountMicros]);
   return { ...payment, paidMicros, parts: payment.parts.map((one) => (one === part ? { ...one, paidAtMs: rulesNowMs } : one)) };
+}
+
+function usedOf({ meter }: Payment): bigint {
+  if (meter === null) throw new Error('A payment without a meter has used nothing.');
+  return meter.usedMicros;
 }
 
 /** What the rules say of a step or of the clock. Without a meter nothing is ever postponed. */

@@ -1,9 +1,7 @@
 /** The lives of stream workflows that are kept as histories. */
-import { taskQueues } from '../../workflows/contracts/ids.ts';
-import type { StreamInput } from '../../workflows/contracts/stream.ts';
 import type { TestPlatform } from '../support/platform.ts';
 import { eventually } from '../support/platform-suite.ts';
-import { aStream, step, streamNow, type OpenedStream } from '../support/streams.ts';
+import { aStream, newRunsAfter, step, streamNow, type OpenedStream } from '../support/streams.ts';
 import type { Story } from './stories.ts';
 
 const workflowOf = (platform: TestPlatform, { workflowId }: OpenedStream) => platform.temporal.client.workflow.getHandle(workflowId);
@@ -11,23 +9,13 @@ const workflowOf = (platform: TestPlatform, { workflowId }: OpenedStream) => pla
 /** Long enough for a change to be told alone. */
 const tell = (): Promise<void> => new Promise((resolve) => setTimeout(resolve, 600));
 
-/** Starts the workflow again, so that it goes on in a new run after so many events. @returns the first run. */
-async function withRunsOf(eventsMax: number, platform: TestPlatform, stream: OpenedStream): Promise<string> {
-  await workflowOf(platform, stream).terminate('to be started with a shorter limit');
-  const input: StreamInput = { id: stream.id, view: { version: 1, state: 'open', ended: false, deadlineMs: Date.now() + 1_000 },
-    eventsMax };
-  const started = await platform.temporal.client.workflow.start('stream',
-    { workflowId: stream.workflowId, taskQueue: taskQueues.stream + platform.queueSuffix, args: [input] });
-  return started.firstExecutionRunId;
-}
-
 export const streamStories: readonly Story[] = [
   {
-    name: 'stream-closed-by-moved',
+    name: 'stream-topped-up-and-closed',
     async live(platform) {
       const stream = await aStream(platform);
       await step(platform, stream, 'ticks', { count: 10 });
-      // Paused, then resumed, then closed: each is told by a signal.
+      // Ticks and what they make of the deposit are no business of the workflow.
       await tell();
       await platform.db.pool.query(`SELECT ledger_deposit($1, 'USDC', 1000000, $2, NULL)`, [stream.buyer.address, `for-${stream.id}`]);
       await step(platform, stream, 'top-up', { amount: '1.00' });
@@ -56,11 +44,22 @@ export const streamStories: readonly Story[] = [
     },
   },
   {
+    name: 'stream-topped-up-by-signal',
+    async live(platform) {
+      const stream = await aStream(platform, { buyer: await platform.aTrader('2.00') });
+      await workflowOf(platform, stream).signal('surety-topup', { amount: '0.50' });
+      await tell();
+      await workflowOf(platform, stream).executeUpdate('surety-topup', { args: [{ amount: '0.25' }] });
+      await step(platform, stream, 'close', {}, { by: stream.seller });
+      return stream.workflowId;
+    },
+  },
+  {
     name: 'stream-stale-closed',
     live: async (platform) => (await aStream(platform, { staleTimeoutSecs: 1 })).workflowId,
   },
   {
-    name: 'stream-looked-and-gone-on',
+    name: 'stream-ticked-and-postponed',
     async live(platform) {
       const stream = await aStream(platform, { staleTimeoutSecs: 2, holdAmount: '10.00' });
       for (let n = 0; n < 10; n += 1) {
@@ -74,7 +73,7 @@ export const streamStories: readonly Story[] = [
     name: 'stream-continued-as-new',
     async live(platform) {
       const stream = await aStream(platform, { staleTimeoutSecs: 1, holdAmount: '10.00' });
-      const first = await withRunsOf(12, platform, stream);
+      const first = await newRunsAfter(12, platform, stream);
       await eventually(async () => {
         await step(platform, stream, 'tick');
         const { runId } = await workflowOf(platform, stream).describe();

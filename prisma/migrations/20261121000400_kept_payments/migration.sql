@@ -1,4 +1,4 @@
--- What all payments share that are kept in a row and followed by a workflow of their own: escrows, pipelines, streams.
+-- What all payments share that are kept in a row and followed by a workflow of their own: multistep escrows, pipelines.
 
 -- A change of a payment's row that its workflow has not been told of yet. Written with the change, deleted when the workflow knows;
 -- what a crash leaves here is told by the sweeper. `version` is that of the row, so a later change is never taken for told.
