@@ -166,7 +166,7 @@ export function createAgents({ db, ownership, catalogue, changes, demoMode, plat
         if (proof !== null) await ownership.consume(tx, address, proof);
         await claim(tx, address, fields, proof !== null);
         if (proof === null) await refuseWhereMoneyWaits(tx, address);
-        return issueKey(tx, { address, tenantId: null }, 'Default key');
+        return issueKey(tx, address, 'Default key');
       }, transactionOptions);
       const agent = await find(address);
       if (agent === null) throw new SuretyError('invalid_state', 'The agent was deleted at the moment it was registered.');
@@ -181,7 +181,7 @@ export function createAgents({ db, ownership, catalogue, changes, demoMode, plat
         if (agent === undefined) throw unknownAgent('Register it with POST /v1/agents and this proof.');
         if (revokeOthers || agent.proven_at === null) await revokeAll(tx, address);
         await tx.agent.update({ where: { address }, data: { provenAt: new Date(), updatedAt: new Date() } });
-        return issueKey(tx, { address, tenantId: null }, name);
+        return issueKey(tx, address, name);
       }, transactionOptions);
       changes.announce('api_key');
       return key;

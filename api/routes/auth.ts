@@ -104,11 +104,11 @@ function keyRoutes({ keys }: RouteDeps): Route[] {
     }),
     route({
       method: 'post', path: '/v1/auth/keys', access: 'agent', tag: 'Keys',
-      summary: 'A further key for your agent, in the tenant of the key you use.',
+      summary: 'A further key for your agent.',
       body: z.object({ name: line(100).default('Additional key') }),
       answer: issuedOut, answerStatus: 201,
       handler: async ({ caller, body }) => {
-        const key = await keys.create(caller, body.name);
+        const key = await keys.create(caller.address, body.name);
         return { status: 201, body: { apiKey: key.secret, keyId: key.keyId, name: key.name, warning: shownOnce } };
       },
     }),

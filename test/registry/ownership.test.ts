@@ -189,6 +189,21 @@ describe('Whoever proves control', () => {
     expect(rows).toEqual([{ available: '7000000' }]);
   });
 
+  test.each([
+    ['a recovery', async (wallet: Wallet) =>
+      strict.agents.recover(addressOf(wallet), await proofOf(wallet), { name: 'x', revokeOthers: true })],
+    ['a new registration after a deletion', async (wallet: Wallet) => {
+      await strict.agents.remove(addressOf(wallet));
+      return (await strict.agents.register(addressOf(wallet), fields, await proofOf(wallet))).key;
+    }],
+  ])('stays in the tenant of the agent through %s', async (_, comeBack) => {
+    const wallet = aWallet();
+    await strict.agents.register(addressOf(wallet), fields, await proofOf(wallet));
+    await db.pool.query(`UPDATE agent SET tenant_id = 'ten_1' WHERE address = $1`, [addressOf(wallet)]);
+    const key = await comeBack(wallet);
+    expect(await strict.keys.authenticate(key.secret)).toMatchObject({ address: addressOf(wallet), tenantId: 'ten_1' });
+  });
+
   test('gets no key for an agent that is not there', async () => {
     const wallet = aWallet();
     await expect(strict.agents.recover(addressOf(wallet), await proofOf(wallet), { name: 'x', revokeOthers: false }))

@@ -6,6 +6,8 @@ CREATE TABLE agent (
   owner_address text,
   endpoint      text,
   metadata      jsonb NOT NULL DEFAULT '{}',
+  -- Whose agent it is; all its keys act for this tenant. It stays through recovery, deletion and coming back.
+  tenant_id     text,
   -- When control of the address was proven; NULL for a plain registration in demo mode.
   proven_at     timestamptz,
   deleted_at    timestamptz,
@@ -47,7 +49,6 @@ CREATE INDEX service_by_agent ON service (agent_address);
 CREATE TABLE api_key (
   id            text PRIMARY KEY,
   agent_address text NOT NULL REFERENCES agent (address),
-  tenant_id     text,
   name          text NOT NULL,
   secret_hash   bytea NOT NULL UNIQUE,
   last_used_at  timestamptz,
