@@ -70,10 +70,6 @@ const SWEEP_EVERY_MS = 2_000;
 const DEADLINE_GRACE_MS = 10_000;
 const LEASE_MS = 30_000;
 const COMPARE_EVERY_MS = 3_600_000;
-const FORGET_EVERY_MS = 60_000;
-/** Far longer than any message of an attempt can be on its way. */
-const REFUSALS_KEPT_MS = 3_600_000;
-const FORGET_AT_ONCE = 1_000;
 
 /** Rejects when Postgres does not answer. */
 export async function createPayments({ pool, temporal, metrics, crash, log, taskQueue }: PaymentsDeps): Promise<PaymentsOfProcess> {
@@ -125,11 +121,6 @@ export async function createPayments({ pool, temporal, metrics, crash, log, task
         run: async () => void (await sweep(kinds, { graceMs: DEADLINE_GRACE_MS, leaseMs: LEASE_MS })),
       },
       { name: 'payment-workflows', everyMs: COMPARE_EVERY_MS, run: async () => void (await compare(kinds.map(({ rules }) => rules.kind))) },
-      {
-        name: 'payment-refusals',
-        everyMs: FORGET_EVERY_MS,
-        run: async () => void (await store.forgetRefusals(REFUSALS_KEPT_MS, FORGET_AT_ONCE)),
-      },
     ],
   };
 }

@@ -3,6 +3,7 @@
  * start with a sentence that names the variable. Names follow contract alancoin-platform 11.1 where they exist there.
  */
 import { z } from 'zod';
+import { KEYS_KEPT_DAYS_MIN } from '../domain/retention.ts';
 
 const flag = (fallback: boolean) =>
   z.enum(['true', 'false', '1', '0', '']).transform((text) => (text === '' ? fallback : text === 'true' || text === '1')).default(fallback);
@@ -89,6 +90,16 @@ export const envSchema = z.object({
   POSTGRES_STATEMENT_TIMEOUT: duration(30_000).describe('Longest time one database statement may take.'),
   POSTGRES_LOCK_TIMEOUT: duration(10_000).describe('Longest time one database statement may wait for a lock that another one has.'),
   POSTGRES_IDLE_IN_TRANSACTION_TIMEOUT: duration(60_000).describe('How long a database transaction may stand idle before it is ended.'),
+  KEEP_IDEMPOTENCY_KEYS_DAYS: whole(KEYS_KEPT_DAYS_MIN, 3_650, 30)
+    .describe('Days after which an idempotency key, with the answer stored for it, is removed and may be used again.'),
+  KEEP_ANSWERS_DAYS: whole(KEYS_KEPT_DAYS_MIN, 3_650, 90)
+    .describe('Days after which the answer of the seller is removed from an ended call; at least as long as idempotency keys are kept.'),
+  KEEP_CALL_EVENTS_DAYS: whole(1, 3_650, 30).describe('Days after which the event of a call is removed, once it was delivered.'),
+  KEEP_SELLER_FAILURES_DAYS: whole(30, 3_650, 365)
+    .describe('Days after which a failure of a seller no longer weighs on its score; it still counts among all its failures.'),
+  KEEP_ATTEMPT_REFUSALS_HOURS: whole(1, 720, 1)
+    .describe('Hours for which a refused step of a payment is remembered, for a message of the same attempt that comes late.'),
+  KEEP_OWNERSHIP_CHALLENGES_DAYS: whole(1, 365, 1).describe('Days after its expiry at which a message to sign is removed.'),
   CRASH_AT: z.string().optional().describe('For tests only: the named point at which this process kills itself.'),
 });
 export type Env = z.output<typeof envSchema>;
@@ -120,6 +131,8 @@ function refuseContradictions(env: Env): void {
   if (secured.length > 0 && env.TEMPORAL_TLS === false) wrong.push(`  TEMPORAL_TLS: must not be off together with ${secured.join(', ')}`);
   if ((env.TEMPORAL_TLS_CERT_FILE === undefined) !== (env.TEMPORAL_TLS_KEY_FILE === undefined)) wrong.push(
     '  TEMPORAL_TLS_CERT_FILE, TEMPORAL_TLS_KEY_FILE: need each other');
+  if (env.KEEP_ANSWERS_DAYS < env.KEEP_IDEMPOTENCY_KEYS_DAYS) wrong.push(
+    '  KEEP_ANSWERS_DAYS: must be at least KEEP_IDEMPOTENCY_KEYS_DAYS, or a repeated request would be answered without its answer');
   refuse(wrong);
 }
 

@@ -3,6 +3,7 @@
  * series does not grow with the number of agents. On hot paths a series is looked up once and kept.
  */
 import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client';
+import { retentionKinds, type RetentionKind } from '../domain/retention.ts';
 
 /** How a gateway call ended. */
 export const callOutcomes = [
@@ -52,6 +53,8 @@ export interface Metrics {
   batchCommitted(step: string, size: number, seconds: number): void;
   /** One attempt to reach a seller; `outcome` is the tag of the outbound result. */
   outboundAttempt(outcome: string, seconds: number): void;
+  /** So many rows of this kind had been kept long enough and were removed. */
+  rowsRemoved(kind: RetentionKind, count: number): void;
   /** Something went wrong that nobody is waiting to hear about. `component` is a name from the code. */
   backgroundError(component: string): void;
   /** Says where the pool's figures come from. */
@@ -92,7 +95,10 @@ export function createMetrics({ runtime = true }: { readonly runtime?: boolean }
     new Histogram({ name: 'surety_outbound_duration_seconds', help: 'Duration of such an attempt.', buckets: secondsQuick, registers });
   const errors = new Counter({ name: 'surety_background_errors_total', help: 'Failures nobody was waiting for.',
     labelNames: ['component'], registers });
+  const removed = new Counter({ name: 'surety_retention_removed_total', help: 'Rows removed because they were kept long enough, by kind.',
+    labelNames: ['kind'], registers });
   for (const outcome of callOutcomes) calls.labels(outcome);
+  for (const kind of retentionKinds) removed.labels(kind);
   const longer = createLongerMetrics(registry);
   const http = createHttpMetrics(registry);
 
@@ -113,6 +119,7 @@ export function createMetrics({ runtime = true }: { readonly runtime?: boolean }
       outbound.labels(outcome).inc();
       outboundSeconds.observe(seconds);
     },
+    rowsRemoved: (kind, count) => removed.labels(kind).inc(count),
     backgroundError: (component) => errors.labels(component).inc(),
     watchPool: (read) => watchPool(registry, read),
     httpRoute: http,

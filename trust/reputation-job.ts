@@ -62,7 +62,8 @@ SELECT u.address, t.sold_count, t.sold_micros, t.bought_count, t.bought_micros, 
 
 const recentSql = `
 SELECT u.address, w.successful, w.failed, w.volume, w.peers, w.last_at,
-       (SELECT count(*) FROM seller_failure f WHERE f.seller = u.address) AS failed_total
+       (SELECT count(*) FROM seller_failure f WHERE f.seller = u.address)
+       + coalesce((SELECT failures FROM seller_failure_past p WHERE p.seller = u.address), 0) AS failed_total
   FROM unnest($1::text[], $2::bigint[]) AS u(address, account_id) CROSS JOIN LATERAL (
     SELECT count(*) FILTER (WHERE ok)::integer AS successful, count(*) FILTER (WHERE NOT ok)::integer AS failed,
            coalesce(sum(amount) FILTER (WHERE ok), 0)::bigint AS volume, count(DISTINCT peer)::integer AS peers, max(at) AS last_at
@@ -121,8 +122,10 @@ async function scoreBatch(client: pg.PoolClient, batch: readonly ChangedRow[], n
 async function noteFailures(client: pg.PoolClient, readTo: Date | null): Promise<Date> {
   let since = readTo;
   if (since === null) {
-    const { rows } = await client.query<{ at: Date }>(
-      `SELECT coalesce(max(failed_at) - interval '1 minute', 'epoch') AS at FROM seller_failure`);
+    // Not what was removed because it was too old: it would be counted a second time.
+    const { rows } = await client.query<{ at: Date }>(`
+      SELECT greatest(max(failed_at) - interval '1 minute',
+               (SELECT removed_before FROM retention_mark WHERE kind = 'seller_failures'), 'epoch') AS at FROM seller_failure`);
     since = rows[0]?.at ?? new Date(0);
   }
   const { rows } = await client.query<{ read: number; last: Date | null }>(noteFailuresSql, [since, failuresMax]);

@@ -26,8 +26,6 @@ export interface GatewayShape extends Shape {
 const SESSION_GRACE_MS = 10_000;
 const CALLS_EVERY_MS = 2_000;
 const CHORES_EVERY_MS = 10_000;
-const KEYS_EVERY_MS = 3_600_000;
-const KEYS_KEPT = '30 days';
 const AT_ONCE = 200;
 
 export function createGatewayShape(context: ShapeContext): GatewayShape {
@@ -87,7 +85,5 @@ function jobs(context: ShapeContext, store: GatewayStore, driver: Driver): Job[]
       },
     },
     { name: 'fees', everyMs: CHORES_EVERY_MS, run: async () => void (await pool.query('SELECT ledger_fold_fees(10000)')) },
-    { name: 'keys', everyMs: KEYS_EVERY_MS,
-      run: async () => void (await pool.query(`DELETE FROM idempotency WHERE created_at < now() - interval '${KEYS_KEPT}'`)) },
   ];
 }

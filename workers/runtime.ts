@@ -17,6 +17,7 @@ import { startJobs } from './jobs.ts';
 import { createKeeper } from './keeper.ts';
 import { createMultistepShape } from './multistep.ts';
 import { createPipelineShape } from './pipeline-shape.ts';
+import { createRetentionJob } from './retention.ts';
 import type { Shape, ShapeContext } from './shape.ts';
 import { createStreamShape } from './stream.ts';
 
@@ -80,8 +81,9 @@ export async function createRuntime(options: RuntimeOptions): Promise<Runtime> {
       running = Promise.all(workers.map((worker) => worker.run()
         .catch((error: unknown) => log.error({ err: error }, 'A Temporal worker ended.'))));
       const kinds = paymentKinds.filter(({ queue }) => queues.includes(queue));
-      stopJobs = startJobs([...served.flatMap(({ jobs }) => jobs), ...(kinds.length === 0 ? [] : payments.jobsOf(kinds))],
-        { log, metrics });
+      const common = served.length === 0 ? [] : [createRetentionJob(context)];
+      stopJobs = startJobs(
+        [...served.flatMap(({ jobs }) => jobs), ...(kinds.length === 0 ? [] : payments.jobsOf(kinds)), ...common], { log, metrics });
       for (const shape of served) shape.begin?.();
     },
     async drain() {

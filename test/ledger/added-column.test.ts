@@ -77,7 +77,6 @@ async function paymentsOnTheEngine(): Promise<void> {
   expect((await store.byIds([id]))[0]?.state).toBe('released');
   expect(await store.idsOf('escrow', seller, { after: null, limit: 1 })).toEqual([id]);
   expect(await store.idByLookup('escrow', 'x')).toBeNull();
-  expect(await store.forgetRefusals(0, 10)).toBe(1);
   const notices = createNotices(pool);
   await notices.claim(['escrow'], { ageMs: 0, leaseMs: 1, limit: 10 });
   await notices.forget([{ id, version: 3 }]);
