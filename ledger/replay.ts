@@ -1,6 +1,5 @@
 /** Each account beside what its postings add up to, for the admin who wants to see the books account by account. */
-import type pg from 'pg';
-import { query } from './query.ts';
+import { query, type Database } from './query.ts';
 
 /** Amounts in micros. `replay…` is the sum of the postings, `actual…` the account's row. */
 export interface AccountReplay {
@@ -39,9 +38,9 @@ SELECT owner, r_available, r_pending, r_escrowed, available, pending, escrowed,
  * Accounts and their replay, mismatches first. Reads every posting: for an admin, not for a dashboard. Errors: unavailable.
  * @param onlyMismatches leave out accounts that are right.
  */
-export async function replayAccounts(pool: pg.Pool,
+export async function replayAccounts(db: Database,
     { onlyMismatches, limit }: { onlyMismatches: boolean; limit: number }): Promise<AccountReplay[]> {
-  const rows = await query<ReplayRow>(pool, { text: replaySql, values: [onlyMismatches, limit] });
+  const rows = await query<ReplayRow>(db, { text: replaySql, values: [onlyMismatches, limit] });
   return rows.map((row) => ({
     owner: row.owner, match: row.match, replayAvailable: BigInt(row.r_available), replayPending: BigInt(row.r_pending),
     replayEscrowed: BigInt(row.r_escrowed),

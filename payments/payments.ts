@@ -56,6 +56,8 @@ export interface PaymentsOfProcess {
 
 export interface PaymentsDeps {
   readonly pool: pg.Pool;
+  /** For lists. */
+  readonly reads: pg.Pool;
   readonly temporal: WorkerTemporal;
   readonly metrics: Metrics;
   readonly crash: Crash;
@@ -72,12 +74,13 @@ const LEASE_MS = 30_000;
 const COMPARE_EVERY_MS = 3_600_000;
 
 /** Rejects when Postgres does not answer. */
-export async function createPayments({ pool, temporal, metrics, crash, log, taskQueue }: PaymentsDeps): Promise<PaymentsOfProcess> {
+export async function createPayments({ pool, reads, temporal, metrics, crash, log, taskQueue }: PaymentsDeps): Promise<PaymentsOfProcess> {
   await writePaymentStates(
     pool,
     paymentKinds.map(({ rules }) => rules),
   );
   const store = createPaymentStore({ pool, metrics });
+  const lists = createPaymentStore({ pool: reads, metrics });
   const taker = createTaker({ store, onApplied: (rules, payment) => count(metrics, rules, payment) });
   const attempts = createAttempts();
   const capacity = createCapacity({ atOnceMax: TEMPORAL_AT_ONCE, timeoutsMax: 3, probeEveryMs: 1_000 });
@@ -101,8 +104,8 @@ export async function createPayments({ pool, temporal, metrics, crash, log, task
     ...engine,
     read: async (id) => (await store.read(id))?.payment ?? null,
     async listOf({ rules }, address, { after, limit }) {
-      const ids = await store.idsOf(rules.kind, address, { after, limit: limit + 1 });
-      const byId = new Map((await store.byIds(ids.slice(0, limit))).map((payment) => [payment.id, payment]));
+      const ids = await lists.idsOf(rules.kind, address, { after, limit: limit + 1 });
+      const byId = new Map((await lists.byIds(ids.slice(0, limit))).map((payment) => [payment.id, payment]));
       return { payments: ids.flatMap((id) => byId.get(id) ?? []), more: ids.length > limit };
     },
     idByLookup: ({ rules }, lookup) => store.idByLookup(rules.kind, lookup),

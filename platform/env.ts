@@ -86,7 +86,11 @@ export const envSchema = z.object({
   CALL_OVERDUE: duration(15_000).describe('Age from which a call that nobody drives is finished even if its workflow is lost.'),
   CB_THRESHOLD: whole(1, 1_000, 5).describe('Failures in a row after which a seller is not asked for a while.'),
   CB_DURATION: duration(30_000).describe('How long such a seller is left alone.'),
-  POSTGRES_MAX_OPEN_CONNS: whole(2, 500, 20).describe('Database connections of one process.'),
+  POSTGRES_MAX_OPEN_CONNS: whole(2, 500, 20)
+    .describe('Database connections of one process through which money moves. Beside them are those for reads, and four more.'),
+  POSTGRES_READ_CONNS: whole(1, 500, 5).describe('Database connections of one process for lists, timelines and other reads.'),
+  POSTGRES_READ_TIMEOUT: duration(5_000)
+    .describe('Longest time one such read may take, and may wait for a connection; then it is answered 503.'),
   POSTGRES_STATEMENT_TIMEOUT: duration(30_000).describe('Longest time one database statement may take.'),
   POSTGRES_LOCK_TIMEOUT: duration(10_000).describe('Longest time one database statement may wait for a lock that another one has.'),
   POSTGRES_IDLE_IN_TRANSACTION_TIMEOUT: duration(60_000).describe('How long a database transaction may stand idle before it is ended.'),

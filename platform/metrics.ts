@@ -25,11 +25,11 @@ export type PaymentOutcome<Kind extends LongPayment> = (typeof paymentOutcomes)[
 
 export type SessionEnd = 'closed' | 'expired' | 'single_call';
 
-/** State of the database pool, sampled when Prometheus asks. */
+/** Connections of a database pool, as they are when Prometheus asks. */
 export interface PoolState {
-  readonly total: number;
-  readonly idle: number;
-  readonly waiting: number;
+  readonly totalCount: number;
+  readonly idleCount: number;
+  readonly waitingCount: number;
 }
 
 export interface Metrics {
@@ -57,8 +57,8 @@ export interface Metrics {
   rowsRemoved(kind: RetentionKind, count: number): void;
   /** Something went wrong that nobody is waiting to hear about. `component` is a name from the code. */
   backgroundError(component: string): void;
-  /** Says where the pool's figures come from. */
-  watchPool(read: () => PoolState): void;
+  /** Says which pools there are, by their names. Once. */
+  watchPools(pools: Readonly<Record<string, PoolState>>): void;
   /** A recorder for the answers of one route, to be kept with the route. */
   httpRoute(method: string, pattern: string): HttpRecorder;
   /** The text Prometheus reads. */
@@ -121,7 +121,7 @@ export function createMetrics({ runtime = true }: { readonly runtime?: boolean }
     },
     rowsRemoved: (kind, count) => removed.labels(kind).inc(count),
     backgroundError: (component) => errors.labels(component).inc(),
-    watchPool: (read) => watchPool(registry, read),
+    watchPools: (pools) => watchPools(registry, pools),
     httpRoute: http,
     async render() {
       return { contentType: registry.contentType, text: await registry.metrics() };
@@ -178,14 +178,15 @@ function createHttpMetrics(registry: Registry): (method: string, pattern: string
   };
 }
 
-function watchPool(registry: Registry, read: () => PoolState): void {
+function watchPools(registry: Registry, pools: Readonly<Record<string, PoolState>>): void {
   new Gauge({
-    name: 'surety_db_pool_connections', help: 'Database connections of this process.', labelNames: ['state'], registers: [registry],
+    name: 'surety_db_pool_connections', help: 'Database connections of this process.', labelNames: ['pool', 'state'], registers: [registry],
     collect() {
-      const { total, idle, waiting } = read();
-      this.set({ state: 'total' }, total);
-      this.set({ state: 'idle' }, idle);
-      this.set({ state: 'waiting' }, waiting);
+      for (const [pool, { totalCount, idleCount, waitingCount }] of Object.entries(pools)) {
+        this.set({ pool, state: 'total' }, totalCount);
+        this.set({ pool, state: 'idle' }, idleCount);
+        this.set({ pool, state: 'waiting' }, waitingCount);
+      }
     },
   });
 }

@@ -62,6 +62,8 @@ export interface Agents {
 
 interface Deps {
   readonly db: Db;
+  /** For lists and for looking up. */
+  readonly reads: Db;
   readonly ownership: Ownership;
   readonly catalogue: Catalogue;
   readonly changes: RegistryChanges;
@@ -128,6 +130,14 @@ async function bury(tx: Prisma.TransactionClient, address: string): Promise<stri
   return services.map((service) => service.id);
 }
 
+async function find(db: Db, address: string): Promise<AgentRecord | null> {
+  const [row, stats] = await Promise.all([
+    db.agent.findFirst({ where: { address, deletedAt: null }, include: { services: liveServices } }),
+    db.agentStats.findUnique({ where: { address } }),
+  ]);
+  return row === null ? null : toAgent(row, stats);
+}
+
 async function list(db: Db, { serviceType, active, limit, offset }: AgentFilter): Promise<AgentRecord[]> {
   const offered: Prisma.ServiceWhereInput = { active: true, deletedAt: null };
   const where: Prisma.AgentWhereInput[] = [{ deletedAt: null }];
@@ -141,24 +151,16 @@ async function list(db: Db, { serviceType, active, limit, offset }: AgentFilter)
 }
 
 /** Creates the registry of agents. */
-export function createAgents({ db, ownership, catalogue, changes, demoMode, platformAddress }: Deps): Agents {
+export function createAgents({ db, reads, ownership, catalogue, changes, demoMode, platformAddress }: Deps): Agents {
   function refuseUnproven(address: string): void {
     if (!demoMode) throw new SuretyError('proof_required', 'Registering needs a proof that you control the address.');
     if (address === platformAddress) throw new SuretyError('proof_required',
       'This address receives the platform fees; only a proof of control registers it.');
   }
 
-  async function find(address: string): Promise<AgentRecord | null> {
-    const [row, stats] = await Promise.all([
-      db.agent.findFirst({ where: { address, deletedAt: null }, include: { services: liveServices } }),
-      db.agentStats.findUnique({ where: { address } }),
-    ]);
-    return row === null ? null : toAgent(row, stats);
-  }
-
   return {
-    find,
-    list: (filter) => list(db, filter),
+    find: (address) => find(reads, address),
+    list: (filter) => list(reads, filter),
 
     async register(address, fields, proof) {
       if (proof === null) refuseUnproven(address);
@@ -168,7 +170,8 @@ export function createAgents({ db, ownership, catalogue, changes, demoMode, plat
         if (proof === null) await refuseWhereMoneyWaits(tx, address);
         return issueKey(tx, address, 'Default key');
       }, transactionOptions);
-      const agent = await find(address);
+      // Not among the reads: whoever has just got a key must be shown it, however many others are reading.
+      const agent = await find(db, address);
       if (agent === null) throw new SuretyError('invalid_state', 'The agent was deleted at the moment it was registered.');
       return { agent, key };
     },

@@ -131,7 +131,9 @@ function createAuthenticator({ pool, changes }: { pool: pg.Pool; changes: Regist
 }
 
 /** Creates the key registry of this process. Call `stop` to write the last uses that are still waiting. */
-export function createApiKeys({ db, pool, changes, log }: { db: Db; pool: pg.Pool; changes: RegistryChanges; log: Logger }): ApiKeys {
+export function createApiKeys({ db, reads, pool, changes, log }: {
+  readonly db: Db; readonly reads: Db; readonly pool: pg.Pool; readonly changes: RegistryChanges; readonly log: Logger;
+}): ApiKeys {
   const authenticator = createAuthenticator({ pool, changes });
   const lastUsed = createLastUsedWriter({ pool, log });
 
@@ -143,7 +145,7 @@ export function createApiKeys({ db, pool, changes, log }: { db: Db; pool: pg.Poo
     },
     create: (address, name) => db.$transaction((tx) => issueKey(tx, address, name), transactionOptions),
     async list(address) {
-      const rows = await db.apiKey.findMany({ where: { agentAddress: address }, orderBy: [{ createdAt: 'desc' }, { id: 'desc' }] });
+      const rows = await reads.apiKey.findMany({ where: { agentAddress: address }, orderBy: [{ createdAt: 'desc' }, { id: 'desc' }] });
       return rows.map((row) =>
         ({ id: row.id, name: row.name, createdAt: row.createdAt, lastUsedAt: row.lastUsedAt, revoked: row.revokedAt !== null }));
     },

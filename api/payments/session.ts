@@ -16,9 +16,9 @@ const POSTINGS_OF_A_CALL = 8;
 
 export const sessionKind: PaymentKind = {
   kind: 'session', prefix: idPrefixes.gatewaySession,
-  async find({ pool }, id) {
-    const session = await readTimelineSession(pool, id);
-    return session === null ? null : foundSession(session, pool);
+  async find({ reads }, id) {
+    const session = await readTimelineSession(reads, id);
+    return session === null ? null : foundSession(session, reads);
   },
 };
 

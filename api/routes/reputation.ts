@@ -70,8 +70,8 @@ function refuseTooMany(addresses: readonly string[], max: number): void {
   if (addresses.length > max) throw new SuretyError('too_many_addresses', `Ask for at most ${max} addresses at once.`);
 }
 
-export function reputationRoutes({ pool }: RouteDeps): Route[] {
-  const reader = createReputationReader({ pool });
+export function reputationRoutes({ reads }: RouteDeps): Route[] {
+  const reader = createReputationReader({ pool: reads });
   return [boardRoute(reader), batchRoute(reader), compareRoute(reader), ...singleRoutes(reader)];
 }
 

@@ -44,7 +44,7 @@ export function serviceRoutes(deps: RouteDeps): Route[] {
   return [discoveryRoute(deps), ...ownerRoutes(deps)];
 }
 
-function discoveryRoute({ pool }: RouteDeps): Route {
+function discoveryRoute({ reads }: RouteDeps): Route {
   return route({
     method: 'get', path: '/v1/services', access: 'public', tag: 'Services', cacheSecs: 30,
     summary: 'Services on offer, sorted before they are cut into pages.',
@@ -53,7 +53,7 @@ function discoveryRoute({ pool }: RouteDeps): Route {
     errors: ['invalid_amount'],
     handler: async ({ query, req }) => {
       const { minPrice, maxPrice, type, ...rest } = query;
-      const listings = await discover(pool, { ...rest, type: type || undefined, minPriceMicros: minPrice, maxPriceMicros: maxPrice });
+      const listings = await discover(reads, { ...rest, type: type || undefined, minPriceMicros: minPrice, maxPriceMicros: maxPrice });
       const asked = (name: string): string => (typeof req.query[name] === 'string' ? req.query[name] : '');
       return {
         body: {

@@ -30,7 +30,7 @@ export function walletRoutes(deps: RouteDeps): Route[] {
   return [...bookRoutes(deps), ...transactionRoutes(deps), ...creditRoutes(deps), ...payoutRoutes()];
 }
 
-function bookRoutes({ pool }: RouteDeps): Route[] {
+function bookRoutes({ reads }: RouteDeps): Route[] {
   return [
     route({
       method: 'get', path: '/v1/agents/:address/balance', access: 'owner', tag: 'Wallet',
@@ -38,8 +38,8 @@ function bookRoutes({ pool }: RouteDeps): Route[] {
       params: addressParams, query: z.object({ at: moment }),
       answer: z.object({ balance: balanceOut, at: z.string().optional() }), errors: ['invalid_timestamp'],
       handler: async ({ params, query: { at } }) => {
-        if (at === null) return { body: { balance: showBalance(await readBalance(pool, params.address)) } };
-        return { body: { balance: showBalance(await readBalanceAt(pool, params.address, at)), at: at.toISOString() } };
+        if (at === null) return { body: { balance: showBalance(await readBalance(reads, params.address)) } };
+        return { body: { balance: showBalance(await readBalanceAt(reads, params.address, at)), at: at.toISOString() } };
       },
     }),
     route({
@@ -51,7 +51,7 @@ function bookRoutes({ pool }: RouteDeps): Route[] {
       handler: async ({ params, query }) => {
         const before = query.cursor === undefined ? null : postingOf(query.cursor.id);
         if (query.cursor !== undefined && before === null) throw new SuretyError('invalid_cursor', 'This is not a cursor of this list.');
-        const { entries, more } = await readEntries(pool, params.address, { limit: query.limit, before });
+        const { entries, more } = await readEntries(reads, params.address, { limit: query.limit, before });
         const last = entries.at(-1);
         const next = more && last !== undefined ? { nextCursor: writeCursor(last.createdAt, last.id), hasMore: true } : {};
         return { body: { entries: entries.map((entry) => showEntry(entry, params.address)), ...next } };
@@ -60,7 +60,7 @@ function bookRoutes({ pool }: RouteDeps): Route[] {
   ];
 }
 
-function transactionRoutes({ pool }: RouteDeps): Route[] {
+function transactionRoutes({ reads }: RouteDeps): Route[] {
   return [
     route({
       method: 'get', path: '/v1/agents/:address/transactions', access: 'agent', tag: 'Wallet',
@@ -69,7 +69,7 @@ function transactionRoutes({ pool }: RouteDeps): Route[] {
       answer: z.object({ transactions: z.array(transactionOut), count: z.number().int() }),
       handler: async ({ params, query, caller, isAdmin }) => {
         const counterparty = isAdmin || caller.address === params.address ? null : caller.address;
-        const transactions = (await readPayments(pool, params.address, { counterparty, limit: query.limit })).map(showTransaction);
+        const transactions = (await readPayments(reads, params.address, { counterparty, limit: query.limit })).map(showTransaction);
         return { body: { transactions, count: transactions.length } };
       },
     }),
@@ -88,14 +88,14 @@ function transactionRoutes({ pool }: RouteDeps): Route[] {
   ];
 }
 
-function creditRoutes({ pool }: RouteDeps): Route[] {
+function creditRoutes({ reads }: RouteDeps): Route[] {
   return [
     route({
       method: 'get', path: '/v1/agents/:address/credit', access: 'owner', tag: 'Wallet',
       summary: 'The credit line; zero until credit is offered.',
       params: addressParams, answer: z.object({ address: addressOut, limit: amountOut, used: amountOut, available: amountOut }),
       handler: async ({ params }) => {
-        const { creditLimit, creditUsed } = await readBalance(pool, params.address);
+        const { creditLimit, creditUsed } = await readBalance(reads, params.address);
         const available = formatMicros(creditLimit - creditUsed);
         return { body: { address: params.address, limit: formatMicros(creditLimit), used: formatMicros(creditUsed), available } };
       },
