@@ -8,6 +8,7 @@ import { formatMicros } from '../../domain/money.ts';
 import { readPayments } from '../../ledger/payments.ts';
 import { postingOf, readBalance, readBalanceAt, readEntries } from '../../ledger/reads.ts';
 import type { RouteDeps } from '../deps.ts';
+import { onward } from '../routing/paging.ts';
 import { route, type Route } from '../routing/route.ts';
 import { address, addressOut, addressParams, amount, amountOut, cursor, limit, line, writeCursor } from '../wire/fields.ts';
 import { balanceOut, entryOut, showBalance, showEntry, showTransaction, transactionOut } from '../wire/registry.ts';
@@ -51,10 +52,11 @@ function bookRoutes({ reads }: RouteDeps): Route[] {
       handler: async ({ params, query }) => {
         const before = query.cursor === undefined ? null : postingOf(query.cursor.id);
         if (query.cursor !== undefined && before === null) throw new SuretyError('invalid_cursor', 'This is not a cursor of this list.');
-        const { entries, more } = await readEntries(reads, params.address, { limit: query.limit, before });
-        const last = entries.at(-1);
-        const next = more && last !== undefined ? { nextCursor: writeCursor(last.createdAt, last.id), hasMore: true } : {};
-        return { body: { entries: entries.map((entry) => showEntry(entry, params.address)), ...next } };
+        const { entries: rows, more } = await readEntries(reads, params.address, { limit: query.limit, before });
+        const { next_cursor: nextCursor } = onward({ rows, more }, (last) => writeCursor(last.createdAt, last.id));
+        // Clients of the first system know these two by other names, and only where there is more.
+        return { body: { entries: rows.map((entry) => showEntry(entry, params.address)),
+          ...(nextCursor === undefined ? {} : { nextCursor, hasMore: true }) } };
       },
     }),
   ];
