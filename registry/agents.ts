@@ -9,6 +9,7 @@ import { transactionOptions } from './alive.ts';
 import type { Catalogue } from './catalogue.ts';
 import type { RegistryChanges } from './changes.ts';
 import { issueKey, type IssuedKey } from './keys.ts';
+import { behind, type PageWish } from './pages.ts';
 import type { Ownership, OwnershipProof } from './ownership.ts';
 import { toService, type JsonObject, type ServiceRecord } from './services.ts';
 
@@ -37,11 +38,10 @@ export interface AgentRecord {
   readonly stats: AgentStats | null;
 }
 
-export interface AgentFilter {
+export interface AgentFilter extends PageWish {
   readonly serviceType?: string;
   /** true: with at least one active service; false: with none. */
   readonly active?: boolean;
-  readonly limit: number;
   readonly offset: number;
 }
 
@@ -138,9 +138,9 @@ async function find(db: Db, address: string): Promise<AgentRecord | null> {
   return row === null ? null : toAgent(row, stats);
 }
 
-async function list(db: Db, { serviceType, active, limit, offset }: AgentFilter): Promise<AgentRecord[]> {
+async function list(db: Db, { serviceType, active, after, limit, offset }: AgentFilter): Promise<AgentRecord[]> {
   const offered: Prisma.ServiceWhereInput = { active: true, deletedAt: null };
-  const where: Prisma.AgentWhereInput[] = [{ deletedAt: null }];
+  const where: Prisma.AgentWhereInput[] = [{ deletedAt: null }, behind('address', after)];
   if (serviceType !== undefined) where.push({ services: { some: { ...offered, type: serviceType } } });
   if (active !== undefined) where.push({ services: active ? { some: offered } : { none: offered } });
   const rows = await db.agent.findMany({ where: { AND: where }, include: { services: liveServices },

@@ -9,9 +9,11 @@ import { SuretyError } from '../domain/errors.ts';
 import { idPrefixes } from '../domain/ids.ts';
 import type { Logger } from '../platform/log.ts';
 import type { Db, Prisma } from '../prisma/client.ts';
+import type { ApiKey as ApiKeyRow } from '../prisma/generated/client.ts';
 import { lockAlive, transactionOptions } from './alive.ts';
 import type { RegistryChanges } from './changes.ts';
 import { createLastUsedWriter } from './last-used.ts';
+import { behind, type PageWish } from './pages.ts';
 
 /** Whoever holds a valid API key. */
 export interface KeyHolder {
@@ -45,7 +47,9 @@ export interface ApiKeys {
   /** A further key of the agent. Errors: agent_not_found. */
   create(address: string, name: string): Promise<IssuedKey>;
   /** Newest first, revoked ones included. */
-  list(address: string): Promise<KeyRecord[]>;
+  list(address: string, page: PageWish): Promise<KeyRecord[]>;
+  /** One key of the agent, or null. */
+  find(address: string, keyId: string): Promise<KeyRecord | null>;
   /** Ends a key; a second time changes nothing. Errors: key_not_found, cannot_revoke_current. */
   revoke(holder: Pick<KeyHolder, 'address' | 'keyId'>, keyId: string): Promise<void>;
   /** Ends a key and issues its successor in the same transaction. Errors: key_not_found, invalid_state (it was revoked before). */
@@ -130,6 +134,10 @@ function createAuthenticator({ pool, changes }: { pool: pg.Pool; changes: Regist
   };
 }
 
+function toRecord({ id, name, createdAt, lastUsedAt, revokedAt }: ApiKeyRow): KeyRecord {
+  return { id, name, createdAt, lastUsedAt, revoked: revokedAt !== null };
+}
+
 /** Creates the key registry of this process. Call `stop` to write the last uses that are still waiting. */
 export function createApiKeys({ db, reads, pool, changes, log }: {
   readonly db: Db; readonly reads: Db; readonly pool: pg.Pool; readonly changes: RegistryChanges; readonly log: Logger;
@@ -144,10 +152,14 @@ export function createApiKeys({ db, reads, pool, changes, log }: {
       return holder;
     },
     create: (address, name) => db.$transaction((tx) => issueKey(tx, address, name), transactionOptions),
-    async list(address) {
-      const rows = await reads.apiKey.findMany({ where: { agentAddress: address }, orderBy: [{ createdAt: 'desc' }, { id: 'desc' }] });
-      return rows.map((row) =>
-        ({ id: row.id, name: row.name, createdAt: row.createdAt, lastUsedAt: row.lastUsedAt, revoked: row.revokedAt !== null }));
+    async list(address, { after, limit }) {
+      const rows = await reads.apiKey.findMany({ where: { agentAddress: address, ...behind('id', after) },
+        orderBy: [{ createdAt: 'desc' }, { id: 'desc' }], take: limit });
+      return rows.map(toRecord);
+    },
+    async find(address, keyId) {
+      const row = await reads.apiKey.findFirst({ where: { id: keyId, agentAddress: address } });
+      return row === null ? null : toRecord(row);
     },
     async revoke(holder, keyId) {
       if (keyId === holder.keyId) throw new SuretyError('cannot_revoke_current', 'This is the key the request was made with.');

@@ -2,8 +2,9 @@
 import { z } from 'zod';
 import { SuretyError } from '../../domain/errors.ts';
 import type { RouteDeps } from '../deps.ts';
+import { cutPage, listAnswer, pagingOut } from '../routing/paging.ts';
 import { route, type Route } from '../routing/route.ts';
-import { address, addressParams, limit, line, offset, paragraph } from '../wire/fields.ts';
+import { address, addressParams, cursor, limit, line, offset, paragraph, writeCursor } from '../wire/fields.ts';
 import { agentOut, metadata, showAgent } from '../wire/registry.ts';
 import { ownershipProof, unknownAgent } from './auth.ts';
 
@@ -50,16 +51,17 @@ export function agentRoutes({ agents }: RouteDeps): Route[] {
     }),
     route({
       method: 'get', path: '/v1/agents', access: 'public', tag: 'Agents', cacheSecs: 30,
-      summary: 'Agents, newest first.',
+      summary: 'Agents, newest first, each with its services (at most 100).',
       query: z.object({
         serviceType: z.string().max(100).optional().meta({ description: 'Only agents with an active service of this type.' }),
         active: yesNo.meta({ description: 'true: with an active service; false: without.' }),
-        limit: limit(1_000, 100), offset,
+        limit: limit(1_000, 100), offset, cursor,
       }),
-      answer: z.object({ agents: z.array(agentOut), count: z.number().int() }),
+      answer: z.object({ agents: z.array(agentOut), ...pagingOut }), errors: ['invalid_cursor'],
       handler: async ({ query }) => {
-        const list = (await agents.list({ ...query, serviceType: query.serviceType || undefined })).map(showAgent);
-        return { body: { agents: list, count: list.length } };
+        const wish = { ...query, serviceType: query.serviceType || undefined, after: query.cursor ?? null, limit: query.limit + 1 };
+        return listAnswer(cutPage(await agents.list(wish), query.limit),
+          { name: 'agents', show: showAgent, cursorAfter: (last) => writeCursor(last.createdAt, last.address) });
       },
     }),
     route({

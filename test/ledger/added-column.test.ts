@@ -157,7 +157,7 @@ async function books(): Promise<void> {
   await createReputationReader({ pool }).leaderboard({ limit: 10 });
   await createReputationReader({ pool }).of([buyer]);
   for (const sortBy of ['price', 'reputation', 'value'] as const) {
-    await discover(pool, { sortBy, includeInactive: false, verifiedOnly: false, limit: 10, offset: 0 });
+    await discover(pool, { sortBy, includeInactive: false, verifiedOnly: false, limit: 10, offset: 0, after: null });
   }
 }
 

@@ -154,7 +154,7 @@ describe('In demo mode', () => {
     const codes = outcomes.map((outcome) => (outcome.status === 'fulfilled' ? 'registered' : (outcome.reason as { code: string }).code))
       .sort();
     expect(codes).toEqual(['agent_exists', 'agent_exists', 'agent_exists', 'registered']);
-    expect(await demo.keys.list(address)).toHaveLength(1);
+    expect(await demo.keys.list(address, { after: null, limit: 10 })).toHaveLength(1);
   });
 });
 
