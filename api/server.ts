@@ -59,7 +59,9 @@ function refuse(code: string | undefined, socket: Duplex): void {
   }
   const [status, message] = refusals[code ?? ''] ?? ['400 Bad Request', 'This is not a valid HTTP request.'];
   const body = JSON.stringify(errorBody(new SuretyError('invalid_request', message)));
-  socket.end(`HTTP/1.1 ${status}\r\nContent-Type: application/json; charset=utf-8\r\nContent-Length: ${Buffer.byteLength(body)}\r\nConnection: close\r\n\r\n${body}`);
+  const head = [`HTTP/1.1 ${status}`, 'Content-Type: application/json; charset=utf-8', `Content-Length: ${Buffer.byteLength(body)}`,
+    'Connection: close'];
+  socket.end(`${head.join('\r\n')}\r\n\r\n${body}`);
   // Ended is not closed: the request whose body will never come must learn that its connection is gone.
   setTimeout(() => socket.destroy(), LINGER_MS).unref();
 }

@@ -57,7 +57,8 @@ export const envSchema = z.object({
   TEMPORAL_CLI: z.string().min(1).optional().describe('Path of the `temporal` program for the embedded server.'),
   TEMPORAL_UI_URL: z.url().optional().describe('Where people reach the Temporal Web UI; known by itself for the embedded server.'),
   WORKER_QUEUES: z.string().default('').transform(queueNames).pipe(z.array(z.enum(workerQueues)))
-    .describe('Task queues this process serves, separated by commas; empty means all, `none` means none: an API process whose workers are elsewhere.'),
+    .describe('Task queues this process serves, separated by commas; empty means all, `none` means none: '
+      + 'an API process whose workers are elsewhere.'),
   METRICS_PORT: whole(0, 65_535, 0)
     .describe('Port on which `npm run worker` serves /metrics and /health/live, at HOST; 0 means off. The API serves them on PORT.'),
   ADMIN_SECRET: z.string().min(12, 'must have at least 12 characters').optional()
@@ -76,7 +77,8 @@ export const envSchema = z.object({
   PLATFORM_FEE_BPS: whole(0, 5_000, 0).describe('Platform fee on gateway calls, in hundredths of a percent, paid by the seller.'),
   SELLER_TIMEOUT: duration(25_000).describe('Longest time a seller may take for one synchronous call.'),
   SELLER_KEY_FILE: z.string().min(1).optional()
-    .describe('Private key (Ed25519, PEM) that signs requests to sellers; every process needs the same. Made as seller-key.pem in DATA_DIR when unset.'),
+    .describe('Private key (Ed25519, PEM) that signs requests to sellers; every process needs the same. '
+      + 'Made as seller-key.pem in DATA_DIR when unset.'),
   CARD_KEY_FILE: z.string().min(1).optional()
     .describe('Secret under which numbers of cards are hashed; every process needs the same. Made as card.key in DATA_DIR when unset.'),
   REQUEST_TIMEOUT: duration(28_000).describe('Longest time an API request waits for its outcome; the payment itself goes on.'),

@@ -72,7 +72,8 @@ const ofService = [
 const listed = [...ofService, 'agent_name', 'verified', 'score', 'tier', 'settled', 'failed'].join(', ');
 
 /** Without a name: every question has conditions of its own, and by them Postgres chooses the index. */
-function statementOf({ sortBy, type, minPriceMicros, maxPriceMicros, includeInactive, verifiedOnly, after, limit, offset }: DiscoveryQuery) {
+function statementOf(query: DiscoveryQuery) {
+  const { sortBy, type, minPriceMicros, maxPriceMicros, includeInactive, verifiedOnly, after, limit, offset } = query;
   const values: unknown[] = [];
   const given = (value: unknown): string => `$${values.push(value)}`;
   const [first, firstType, second, secondType] = orders[sortBy];

@@ -7,8 +7,8 @@ export interface PageWish {
 }
 
 /**
- * What comes after a row in a list that is sorted by `created_at` and then by `key`, both descending. The first condition repeats the second: by
- * it the index is entered where the page begins.
+ * What comes after a row in a list that is sorted by `created_at` and then by `key`, both descending. The first condition repeats the
+ * second: by it the index is entered where the page begins.
  */
 export function behind<Key extends 'id' | 'address'>(key: Key, after: PageWish['after']): object {
   if (after === null) return {};

@@ -148,7 +148,8 @@ export function createReputationReader({ pool }: { pool: pg.Pool }): ReputationR
 
     async leaderboard({ limit, minScore, tier, after }) {
       const { total, tiers, above } = await counts();
-      const { text, values } = boardSql({ limit, minScore, tier, after, rankBefore: after?.rank ?? (tier === undefined ? 0 : above[tier]) });
+      const rankBefore = after?.rank ?? (tier === undefined ? 0 : above[tier]);
+      const { text, values } = boardSql({ limit, minScore, tier, after, rankBefore });
       const { rows } = await pool.query<StatsRow & { rank: string }>({ text, values });
       const agents = rows.slice(0, limit).map((row) => ({ ...toReputation(row), rank: Number(row.rank), listedScore: row.score ?? 0 }));
       return { agents, more: rows.length > limit, total, tiers };

@@ -9,6 +9,7 @@ export const multistepKind = keptKind({
     created: (data) => `The buyer put ${amountIn(data, 'amount')} into an escrow of ${String(data['steps'])} steps.`,
     step_confirmed: (data) => `The buyer confirmed step ${String(data['stepIndex'])}; its seller gets ${amountIn(data, 'amount')}.`,
     completed: 'Every step is paid.',
-    aborted: (data) => `It ended (${String(data['resolution'])}) before every step was confirmed: ${amountIn(data, 'refunded')} back to the buyer.`,
+    aborted: (data) => `It ended (${String(data['resolution'])}) before every step was confirmed: `
+      + `${amountIn(data, 'refunded')} back to the buyer.`,
   },
 });

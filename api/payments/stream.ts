@@ -17,7 +17,8 @@ export const streamKind = keptKind({
     resumed: 'The stream can tick again.',
     closed: (data) => `The stream was closed: ${amountIn(data, 'spent')} for the seller, ${amountIn(data, 'returned')} back to the buyer.`,
     stale_closed: (data) =>
-      `Nobody ticked for too long, and the stream was closed: ${amountIn(data, 'spent')} for the seller, ${amountIn(data, 'returned')} back to the buyer.`,
+      `Nobody ticked for too long, and the stream was closed: ${amountIn(data, 'spent')} for the seller, `
+      + `${amountIn(data, 'returned')} back to the buyer.`,
   },
   async more(pool, { id }) {
     const ticks = await readTickSummary(pool, id);

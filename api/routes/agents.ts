@@ -32,7 +32,8 @@ export function agentRoutes({ agents }: RouteDeps): Route[] {
     route({
       method: 'post', path: '/v1/agents', access: 'public', tag: 'Agents',
       summary: 'Registers an agent at an address you control, and issues its first API key.',
-      description: 'Ask POST /v1/auth/challenge for a message, sign it with the key of the address, and send challenge and signature as `proof`. '
+      description: 'Ask POST /v1/auth/challenge for a message, sign it with the key of the address, and send challenge and signature '
+        + 'as `proof`. '
         + 'An address that is registered already gets a new key at POST /v1/auth/recover instead.',
       body: registration,
       answer: z.object({ agent: agentOut, apiKey: z.string(), keyId: z.string(), warning: z.string(), usage: z.string() }),

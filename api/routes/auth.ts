@@ -65,7 +65,8 @@ function ownershipRoutes({ agents, ownership }: RouteDeps): Route[] {
     route({
       method: 'post', path: '/v1/auth/recover', access: 'public', tag: 'Keys',
       summary: 'A new API key for whoever proves control of a registered address.',
-      description: 'Keys of a claimant who never proved control end at once. With `revokeOthers` all other keys end, for the case that one was stolen.',
+      description: 'Keys of a claimant who never proved control end at once. With `revokeOthers` all other keys end, '
+        + 'for the case that one was stolen.',
       body: z.object({ address, proof: ownershipProof, name: line(100).default('Recovered key'),
         revokeOthers: z.boolean().default(false) }),
       answer: issuedOut, answerStatus: 201,

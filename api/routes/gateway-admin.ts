@@ -16,7 +16,8 @@ export function gatewayAdminRoutes({ gateway, prisma }: RouteDeps): Route[] {
   return [
     route({
       method: 'get', path: '/v1/admin/gateway/stuck', access: 'admin', tag: 'Admin',
-      summary: 'Sessions that should have ended a minute ago, or with a call that old, and pipelines without a sign of life for as long; oldest first. Normally none.',
+      summary: 'Sessions that should have ended a minute ago, or with a call that old, and pipelines without a sign of life for as long; '
+        + 'oldest first. Normally none.',
       query: z.object({ limit: limit(1_000, 100) }),
       answer: z.object({ sessions: z.array(sessionOut), count: z.number().int().describe('Of the sessions.'),
         pipelines: z.array(pipelineSummaryOut.extend({ updatedAt: timeOut })) }),

@@ -62,7 +62,8 @@ function runRoute({ pipelines }: RouteDeps): Route {
     method: 'post', path: '/v1/gateway/pipeline', access: 'agent', tag: 'Gateway', movesMoney: true,
     headers: [{ name: 'X-Gateway-Token', description: 'The id of the session that pays.', required: true }],
     summary: 'Buys one to ten steps in order, each handed the answer of the one before; their prices are reserved together.',
-    description: 'A failing step ends the pipeline: `partialResult` tells what was paid, steps marked `refundable` are given back, and declared compensations are called in reverse order.',
+    description: 'A failing step ends the pipeline: `partialResult` tells what was paid, steps marked `refundable` are given back, '
+      + 'and declared compensations are called in reverse order.',
     body: runBody, answer: pipelineOut,
     example: pipelineExample,
     errors: ['no_service', 'budget_exceeded', 'rate_limited', 'session_closed', 'session_expired', 'forbidden', 'invalid_endpoint',

@@ -75,7 +75,8 @@ test('a revoked key is dead at once here and a moment later in every other proce
   await registry.keys.revoke({ address, keyId: key.keyId }, further.keyId);
   expect(await registry.keys.authenticate(further.secret)).toBeNull();
   expect(await eventually(async () => (await elsewhere.keys.authenticate(further.secret)) === null)).toBe(true);
-  expect(await registry.keys.list(address, { after: null, limit: 10 })).toMatchObject([{ id: further.keyId, revoked: true }, { id: key.keyId, revoked: false }]);
+  expect(await registry.keys.list(address, { after: null, limit: 10 }))
+    .toMatchObject([{ id: further.keyId, revoked: true }, { id: key.keyId, revoked: false }]);
 });
 
 test('revoking twice changes nothing', async () => {
@@ -122,7 +123,8 @@ test('a process whose listening connection was cut believes the database, not it
   const further = await registry.keys.create(address, 'Second');
   await elsewhere.keys.authenticate(further.secret);
   await db.pool.query(
-    `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'surety-registry-listener'`);
+    `SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+      WHERE datname = current_database() AND application_name = 'surety-registry-listener'`);
   expect(await eventually(() => Promise.resolve(!elsewhere.changes.isLive()))).toBe(true);
   await registry.keys.revoke({ address, keyId: key.keyId }, further.keyId);
   expect(await elsewhere.keys.authenticate(further.secret)).toBeNull();

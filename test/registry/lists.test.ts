@@ -30,7 +30,8 @@ async function pagesOf(line: string, name: string, key?: string): Promise<Row[][
 describe('agents', () => {
   test('come newest first, each once, those of one millisecond too', async () => {
     await app.db.pool.query(`INSERT INTO agent (address, name, created_at)
-      SELECT '0x' || lpad(to_hex(n), 40, '0'), 'a', timestamptz '2020-01-01' + n / 5 * interval '1 millisecond' FROM generate_series(1, 23) n`);
+      SELECT '0x' || lpad(to_hex(n), 40, '0'), 'a', timestamptz '2020-01-01' + n / 5 * interval '1 millisecond'
+        FROM generate_series(1, 23) n`);
     const pages = await pagesOf('/v1/agents?limit=10', 'agents');
     const all = pages.flat().map(({ address }) => address);
     expect(pages.slice(0, -1).every((page) => page.length === 10)).toBe(true);
@@ -49,7 +50,8 @@ describe('agents', () => {
     await app.db.pool.query(`INSERT INTO service (id, agent_address, type, name, price_micros)
       SELECT 'svc_many_' || n, $1, 't', 'n', 1 FROM generate_series(1, 99) n`, [address]);
     await aService(app.registry, address);
-    await expect(aService(app.registry, address)).rejects.toMatchObject({ code: 'invalid_state', message: expect.stringContaining('at most 100') });
+    await expect(aService(app.registry, address)).rejects
+      .toMatchObject({ code: 'invalid_state', message: expect.stringContaining('at most 100') });
     await app.registry.services.remove(address, 'svc_many_1');
     await aService(app.registry, address);
   });
@@ -93,10 +95,11 @@ describe('the leaderboard', () => {
   beforeAll(async () => {
     // Scores that are rounded up to the bound of a tier stay in the tier below it.
     await app.db.pool.query(`
-      WITH made AS (INSERT INTO agent (address, name) SELECT '0x' || lpad(to_hex(4096 + n), 40, '0'), 'r' FROM generate_series(1, 60) n RETURNING address)
+      WITH made AS (INSERT INTO agent (address, name)
+        SELECT '0x' || lpad(to_hex(4096 + n), 40, '0'), 'r' FROM generate_series(1, 60) n RETURNING address)
       INSERT INTO agent_stats (address, score, tier)
-      SELECT address, round(score::numeric, 1), CASE WHEN score < 20 THEN 'new' WHEN score < 40 THEN 'emerging' WHEN score < 60 THEN 'established'
-             WHEN score < 80 THEN 'trusted' ELSE 'elite' END
+      SELECT address, round(score::numeric, 1),
+             CASE WHEN score < 20 THEN 'new' WHEN score < 40 THEN 'emerging' WHEN score < 60 THEN 'established' WHEN score < 80 THEN 'trusted' ELSE 'elite' END
         FROM (SELECT address, 19.96 + (row_number() OVER (ORDER BY address) % 20) * 4 AS score FROM made) m`);
     await app.db.pool.query(`UPDATE agent SET deleted_at = now() WHERE address = '0x' || lpad(to_hex(4100), 40, '0')`);
   });

@@ -164,7 +164,8 @@ describe('The catalogue', () => {
 describe('Discovery', () => {
   const type = 'discovery-test';
   const find = (change: Partial<DiscoveryQuery> = {}) =>
-    discover(db.pool, { type, sortBy: 'price', includeInactive: false, verifiedOnly: false, limit: 100, offset: 0, after: null, ...change });
+    discover(db.pool, { type, sortBy: 'price', includeInactive: false, verifiedOnly: false, limit: 100, offset: 0, after: null,
+      ...change });
 
   beforeAll(async () => {
     // Dearer services have the better sellers; the best offer for its price is neither.
