@@ -41,10 +41,11 @@ function bornFor(app: Express): { IncomingMessage: typeof IncomingMessage; Serve
 /** Node's two classes are functions that can be called on an object made elsewhere, which is what makes them inheritable the old way. */
 function withPrototype<C extends typeof IncomingMessage | typeof ServerResponse>(base: C, prototype: object): C {
   function Born(this: object, first: unknown, second: unknown): void {
-    (base as unknown as (this: object, first: unknown, second: unknown) => void).call(this, first, second);
+    Reflect.apply(base, this, [first, second]);
   }
   Born.prototype = prototype;
-  return Born as unknown as C;
+  const born: object = Born;
+  return born as C;
 }
 
 const refusals: Readonly<Record<string, readonly [status: string, message: string]>> = {

@@ -87,7 +87,8 @@ SELECT u.address, w.successful, w.failed, w.volume, w.peers, w.last_at,
 
 const writeSql = `
 INSERT INTO agent_stats AS s (address, score, tier, settled_count, volume_micros, bought_count, spent_micros, failed_count,
-                              counterparty_count, counted_to, recent_successful, recent_failed, recent_volume_micros, first_active_at, last_active_at, updated_at)
+                              counterparty_count, counted_to,
+                              recent_successful, recent_failed, recent_volume_micros, first_active_at, last_active_at, updated_at)
 SELECT x.address, x.score, x.tier, x.sold_count, x.sold_micros, x.bought_count, x.bought_micros, x.failed_total, x.peers, x.counted_to,
        x.successful, x.failed, x.volume, x.first_at, x.last_at, $2
   FROM json_to_recordset($1) AS x(address text, score float8, tier text, sold_count bigint, sold_micros bigint, bought_count bigint,
@@ -96,7 +97,8 @@ SELECT x.address, x.score, x.tier, x.sold_count, x.sold_micros, x.bought_count, 
 ON CONFLICT (address) DO UPDATE SET score = excluded.score, tier = excluded.tier, settled_count = s.settled_count + excluded.settled_count,
        volume_micros = s.volume_micros + excluded.volume_micros, bought_count = s.bought_count + excluded.bought_count,
        spent_micros = s.spent_micros + excluded.spent_micros, failed_count = excluded.failed_count,
-       counterparty_count = excluded.counterparty_count, counted_to = excluded.counted_to, recent_successful = excluded.recent_successful, recent_failed = excluded.recent_failed,
+       counterparty_count = excluded.counterparty_count, counted_to = excluded.counted_to,
+       recent_successful = excluded.recent_successful, recent_failed = excluded.recent_failed,
        recent_volume_micros = excluded.recent_volume_micros, first_active_at = coalesce(s.first_active_at, excluded.first_active_at),
        last_active_at = greatest(s.last_active_at, excluded.last_active_at), updated_at = excluded.updated_at`;
 

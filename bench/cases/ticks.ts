@@ -41,7 +41,8 @@ export const ticksCase: BenchCase<TicksSetup> = {
 
 export const batchedTicksCase: BenchCase<TicksSetup> = {
   ...common, name: 'ticks-batched', unitsPerTurn: TICKS_PER_BATCH,
-  summary: `Each client ticks random ones of ${STREAMS} streams, ${TICKS_PER_BATCH} ticks a request, each with its amount and a note of the meter.`,
+  summary: `Each client ticks random ones of ${STREAMS} streams, ${TICKS_PER_BATCH} ticks a request, each with its amount and a note of `
+    + `the meter.`,
   turns: (setup, { host, port }) => tickTurns(setup, `${host}:${port}`, 'ticks', JSON.stringify({
     ticks: Array.from({ length: TICKS_PER_BATCH }, (_, index) => ({ amount: PRICE_PER_TICK, metadata: `meter ${index}` })),
   })),

@@ -53,7 +53,8 @@ function tellStream(story: Story, play: Play): Promise<void> {
     const twice = await play.wire.ask('POST', `${path}/tick`, { apiKey: nova.apiKey, body: { seq: TICKS_ONE_BY_ONE } });
     await play.wire.must('POST', `${path}/ticks`,
       { apiKey: wordHouse.apiKey, body: { count: TICKS_AT_ONCE, fromSeq: TICKS_ONE_BY_ONE + 1 } });
-    step.say(`${TICKS_ONE_BY_ONE} ticks came one by one from the buyer, ${TICKS_AT_ONCE} in one request from the seller's meter; one that came twice was refused (${twice.body.code}).`);
+    step.say(`${TICKS_ONE_BY_ONE} ticks came one by one from the buyer, ${TICKS_AT_ONCE} in one request from the seller's meter; one `
+      + `that came twice was refused (${twice.body.code}).`);
     const { stream: closed } = await play.wire.must('POST', `${path}/close`, { apiKey: nova.apiKey, body: { reason: 'Read enough.' } });
     play.purchases.push({ buyer: nova.address, seller: wordHouse.address, amountMicros: readAmount(closed.spentAmount) });
     step.money(`Nova closes it: ${coins(readAmount(closed.spentAmount))} goes to Word House, the rest of the deposit is back.`);
