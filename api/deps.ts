@@ -31,9 +31,12 @@ export interface HealthProbe {
 export interface ApiDeps {
   readonly env: Env;
   readonly log: Logger;
-  /** For reads of rows. */
-  readonly prisma: Db;
+  /** Through which money moves; only for what must not wait for a reader. */
   readonly pool: pg.Pool;
+  /** For reads; a statement in it ends after POSTGRES_READ_TIMEOUT. */
+  readonly reads: pg.Pool;
+  /** For reads of rows, over `reads`. */
+  readonly prisma: Db;
   readonly keys: ApiKeys;
   readonly agents: Agents;
   readonly services: Services;

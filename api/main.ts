@@ -37,7 +37,8 @@ async function start(service: Service): Promise<void> {
   const url = await serve(service, parts, runtime, stack);
   const readiness = await fetch(`${url}/health/ready`);
   if (readiness.status !== 200) throw new Error(`The platform does not get ready: ${await readiness.text()}`);
-  service.say(`Surety is ready  API: ${url}  Docs: ${url}/docs${stack.temporalUiUrl === undefined ? '' : `  Temporal UI: ${stack.temporalUiUrl}`}`);
+  const ui = stack.temporalUiUrl === undefined ? '' : `  Temporal UI: ${stack.temporalUiUrl}`;
+  service.say(`Surety is ready  API: ${url}  Docs: ${url}/docs${ui}`);
 }
 
 /** Opens the door. Closing it comes first when the platform stops: no new requests, then those under way, then the connections. */

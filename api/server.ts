@@ -41,10 +41,11 @@ function bornFor(app: Express): { IncomingMessage: typeof IncomingMessage; Serve
 /** Node's two classes are functions that can be called on an object made elsewhere, which is what makes them inheritable the old way. */
 function withPrototype<C extends typeof IncomingMessage | typeof ServerResponse>(base: C, prototype: object): C {
   function Born(this: object, first: unknown, second: unknown): void {
-    (base as unknown as (this: object, first: unknown, second: unknown) => void).call(this, first, second);
+    Reflect.apply(base, this, [first, second]);
   }
   Born.prototype = prototype;
-  return Born as unknown as C;
+  const born: object = Born;
+  return born as C;
 }
 
 const refusals: Readonly<Record<string, readonly [status: string, message: string]>> = {
@@ -59,7 +60,9 @@ function refuse(code: string | undefined, socket: Duplex): void {
   }
   const [status, message] = refusals[code ?? ''] ?? ['400 Bad Request', 'This is not a valid HTTP request.'];
   const body = JSON.stringify(errorBody(new SuretyError('invalid_request', message)));
-  socket.end(`HTTP/1.1 ${status}\r\nContent-Type: application/json; charset=utf-8\r\nContent-Length: ${Buffer.byteLength(body)}\r\nConnection: close\r\n\r\n${body}`);
+  const head = [`HTTP/1.1 ${status}`, 'Content-Type: application/json; charset=utf-8', `Content-Length: ${Buffer.byteLength(body)}`,
+    'Connection: close'];
+  socket.end(`${head.join('\r\n')}\r\n\r\n${body}`);
   // Ended is not closed: the request whose body will never come must learn that its connection is gone.
   setTimeout(() => socket.destroy(), LINGER_MS).unref();
 }

@@ -13,7 +13,7 @@ import { runCase } from './run-case.ts';
  */
 export const RATIO_FLOOR = 0.04;
 
-const guardCase: BenchCase = { ...gatewayCase, population: { buyers: 40, sellers: 40 } } as unknown as BenchCase;
+const guardCase: BenchCase = { ...gatewayCase, population: { buyers: 40, sellers: 40 } };
 
 export interface Verdict {
   readonly passed: boolean;

@@ -66,17 +66,22 @@ export function reportLines(report: CaseReport): string[] {
   ]);
   const paths = report.levels.flatMap(({ clients, seconds, stepsMsP50, paths: { workflow, direct, started, unstarted } }) =>
     (workflow + direct === 0 ? [] : [
-    `${clients} clients: ${Object.entries(stepsMsP50).map(([step, ms]) => `${step} p50 ${ms} ms`).join(', ')}; steps by their workflow ${workflow}, direct ${direct}`
-      + ` (${round((100 * workflow) / (workflow + direct), 2)} % by workflow); lives with a workflow ${started}, without ${unstarted}, in ${seconds} s and the warm-up.`,
+    `${clients} clients: ${Object.entries(stepsMsP50).map(([step, ms]) => `${step} p50 ${ms} ms`).join(', ')}; steps by their workflow `
+      + `${workflow}, direct ${direct}`
+      + ` (${round((100 * workflow) / (workflow + direct), 2)} % by workflow); lives with a workflow ${started}, without ${unstarted}, `
+      + `in ${seconds} s and the warm-up.`,
   ]));
   return [
     `${report.case}: ${report.summary}`,
-    `${report.population.buyers} buyers, ${report.population.sellers} sellers; ${machine.cpu}, ${machine.cores} cores for everything, ${machine.memoryGb} GB, Node ${machine.node}`,
-    `Bare SQL, the same functions in batches of ${report.bareSql.batch}: ${report.bareSql.callsPerSecond} calls/s. A flush to disk: ${report.flushMs} ms`,
+    `${report.population.buyers} buyers, ${report.population.sellers} sellers; ${machine.cpu}, ${machine.cores} cores for everything, `
+      + `${machine.memoryGb} GB, Node ${machine.node}`,
+    `Bare SQL, the same functions in batches of ${report.bareSql.batch}: ${report.bareSql.callsPerSecond} calls/s. A flush to disk: `
+      + `${report.flushMs} ms`,
     ...(report.loadBefore > BUSY ? [`The machine was busy before the run began (load ${report.loadBefore}), so these figures are too low.`]
       : []),
     '', ...table(columns.map((title) => ({ title, align: right })), rows), '', ...paths,
-    `API, Postgres and Temporal ms: processor time for each of the paid ${unit}. p50 to p99: one turn of a client. added: a turn less the time of its sellers.`, ...complaints,
+    `API, Postgres and Temporal ms: processor time for each of the paid ${unit}. p50 to p99: one turn of a client. added: a turn less `
+      + `the time of its sellers.`, ...complaints,
     report.booksRight ? 'The books are right: everything that counts raised its seller\'s balance.' : 'THE BOOKS ARE NOT RIGHT.',
   ];
 }

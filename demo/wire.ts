@@ -17,7 +17,7 @@ export interface Reply {
   readonly headers: Headers;
 }
 
-// eslint-disable-next-line @typescript-eslint/no-explicit-any -- answers of the API under demonstration; every use is checked by the step that reads it
+// eslint-disable-next-line @typescript-eslint/no-explicit-any -- answers of the API; the step that reads one checks it
 export type Json = any;
 
 export interface Wire {

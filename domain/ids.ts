@@ -18,7 +18,7 @@ export const idPrefixes = {
 } as const;
 export type IdKind = keyof typeof idPrefixes;
 
-/** Makes an id from 12 random bytes; the caller brings the randomness because workflows must not. */
+/** Makes an id from 24 digits of time and chance; the caller brings them because workflows have neither. */
 export function idFrom(kind: IdKind, hex24: string): string {
   return idPrefixes[kind] + hex24;
 }

@@ -2,7 +2,7 @@
  * How good an agent has proven to be, from 0 to 100. A pure function of what really happened: settled payments and failed attempts,
  * never claims. The formula is that of contract alancoin-platform 6.1.
  */
-import type { ReputationTier } from './gateway.ts';
+import { reputationTiers, type ReputationTier } from './gateway.ts';
 import { toUnits } from './money.ts';
 
 /** How much of the past counts. */
@@ -55,12 +55,14 @@ const weightsPlain = { volumeScore: 0.25, activityScore: 0.2, successScore: 0.25
 const weightsTraced = { volumeScore: 0.1, activityScore: 0.15, successScore: 0.25, ageScore: 0.05,
   diversityScore: 0.1, traceRankScore: 0.35 };
 
+/** From which score a tier begins, and below which it ends. */
+export const tierBounds: Readonly<Record<ReputationTier, readonly [from: number, below: number]>> = {
+  new: [0, 20], emerging: [20, 40], established: [40, 60], trusted: [60, 80], elite: [80, 100],
+};
+
 /** The tier of an unrounded score. */
 export function tierOf(score: number): ReputationTier {
-  if (score < 20) return 'new';
-  if (score < 40) return 'emerging';
-  if (score < 60) return 'established';
-  return score < 80 ? 'trusted' : 'elite';
+  return reputationTiers.findLast((tier) => score >= tierBounds[tier][0]) ?? 'new';
 }
 
 /** Scores an agent as of `now`. */

@@ -114,14 +114,6 @@ export function createPaymentStore({ pool, metrics }: { readonly pool: pg.Pool; 
     async markStarted(ids: readonly string[]): Promise<void> {
       await query('payment-started', 'UPDATE payment SET workflow_started = true WHERE id = ANY ($1) AND NOT workflow_started', [ids]);
     },
-
-    /** Removes refusals of attempts whose messages cannot arrive any more. @returns how many. */
-    async forgetRefusals(olderThanMs: number, limit: number): Promise<number> {
-      const text = `DELETE FROM payment_refusal WHERE attempt IN (
-        SELECT attempt FROM payment_refusal WHERE created_at < now() - $1 * interval '1 millisecond'
-                    ORDER BY created_at LIMIT $2 FOR UPDATE SKIP LOCKED) RETURNING attempt`;
-      return (await query('payment-forget-refusals', text, [olderThanMs, limit])).length;
-    },
   };
 }
 

@@ -3,8 +3,8 @@
  * message; here it becomes a SuretyError with a sentence. A lost connection becomes `unavailable`, and says whether the money may
  * have moved all the same.
  */
-import { isErrorCode, SuretyError, type ErrorCode } from '../domain/errors.ts';
-import { connectionLoss, isStatementTrouble } from '../platform/connection-loss.ts';
+import { isErrorCode, SuretyError, type ErrorCode, type ErrorExtras } from '../domain/errors.ts';
+import { connectionLoss, isStatementTrouble, ranOutOfTime } from '../platform/connection-loss.ts';
 
 /** What the SQL functions refuse, in a sentence for the caller. Codes that are missing here get the general sentence. */
 const sentences: Partial<Record<ErrorCode, string>> = {
@@ -24,6 +24,12 @@ const sentences: Partial<Record<ErrorCode, string>> = {
   invalid_state: 'The payment is not in a state that allows this.',
 };
 
+/** A statement that ran into its time limit, of a read or of anything else: the database gave it up, and it has changed nothing. */
+export function outOfTime(cause: unknown, extras: ErrorExtras = {}): SuretyError {
+  return new SuretyError('unavailable', 'The database took too long over this, and gave it up.',
+    { recovery: 'Ask again in a moment, or for less at once, such as a smaller `limit`.', ...extras, retryAfterSecs: 1, cause });
+}
+
 interface DatabaseFault { code?: unknown; message: string; detail?: unknown; constraint?: unknown }
 
 const UNIQUE_VIOLATION = '23505';
@@ -40,6 +46,7 @@ export function translateSqlError(error: unknown): unknown {
     return new SuretyError('invalid_state', 'Another payment was given the same secret before; nothing was held. Ask again, for a new one.',
       { cause: error });
   }
+  if (ranOutOfTime(error)) return outOfTime(error);
   if (isStatementTrouble(error)) {
     return new SuretyError('unavailable', 'Something else was in the way of this for too long; nothing was changed.', { cause: error });
   }

@@ -60,6 +60,8 @@ export interface PaymentsOfProcess {
 
 export interface PaymentsDeps {
   readonly pool: pg.Pool;
+  /** For lists. */
+  readonly reads: pg.Pool;
   readonly temporal: WorkerTemporal;
   readonly metrics: Metrics;
   readonly crash: Crash;
@@ -74,18 +76,15 @@ const SWEEP_EVERY_MS = 2_000;
 const DEADLINE_GRACE_MS = 10_000;
 const LEASE_MS = 30_000;
 const COMPARE_EVERY_MS = 3_600_000;
-const FORGET_EVERY_MS = 60_000;
-/** Far longer than any message of an attempt can be on its way. */
-const REFUSALS_KEPT_MS = 3_600_000;
-const FORGET_AT_ONCE = 1_000;
 
 /** Rejects when Postgres does not answer. */
-export async function createPayments({ pool, temporal, metrics, crash, log, taskQueue }: PaymentsDeps): Promise<PaymentsOfProcess> {
+export async function createPayments({ pool, reads, temporal, metrics, crash, log, taskQueue }: PaymentsDeps): Promise<PaymentsOfProcess> {
   await writePaymentStates(
     pool,
     paymentKinds.map(({ rules }) => rules),
   );
   const store = createPaymentStore({ pool, metrics });
+  const lists = createPaymentStore({ pool: reads, metrics });
   const taker = createTaker({ store, onApplied: (rules, payment) => count(metrics, rules, payment) });
   const attempts = createAttempts();
   const capacity = createCapacity({ atOnceMax: TEMPORAL_AT_ONCE, timeoutsMax: 3, probeEveryMs: 1_000 });
@@ -106,7 +105,7 @@ export async function createPayments({ pool, temporal, metrics, crash, log, task
   });
 
   async function byIds(ids: readonly string[]): Promise<Payment[]> {
-    const found = new Map((await store.byIds(ids)).map((payment) => [payment.id, payment]));
+    const found = new Map((await lists.byIds(ids)).map((payment) => [payment.id, payment]));
     return ids.flatMap((id) => found.get(id) ?? []);
   }
 
@@ -115,7 +114,7 @@ export async function createPayments({ pool, temporal, metrics, crash, log, task
     read: async (id) => (await store.read(id))?.payment ?? null,
     byIds,
     async listOf({ rules }, address, { after, limit }) {
-      const ids = await store.idsOf(rules.kind, address, { after, limit: limit + 1 });
+      const ids = await lists.idsOf(rules.kind, address, { after, limit: limit + 1 });
       return { payments: await byIds(ids.slice(0, limit)), more: ids.length > limit };
     },
     idByLookup: ({ rules }, lookup) => store.idByLookup(rules.kind, lookup),
@@ -134,11 +133,6 @@ export async function createPayments({ pool, temporal, metrics, crash, log, task
         run: async () => void (await sweep(kinds, { graceMs: DEADLINE_GRACE_MS, leaseMs: LEASE_MS })),
       },
       { name: 'payment-workflows', everyMs: COMPARE_EVERY_MS, run: async () => void (await compare(kinds.map(({ rules }) => rules.kind))) },
-      {
-        name: 'payment-refusals',
-        everyMs: FORGET_EVERY_MS,
-        run: async () => void (await store.forgetRefusals(REFUSALS_KEPT_MS, FORGET_AT_ONCE)),
-      },
     ],
   };
 }

@@ -107,7 +107,8 @@ export async function waitUntilAnswers(server: ServerHandle, command: ServerComm
       return await answers();
     } catch (error) {
       if (Date.now() >= until) {
-        throw new Error(`${command.name} does not answer after ${patienceMs / 1_000} s: ${(error as Error).message}\n${lastLines(command.logFile)}`, { cause: error });
+        const why = `${(error as Error).message}\n${lastLines(command.logFile)}`;
+        throw new Error(`${command.name} does not answer after ${patienceMs / 1_000} s: ${why}`, { cause: error });
       }
     }
     await sleep(50);

@@ -28,10 +28,21 @@ export function connectionLoss(error: unknown): 'not_done' | 'unknown' | null {
     error.message)) return 'not_done';
   if (/Connection terminated|Client has encountered a connection error|Query read timeout|Connection ended/.test(
     error.message)) return 'unknown';
-  // A failed attempt on several addresses of one name is an AggregateError; Prisma wraps the driver's error in `cause`.
-  const inner: unknown = error instanceof AggregateError ? error.errors[0] : error.cause;
+  return connectionLoss(innerOf(error));
+}
+
+/** The error that this one wraps: of the driver inside Prisma's, of the first address where several were tried. */
+function innerOf(error: Error): Error | null {
+  const { meta } = error as { meta?: { readonly driverAdapterError?: unknown } };
+  const inner: unknown = error instanceof AggregateError ? error.errors[0] : (meta?.driverAdapterError ?? error.cause);
   if (inner === undefined || inner === error) return null;
-  return connectionLoss(inner instanceof Error ? inner : ofDriverAdapter(inner));
+  return inner instanceof Error ? inner : ofDriverAdapter(inner);
+}
+
+/** Did this statement run into its time limit? The answer to a smaller question may come in time. */
+export function ranOutOfTime(error: unknown): boolean {
+  if (!(error instanceof Error)) return false;
+  return (error as { code?: unknown }).code === '57014' || ranOutOfTime(innerOf(error));
 }
 
 /** Did only this statement fail, because of what others were doing at the moment, while the database is there for everybody else? */

@@ -122,7 +122,8 @@ async function findPrograms(): Promise<Programs> {
   try {
     programs = (await import(name)) as Programs;
   } catch (error) {
-    throw new Error(`There is no embedded Postgres for this machine (${name}). Run \`npm ci\` again, or set DATABASE_URL to a Postgres of your own.`, { cause: error });
+    throw new Error(`There is no embedded Postgres for this machine (${name}). `
+      + 'Run `npm ci` again, or set DATABASE_URL to a Postgres of your own.', { cause: error });
   }
   linkLibraries(path.dirname(path.dirname(programs.postgres)));
   return programs;

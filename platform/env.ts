@@ -3,6 +3,7 @@
  * start with a sentence that names the variable. Names follow contract alancoin-platform 11.1 where they exist there.
  */
 import { z } from 'zod';
+import { KEYS_KEPT_DAYS_MIN } from '../domain/retention.ts';
 
 const flag = (fallback: boolean) =>
   z.enum(['true', 'false', '1', '0', '']).transform((text) => (text === '' ? fallback : text === 'true' || text === '1')).default(fallback);
@@ -56,7 +57,8 @@ export const envSchema = z.object({
   TEMPORAL_CLI: z.string().min(1).optional().describe('Path of the `temporal` program for the embedded server.'),
   TEMPORAL_UI_URL: z.url().optional().describe('Where people reach the Temporal Web UI; known by itself for the embedded server.'),
   WORKER_QUEUES: z.string().default('').transform(queueNames).pipe(z.array(z.enum(workerQueues)))
-    .describe('Task queues this process serves, separated by commas; empty means all, `none` means none: an API process whose workers are elsewhere.'),
+    .describe('Task queues this process serves, separated by commas; empty means all, `none` means none: '
+      + 'an API process whose workers are elsewhere.'),
   METRICS_PORT: whole(0, 65_535, 0)
     .describe('Port on which `npm run worker` serves /metrics and /health/live, at HOST; 0 means off. The API serves them on PORT.'),
   ADMIN_SECRET: z.string().min(12, 'must have at least 12 characters').optional()
@@ -75,7 +77,8 @@ export const envSchema = z.object({
   PLATFORM_FEE_BPS: whole(0, 5_000, 0).describe('Platform fee on gateway calls, in hundredths of a percent, paid by the seller.'),
   SELLER_TIMEOUT: duration(25_000).describe('Longest time a seller may take for one synchronous call.'),
   SELLER_KEY_FILE: z.string().min(1).optional()
-    .describe('Private key (Ed25519, PEM) that signs requests to sellers; every process needs the same. Made as seller-key.pem in DATA_DIR when unset.'),
+    .describe('Private key (Ed25519, PEM) that signs requests to sellers; every process needs the same. '
+      + 'Made as seller-key.pem in DATA_DIR when unset.'),
   CARD_KEY_FILE: z.string().min(1).optional()
     .describe('Secret under which numbers of cards are hashed; every process needs the same. Made as card.key in DATA_DIR when unset.'),
   REQUEST_TIMEOUT: duration(28_000).describe('Longest time an API request waits for its outcome; the payment itself goes on.'),
@@ -87,10 +90,24 @@ export const envSchema = z.object({
   CB_DURATION: duration(30_000).describe('How long such a seller is left alone.'),
   AUDIT_EVERY: duration(3_600_000)
     .describe('Time from one audit of the books to the next. One process at a time runs it, slowly; its result is in /health and /metrics.'),
-  POSTGRES_MAX_OPEN_CONNS: whole(2, 500, 20).describe('Database connections of one process.'),
+  POSTGRES_MAX_OPEN_CONNS: whole(2, 500, 20)
+    .describe('Database connections of one process through which money moves. Beside them are those for reads, and four more.'),
+  POSTGRES_READ_CONNS: whole(1, 500, 5).describe('Database connections of one process for lists, timelines and other reads.'),
+  POSTGRES_READ_TIMEOUT: duration(5_000)
+    .describe('Longest time one such read may take, and may wait for a connection; then it is answered 503.'),
   POSTGRES_STATEMENT_TIMEOUT: duration(30_000).describe('Longest time one database statement may take.'),
   POSTGRES_LOCK_TIMEOUT: duration(10_000).describe('Longest time one database statement may wait for a lock that another one has.'),
   POSTGRES_IDLE_IN_TRANSACTION_TIMEOUT: duration(60_000).describe('How long a database transaction may stand idle before it is ended.'),
+  KEEP_IDEMPOTENCY_KEYS_DAYS: whole(KEYS_KEPT_DAYS_MIN, 3_650, 30)
+    .describe('Days after which an idempotency key, with the answer stored for it, is removed and may be used again.'),
+  KEEP_ANSWERS_DAYS: whole(KEYS_KEPT_DAYS_MIN, 3_650, 90)
+    .describe('Days after which the answer of the seller is removed from an ended call; at least as long as idempotency keys are kept.'),
+  KEEP_CALL_EVENTS_DAYS: whole(1, 3_650, 30).describe('Days after which the event of a call is removed, once it was delivered.'),
+  KEEP_SELLER_FAILURES_DAYS: whole(30, 3_650, 365)
+    .describe('Days after which a failure of a seller no longer weighs on its score; it still counts among all its failures.'),
+  KEEP_ATTEMPT_REFUSALS_HOURS: whole(1, 720, 1)
+    .describe('Hours for which a refused step of a payment is remembered, for a message of the same attempt that comes late.'),
+  KEEP_OWNERSHIP_CHALLENGES_DAYS: whole(1, 365, 1).describe('Days after its expiry at which a message to sign is removed.'),
   CRASH_AT: z.string().optional().describe('For tests only: the named point at which this process kills itself.'),
 });
 export type Env = z.output<typeof envSchema>;
@@ -122,6 +139,8 @@ function refuseContradictions(env: Env): void {
   if (secured.length > 0 && env.TEMPORAL_TLS === false) wrong.push(`  TEMPORAL_TLS: must not be off together with ${secured.join(', ')}`);
   if ((env.TEMPORAL_TLS_CERT_FILE === undefined) !== (env.TEMPORAL_TLS_KEY_FILE === undefined)) wrong.push(
     '  TEMPORAL_TLS_CERT_FILE, TEMPORAL_TLS_KEY_FILE: need each other');
+  if (env.KEEP_ANSWERS_DAYS < env.KEEP_IDEMPOTENCY_KEYS_DAYS) wrong.push(
+    '  KEEP_ANSWERS_DAYS: must be at least KEEP_IDEMPOTENCY_KEYS_DAYS, or a repeated request would be answered without its answer');
   refuse(wrong);
 }
 

@@ -3,6 +3,7 @@
  * series does not grow with the number of agents. On hot paths a series is looked up once and kept.
  */
 import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client';
+import { retentionKinds, type RetentionKind } from '../domain/retention.ts';
 
 /** How a gateway call ended. */
 export const callOutcomes = [
@@ -24,11 +25,11 @@ export type PaymentOutcome<Kind extends LongPayment> = (typeof paymentOutcomes)[
 
 export type SessionEnd = 'closed' | 'expired';
 
-/** State of the database pool, sampled when Prometheus asks. */
+/** Connections of a database pool, as they are when Prometheus asks. */
 export interface PoolState {
-  readonly total: number;
-  readonly idle: number;
-  readonly waiting: number;
+  readonly totalCount: number;
+  readonly idleCount: number;
+  readonly waitingCount: number;
 }
 
 export interface Metrics {
@@ -54,10 +55,12 @@ export interface Metrics {
   batchCommitted(step: string, size: number, seconds: number): void;
   /** One attempt to reach a seller; `outcome` is the tag of the outbound result. */
   outboundAttempt(outcome: string, seconds: number): void;
+  /** So many rows of this kind had been kept long enough and were removed. */
+  rowsRemoved(kind: RetentionKind, count: number): void;
   /** Something went wrong that nobody is waiting to hear about. `component` is a name from the code. */
   backgroundError(component: string): void;
-  /** Says where the pool's figures come from. */
-  watchPool(read: () => PoolState): void;
+  /** Says which pools there are, by their names. Once. */
+  watchPools(pools: Readonly<Record<string, PoolState>>): void;
   /** A recorder for the answers of one route, to be kept with the route. */
   httpRoute(method: string, pattern: string): HttpRecorder;
   /** The text Prometheus reads. */
@@ -94,7 +97,10 @@ export function createMetrics({ runtime = true }: { readonly runtime?: boolean }
     new Histogram({ name: 'surety_outbound_duration_seconds', help: 'Duration of such an attempt.', buckets: secondsQuick, registers });
   const errors = new Counter({ name: 'surety_background_errors_total', help: 'Failures nobody was waiting for.',
     labelNames: ['component'], registers });
+  const removed = new Counter({ name: 'surety_retention_removed_total', help: 'Rows removed because they were kept long enough, by kind.',
+    labelNames: ['kind'], registers });
   for (const outcome of callOutcomes) calls.labels(outcome);
+  for (const kind of retentionKinds) removed.labels(kind);
   const longer = createLongerMetrics(registry);
   const audited = createAuditMetrics(registry);
   const http = createHttpMetrics(registry);
@@ -116,8 +122,9 @@ export function createMetrics({ runtime = true }: { readonly runtime?: boolean }
       outbound.labels(outcome).inc();
       outboundSeconds.observe(seconds);
     },
+    rowsRemoved: (kind, count) => removed.labels(kind).inc(count),
     backgroundError: (component) => errors.labels(component).inc(),
-    watchPool: (read) => watchPool(registry, read),
+    watchPools: (pools) => watchPools(registry, pools),
     httpRoute: http,
     async render() {
       return { contentType: registry.contentType, text: await registry.metrics() };
@@ -187,14 +194,15 @@ function createHttpMetrics(registry: Registry): (method: string, pattern: string
   };
 }
 
-function watchPool(registry: Registry, read: () => PoolState): void {
+function watchPools(registry: Registry, pools: Readonly<Record<string, PoolState>>): void {
   new Gauge({
-    name: 'surety_db_pool_connections', help: 'Database connections of this process.', labelNames: ['state'], registers: [registry],
+    name: 'surety_db_pool_connections', help: 'Database connections of this process.', labelNames: ['pool', 'state'], registers: [registry],
     collect() {
-      const { total, idle, waiting } = read();
-      this.set({ state: 'total' }, total);
-      this.set({ state: 'idle' }, idle);
-      this.set({ state: 'waiting' }, waiting);
+      for (const [pool, { totalCount, idleCount, waitingCount }] of Object.entries(pools)) {
+        this.set({ pool, state: 'total' }, totalCount);
+        this.set({ pool, state: 'idle' }, idleCount);
+        this.set({ pool, state: 'waiting' }, waitingCount);
+      }
     },
   });
 }

@@ -41,7 +41,8 @@ export function choosePostgresUser(probe: string, data: string): PostgresUser {
   };
   if (runs(withRight, probe)) return withRight;
   throw new Error(
-    `Postgres cannot run as root, and user ${uid} cannot reach ${path.dirname(probe)} or ${path.resolve(data)}. Start Surety as an ordinary user, `
+    `Postgres cannot run as root, and user ${uid} cannot reach ${path.dirname(probe)} or ${path.resolve(data)}. `
+    + `Start Surety as an ordinary user, `
     + 'or move it and DATA_DIR to directories that everyone may pass through, or set DATABASE_URL to a Postgres of your own.',
   );
 }
@@ -52,7 +53,8 @@ function firstUser(): { uid: number; gid: number } {
     const line = lines.find(([user]) => user === name);
     if (line !== undefined) return { uid: Number(line[2]), gid: Number(line[3]) };
   }
-  throw new Error('Postgres cannot run as root and this machine has no user `postgres` or `nobody`. Start Surety as an ordinary user, or set DATABASE_URL.');
+  throw new Error('Postgres cannot run as root and this machine has no user `postgres` or `nobody`. '
+    + 'Start Surety as an ordinary user, or set DATABASE_URL.');
 }
 
 /** Who the data belongs to since it was made; undefined when it is new or root's. */

@@ -13,10 +13,14 @@ export interface ConnectionTimeouts {
   readonly idleInTransactionMs: number;
 }
 
+const CONNECT_MS = 10_000;
+
 /** What a pool needs to know. */
 export interface PoolOptions {
   readonly databaseUrl: string;
   readonly connectionsMax: number;
+  /** How long to wait for a connection that is free, or that must be made; in milliseconds. */
+  readonly connectMs?: number;
   readonly timeouts: ConnectionTimeouts;
   /** Shown by Postgres in pg_stat_activity. */
   readonly name: string;
@@ -28,11 +32,14 @@ export function timeoutSettings({ statementMs, lockMs, idleInTransactionMs }: Co
   return { statement_timeout: statementMs, lock_timeout: lockMs, idle_in_transaction_session_timeout: idleInTransactionMs };
 }
 
-/** The connections money moves through. One pool a process. */
-export function createPool({ databaseUrl, connectionsMax, timeouts, name, log }: PoolOptions): pg.Pool {
+/**
+ * A pool of connections. A process has one through which money moves, one for reads and one for changes of the registry, so that no crowd
+ * of one sort takes the connections of another.
+ */
+export function createPool({ databaseUrl, connectionsMax, connectMs = CONNECT_MS, timeouts, name, log }: PoolOptions): pg.Pool {
   const pool = new pg.Pool({
     ...timeoutSettings(timeouts), connectionString: databaseUrl, max: connectionsMax, application_name: name, keepAlive: true,
-    connectionTimeoutMillis: 10_000,
+    connectionTimeoutMillis: connectMs,
   });
   // A connection that breaks while nobody uses it is replaced at the next query; without a listener it would end the process.
   pool.on('error', (error) => log.warn({ err: error }, 'An idle database connection broke.'));

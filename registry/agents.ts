@@ -9,6 +9,7 @@ import { transactionOptions } from './alive.ts';
 import type { Catalogue } from './catalogue.ts';
 import type { RegistryChanges } from './changes.ts';
 import { issueKey, type IssuedKey } from './keys.ts';
+import { behind, type PageWish } from './pages.ts';
 import type { Ownership, OwnershipProof } from './ownership.ts';
 import { toService, type JsonObject, type ServiceRecord } from './services.ts';
 
@@ -37,11 +38,10 @@ export interface AgentRecord {
   readonly stats: AgentStats | null;
 }
 
-export interface AgentFilter {
+export interface AgentFilter extends PageWish {
   readonly serviceType?: string;
   /** true: with at least one active service; false: with none. */
   readonly active?: boolean;
-  readonly limit: number;
   readonly offset: number;
 }
 
@@ -62,6 +62,8 @@ export interface Agents {
 
 interface Deps {
   readonly db: Db;
+  /** For lists and for looking up. */
+  readonly reads: Db;
   readonly ownership: Ownership;
   readonly catalogue: Catalogue;
   readonly changes: RegistryChanges;
@@ -128,9 +130,17 @@ async function bury(tx: Prisma.TransactionClient, address: string): Promise<stri
   return services.map((service) => service.id);
 }
 
-async function list(db: Db, { serviceType, active, limit, offset }: AgentFilter): Promise<AgentRecord[]> {
+async function find(db: Db, address: string): Promise<AgentRecord | null> {
+  const [row, stats] = await Promise.all([
+    db.agent.findFirst({ where: { address, deletedAt: null }, include: { services: liveServices } }),
+    db.agentStats.findUnique({ where: { address } }),
+  ]);
+  return row === null ? null : toAgent(row, stats);
+}
+
+async function list(db: Db, { serviceType, active, after, limit, offset }: AgentFilter): Promise<AgentRecord[]> {
   const offered: Prisma.ServiceWhereInput = { active: true, deletedAt: null };
-  const where: Prisma.AgentWhereInput[] = [{ deletedAt: null }];
+  const where: Prisma.AgentWhereInput[] = [{ deletedAt: null }, behind('address', after)];
   if (serviceType !== undefined) where.push({ services: { some: { ...offered, type: serviceType } } });
   if (active !== undefined) where.push({ services: active ? { some: offered } : { none: offered } });
   const rows = await db.agent.findMany({ where: { AND: where }, include: { services: liveServices },
@@ -141,24 +151,16 @@ async function list(db: Db, { serviceType, active, limit, offset }: AgentFilter)
 }
 
 /** Creates the registry of agents. */
-export function createAgents({ db, ownership, catalogue, changes, demoMode, platformAddress }: Deps): Agents {
+export function createAgents({ db, reads, ownership, catalogue, changes, demoMode, platformAddress }: Deps): Agents {
   function refuseUnproven(address: string): void {
     if (!demoMode) throw new SuretyError('proof_required', 'Registering needs a proof that you control the address.');
     if (address === platformAddress) throw new SuretyError('proof_required',
       'This address receives the platform fees; only a proof of control registers it.');
   }
 
-  async function find(address: string): Promise<AgentRecord | null> {
-    const [row, stats] = await Promise.all([
-      db.agent.findFirst({ where: { address, deletedAt: null }, include: { services: liveServices } }),
-      db.agentStats.findUnique({ where: { address } }),
-    ]);
-    return row === null ? null : toAgent(row, stats);
-  }
-
   return {
-    find,
-    list: (filter) => list(db, filter),
+    find: (address) => find(reads, address),
+    list: (filter) => list(reads, filter),
 
     async register(address, fields, proof) {
       if (proof === null) refuseUnproven(address);
@@ -166,9 +168,10 @@ export function createAgents({ db, ownership, catalogue, changes, demoMode, plat
         if (proof !== null) await ownership.consume(tx, address, proof);
         await claim(tx, address, fields, proof !== null);
         if (proof === null) await refuseWhereMoneyWaits(tx, address);
-        return issueKey(tx, { address, tenantId: null }, 'Default key');
+        return issueKey(tx, address, 'Default key');
       }, transactionOptions);
-      const agent = await find(address);
+      // Not among the reads: whoever has just got a key must be shown it, however many others are reading.
+      const agent = await find(db, address);
       if (agent === null) throw new SuretyError('invalid_state', 'The agent was deleted at the moment it was registered.');
       return { agent, key };
     },
@@ -181,7 +184,7 @@ export function createAgents({ db, ownership, catalogue, changes, demoMode, plat
         if (agent === undefined) throw unknownAgent('Register it with POST /v1/agents and this proof.');
         if (revokeOthers || agent.proven_at === null) await revokeAll(tx, address);
         await tx.agent.update({ where: { address }, data: { provenAt: new Date(), updatedAt: new Date() } });
-        return issueKey(tx, { address, tenantId: null }, name);
+        return issueKey(tx, address, name);
       }, transactionOptions);
       changes.announce('api_key');
       return key;

@@ -29,7 +29,15 @@ const backoffMsMin = 100;
 const backoffMsMax = 5_000;
 /** A dead connection that says nothing (a pulled cable) is noticed after at most this long. */
 const heartbeatMs = 5_000;
-const tables: readonly string[] = ['agent', 'service', 'agent_stats', 'api_key'];
+const tables = ['agent', 'service', 'agent_stats', 'api_key'] as const satisfies readonly RegistryChange[];
+
+/** A table that nobody here knows is one of a newer version: whatever it means, what is remembered may be old. */
+const changeOf = (table: string | undefined): RegistryChange => tables.find((known) => known === table) ?? 'everything';
+
+function listenerClient(databaseUrl: string): pg.Client {
+  return new pg.Client({ connectionString: databaseUrl, keepAlive: true, connectionTimeoutMillis: 5_000, query_timeout: heartbeatMs,
+    application_name: 'surety-registry-listener' });
+}
 
 /** Creates the one listener of this process. `databaseUrl` must lead to Postgres itself, not to a transaction pooler. */
 export function createRegistryChanges({ databaseUrl, log }: { databaseUrl: string; log: Logger }): RegistryChanges {
@@ -63,9 +71,8 @@ export function createRegistryChanges({ databaseUrl, log }: { databaseUrl: strin
   }
 
   async function connect(): Promise<void> {
-    const next = new pg.Client({ connectionString: databaseUrl, keepAlive: true, connectionTimeoutMillis: 5_000, query_timeout: heartbeatMs,
-      application_name: 'surety-registry-listener' });
-    next.on('notification', ({ payload }) => announce(tables.includes(payload ?? '') ? (payload as RegistryChange) : 'everything'));
+    const next = listenerClient(databaseUrl);
+    next.on('notification', ({ payload }) => announce(changeOf(payload)));
     next.on('error', (error) => lost(next, error));
     next.on('end', () => lost(next, new Error('The connection ended.')));
     try {

@@ -17,8 +17,17 @@ export interface DiscoveryQuery {
   readonly includeInactive: boolean;
   /** Only services of agents that proved control of their address. */
   readonly verifiedOnly: boolean;
+  /** The place of the last one of the page before; null for the first page. */
+  readonly after: ListingPlace | null;
   readonly limit: number;
   readonly offset: number;
+}
+
+/** Where a service stands in a list, by the two values of its order. */
+export interface ListingPlace {
+  readonly first: string;
+  readonly second: string;
+  readonly id: string;
 }
 
 export interface ServiceListing extends ServiceRecord {
@@ -33,22 +42,27 @@ export interface ServiceListing extends ServiceRecord {
   readonly valueScore: number | null;
   /** The seller proved control of its address. */
   readonly verified: boolean;
+  readonly place: ListingPlace;
 }
 
 interface ListingRow {
   id: string; agent_address: string; type: string; name: string; description: string; price_micros: string; endpoint: string;
   active: boolean; idempotent: boolean;
   metadata: JsonObject; created_at: Date; updated_at: Date; agent_name: string; verified: boolean; score: number; tier: string | null;
-  settled: string; failed: string; value: number;
+  settled: string; failed: string; value: number; place_first: string; place_second: string;
 }
 
 /** What a proof of control adds to the score when services are ranked. */
 const verifiedBonus = 10;
 
-const orders: Readonly<Record<SortOrder, string>> = {
-  price: 'price_micros, score DESC, id',
-  reputation: 'ranked_score DESC, price_micros, id',
-  value: 'value DESC, price_micros, id',
+/**
+ * How each order sorts: upwards by two values of the row, and then by its id, so that the three name a place in the list. By price within
+ * one type, or among all, the index has them in order; the other two orders sort every service that fits.
+ */
+const orders: Readonly<Record<SortOrder, readonly [first: string, firstType: string, second: string, secondType: string]>> = {
+  price: ['price_micros', 'bigint', '-score', 'float8'],
+  reputation: ['-ranked_score', 'float8', 'price_micros', 'bigint'],
+  value: ['-value', 'float8', 'price_micros', 'bigint'],
 };
 
 const ofService = [
@@ -57,42 +71,49 @@ const ofService = [
 ];
 const listed = [...ofService, 'agent_name', 'verified', 'score', 'tier', 'settled', 'failed'].join(', ');
 
-const sql = (order: SortOrder): { name: string; text: string } => ({
-  name: `discovery-${order}`,
-  text: `
-SELECT ${listed}, value FROM (
-  SELECT ${listed}, ranked_score, ranked_score * 1000000 / price_micros AS value FROM (
-    SELECT ${ofService.map((column) => `s.${column}`).join(', ')},
-           a.name AS agent_name, a.proven_at IS NOT NULL AS verified,
-           coalesce(r.score, ${freshReputation.score}) AS score, r.tier,
-           coalesce(r.score, ${freshReputation.score}) + CASE WHEN a.proven_at IS NULL THEN 0 ELSE ${verifiedBonus} END AS ranked_score,
-           coalesce(r.settled_count, 0) AS settled, coalesce(r.failed_count, 0) AS failed
-      FROM service s JOIN agent a ON a.address = s.agent_address LEFT JOIN agent_stats r ON r.address = s.agent_address
-     WHERE s.deleted_at IS NULL AND a.deleted_at IS NULL AND ($1 OR s.active) AND ($2::text IS NULL OR s.type = $2)
-       AND ($3::bigint IS NULL OR s.price_micros >= $3) AND ($4::bigint IS NULL OR s.price_micros <= $4) AND (NOT $5 OR a.proven_at IS NOT NULL)) l) listed
- ORDER BY ${orders[order]} LIMIT $6 OFFSET $7`,
-});
-const statements = Object.fromEntries(sortOrders.map((order) => [order, sql(order)])) as Record<SortOrder, { name: string; text: string }>;
+/** Without a name: every question has conditions of its own, and by them Postgres chooses the index. */
+function statementOf(query: DiscoveryQuery) {
+  const { sortBy, type, minPriceMicros, maxPriceMicros, includeInactive, verifiedOnly, after, limit, offset } = query;
+  const values: unknown[] = [];
+  const given = (value: unknown): string => `$${values.push(value)}`;
+  const [first, firstType, second, secondType] = orders[sortBy];
+  const where = ['s.deleted_at IS NULL', 'a.deleted_at IS NULL'];
+  if (!includeInactive) where.push('s.active');
+  if (verifiedOnly) where.push('a.proven_at IS NOT NULL');
+  if (type !== undefined) where.push(`s.type = ${given(type)}`);
+  if (minPriceMicros !== undefined) where.push(`s.price_micros >= ${given(minPriceMicros.toString())}`);
+  if (maxPriceMicros !== undefined) where.push(`s.price_micros <= ${given(maxPriceMicros.toString())}`);
+  if (after !== null && sortBy === 'price') where.push(`s.price_micros >= ${given(after.first)}`);
+  const place = after === null ? 'true' : `(${first}, ${second}, id) > (
+        ${given(after.first)}::${firstType}, ${given(after.second)}::${secondType}, ${given(after.id)})`;
+  const text = `
+    SELECT ${listed}, value, (${first})::text AS place_first, (${second})::text AS place_second FROM (
+      SELECT ${listed}, ranked_score, ranked_score * 1000000 / price_micros AS value FROM (
+        SELECT ${ofService.map((column) => `s.${column}`).join(', ')}, a.name AS agent_name, a.proven_at IS NOT NULL AS verified,
+               coalesce(r.score, ${freshReputation.score}) AS score, r.tier, coalesce(r.score, ${freshReputation.score})
+               + CASE WHEN a.proven_at IS NULL THEN 0 ELSE ${verifiedBonus} END AS ranked_score,
+               coalesce(r.settled_count, 0) AS settled, coalesce(r.failed_count, 0) AS failed
+          FROM service s JOIN agent a ON a.address = s.agent_address LEFT JOIN agent_stats r ON r.address = s.agent_address
+         WHERE ${where.join(' AND ')}) l) listed
+     WHERE ${place} ORDER BY ${first}, ${second}, id LIMIT ${given(limit)} OFFSET ${given(offset)}`;
+  return { text, values };
+}
 
 function toListing(row: ListingRow, sortBy: SortOrder): ServiceListing {
   const settled = Number(row.settled);
   const attempts = settled + Number(row.failed);
   return {
     id: row.id, agentAddress: row.agent_address, type: row.type, name: row.name, description: row.description,
-    priceMicros: micros(row.price_micros),
-    endpoint: row.endpoint, active: row.active, idempotent: row.idempotent, metadata: row.metadata, createdAt: row.created_at,
-    updatedAt: row.updated_at,
-    agentName: row.agent_name, reputationScore: row.score, reputationTier: (row.tier ?? freshReputation.tier) as ReputationTier,
-    successRate: attempts === 0 ? 1 : settled / attempts, transactionCount: settled, valueScore: sortBy === 'value' ? row.value
-      : null, verified: row.verified,
+    priceMicros: micros(row.price_micros), endpoint: row.endpoint, active: row.active, idempotent: row.idempotent, metadata: row.metadata,
+    createdAt: row.created_at, updatedAt: row.updated_at, agentName: row.agent_name, reputationScore: row.score,
+    reputationTier: (row.tier ?? freshReputation.tier) as ReputationTier, successRate: attempts === 0 ? 1 : settled / attempts,
+    transactionCount: settled, valueScore: sortBy === 'value' ? row.value : null, verified: row.verified,
+    place: { first: row.place_first, second: row.place_second, id: row.id },
   };
 }
 
 /** A page of services. */
 export async function discover(pool: pg.Pool, query: DiscoveryQuery): Promise<ServiceListing[]> {
-  const { sortBy, type, minPriceMicros, maxPriceMicros, includeInactive, verifiedOnly, limit, offset } = query;
-  const values = [includeInactive, type ?? null, minPriceMicros?.toString() ?? null, maxPriceMicros?.toString() ?? null,
-    verifiedOnly, limit, offset];
-  const { rows } = await pool.query<ListingRow>({ ...statements[sortBy], values });
-  return rows.map((row) => toListing(row, sortBy));
+  const { rows } = await pool.query<ListingRow>(statementOf(query));
+  return rows.map((row) => toListing(row, query.sortBy));
 }

@@ -9,15 +9,18 @@ import { SuretyError } from '../domain/errors.ts';
 import { idPrefixes } from '../domain/ids.ts';
 import type { Logger } from '../platform/log.ts';
 import type { Db, Prisma } from '../prisma/client.ts';
+import type { ApiKey as ApiKeyRow } from '../prisma/generated/client.ts';
 import { lockAlive, transactionOptions } from './alive.ts';
 import type { RegistryChanges } from './changes.ts';
 import { createLastUsedWriter } from './last-used.ts';
+import { behind, type PageWish } from './pages.ts';
 
 /** Whoever holds a valid API key. */
 export interface KeyHolder {
   readonly address: string;
   readonly keyId: string;
   readonly keyName: string;
+  /** Of the agent, whichever key it uses. */
   readonly tenantId: string | null;
   readonly createdAt: Date;
 }
@@ -41,10 +44,12 @@ export interface IssuedKey {
 export interface ApiKeys {
   /** The holder of a secret, or null when it is malformed, unknown, revoked, or its agent is gone. */
   authenticate(secret: string): Promise<KeyHolder | null>;
-  /** A further key of the agent, in the tenant of the key it was asked with. Errors: agent_not_found. */
-  create(holder: Pick<KeyHolder, 'address' | 'tenantId'>, name: string): Promise<IssuedKey>;
+  /** A further key of the agent. Errors: agent_not_found. */
+  create(address: string, name: string): Promise<IssuedKey>;
   /** Newest first, revoked ones included. */
-  list(address: string): Promise<KeyRecord[]>;
+  list(address: string, page: PageWish): Promise<KeyRecord[]>;
+  /** One key of the agent, or null. */
+  find(address: string, keyId: string): Promise<KeyRecord | null>;
   /** Ends a key; a second time changes nothing. Errors: key_not_found, cannot_revoke_current. */
   revoke(holder: Pick<KeyHolder, 'address' | 'keyId'>, keyId: string): Promise<void>;
   /** Ends a key and issues its successor in the same transaction. Errors: key_not_found, invalid_state (it was revoked before). */
@@ -63,14 +68,12 @@ const hashOf = (secret: string): string => hash('sha256', secret, 'base64');
 /**
  * Writes a new key inside the caller's transaction. Errors: agent_not_found.
  */
-export async function issueKey(tx: Prisma.TransactionClient, owner: { address: string; tenantId: string | null },
-    name: string): Promise<IssuedKey> {
-  await lockAlive(tx, owner.address);
+export async function issueKey(tx: Prisma.TransactionClient, address: string, name: string): Promise<IssuedKey> {
+  await lockAlive(tx, address);
   const secret = idPrefixes.apiSecret + randomBytes(32).toString('hex');
   const keyId = idPrefixes.apiKey + randomBytes(8).toString('hex');
-  await tx.apiKey.create(
-    { data: { id: keyId, agentAddress: owner.address, tenantId: owner.tenantId, name,
-    secretHash: new Uint8Array(Buffer.from(hashOf(secret), 'base64')) } });
+  const secretHash = new Uint8Array(Buffer.from(hashOf(secret), 'base64'));
+  await tx.apiKey.create({ data: { id: keyId, agentAddress: address, name, secretHash } });
   return { secret, keyId, name };
 }
 
@@ -78,7 +81,8 @@ interface KeyRow { id: string; agent_address: string; tenant_id: string | null; 
 
 const findKeySql = {
   name: 'registry-find-key',
-  text: `SELECT k.id, k.agent_address, k.tenant_id, k.name, k.secret_hash, k.created_at FROM api_key k JOIN agent a ON a.address = k.agent_address
+  text: `SELECT k.id, k.agent_address, a.tenant_id, k.name, k.secret_hash, k.created_at
+           FROM api_key k JOIN agent a ON a.address = k.agent_address
           WHERE k.secret_hash = $1 AND k.revoked_at IS NULL AND a.deleted_at IS NULL`,
 };
 
@@ -130,8 +134,14 @@ function createAuthenticator({ pool, changes }: { pool: pg.Pool; changes: Regist
   };
 }
 
+function toRecord({ id, name, createdAt, lastUsedAt, revokedAt }: ApiKeyRow): KeyRecord {
+  return { id, name, createdAt, lastUsedAt, revoked: revokedAt !== null };
+}
+
 /** Creates the key registry of this process. Call `stop` to write the last uses that are still waiting. */
-export function createApiKeys({ db, pool, changes, log }: { db: Db; pool: pg.Pool; changes: RegistryChanges; log: Logger }): ApiKeys {
+export function createApiKeys({ db, reads, pool, changes, log }: {
+  readonly db: Db; readonly reads: Db; readonly pool: pg.Pool; readonly changes: RegistryChanges; readonly log: Logger;
+}): ApiKeys {
   const authenticator = createAuthenticator({ pool, changes });
   const lastUsed = createLastUsedWriter({ pool, log });
 
@@ -141,11 +151,15 @@ export function createApiKeys({ db, pool, changes, log }: { db: Db; pool: pg.Poo
       if (holder !== null) lastUsed.note(holder.keyId);
       return holder;
     },
-    create: (holder, name) => db.$transaction((tx) => issueKey(tx, holder, name), transactionOptions),
-    async list(address) {
-      const rows = await db.apiKey.findMany({ where: { agentAddress: address }, orderBy: [{ createdAt: 'desc' }, { id: 'desc' }] });
-      return rows.map((row) =>
-        ({ id: row.id, name: row.name, createdAt: row.createdAt, lastUsedAt: row.lastUsedAt, revoked: row.revokedAt !== null }));
+    create: (address, name) => db.$transaction((tx) => issueKey(tx, address, name), transactionOptions),
+    async list(address, { after, limit }) {
+      const rows = await reads.apiKey.findMany({ where: { agentAddress: address, ...behind('id', after) },
+        orderBy: [{ createdAt: 'desc' }, { id: 'desc' }], take: limit });
+      return rows.map(toRecord);
+    },
+    async find(address, keyId) {
+      const row = await reads.apiKey.findFirst({ where: { id: keyId, agentAddress: address } });
+      return row === null ? null : toRecord(row);
     },
     async revoke(holder, keyId) {
       if (keyId === holder.keyId) throw new SuretyError('cannot_revoke_current', 'This is the key the request was made with.');
@@ -162,7 +176,7 @@ export function createApiKeys({ db, pool, changes, log }: { db: Db; pool: pg.Poo
         const { count } = await tx.apiKey.updateMany({ where: { id: keyId, revokedAt: null }, data: { revokedAt: new Date() } });
         if (count === 0) throw new SuretyError('invalid_state', 'This key was revoked before.',
           { recovery: 'Create a new key with POST /v1/auth/keys.' });
-        return issueKey(tx, { address, tenantId: old.tenantId }, old.name);
+        return issueKey(tx, address, old.name);
       }, transactionOptions);
       authenticator.forget();
       return issued;

@@ -33,8 +33,6 @@ export interface Ownership {
 }
 
 const challengeLifeMs = 10 * 60_000;
-/** Challenges that were never answered are swept in passing, a few at a time. */
-const sweepMax = 100;
 
 /** The text that is signed. It names its purpose and its limits, so that a person who reads it in a wallet knows what it does. */
 export function challengeMessage(address: string, nonce: string, expiresAt: Date): string {
@@ -73,8 +71,6 @@ export function createOwnership({ db }: { db: Db }): Ownership {
       const row = { id: newId('challenge'), address, message: challengeMessage(address, randomBytes(16).toString('hex'), expiresAt),
         expiresAt };
       await db.ownershipChallenge.create({ data: row });
-      await db.$executeRaw`DELETE FROM ownership_challenge WHERE id IN (
-        SELECT id FROM ownership_challenge WHERE expires_at < now() - interval '1 day' ORDER BY expires_at LIMIT ${sweepMax} FOR UPDATE SKIP LOCKED)`;
       return { challengeId: row.id, message: row.message, expiresAt };
     },
 

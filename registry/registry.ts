@@ -24,6 +24,8 @@ export interface Registry {
 
 export interface RegistryDeps {
   readonly db: Db;
+  /** For lists and for looking up. */
+  readonly reads: Db;
   readonly pool: pg.Pool;
   /** Leads to Postgres itself, not to a transaction pooler: one connection listens for changes. */
   readonly databaseUrl: string;
@@ -37,12 +39,12 @@ export interface RegistryDeps {
 }
 
 /** Creates the registry; nothing runs until `start`. */
-export function createRegistry({ db, pool, databaseUrl, log, checkEndpoint, demoMode, platformAddress }: RegistryDeps): Registry {
+export function createRegistry({ db, reads, pool, databaseUrl, log, checkEndpoint, demoMode, platformAddress }: RegistryDeps): Registry {
   const changes = createRegistryChanges({ databaseUrl, log });
   const catalogue = createCatalogue({ pool, changes, log });
-  const keys = createApiKeys({ db, pool, changes, log });
+  const keys = createApiKeys({ db, reads, pool, changes, log });
   const ownership = createOwnership({ db });
-  const agents = createAgents({ db, ownership, catalogue, changes, demoMode, platformAddress });
+  const agents = createAgents({ db, reads, ownership, catalogue, changes, demoMode, platformAddress });
   const services = createServices({ db, catalogue, checkEndpoint, log });
   return {
     keys, catalogue, agents, services, ownership, changes,

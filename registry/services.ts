@@ -35,7 +35,7 @@ export interface ServiceRecord extends ServiceFields {
 export type NewService = Pick<ServiceFields, 'type' | 'name' | 'priceMicros'> & Partial<ServiceFields>;
 
 export interface Services {
-  /** Errors: agent_not_found, invalid_endpoint. */
+  /** Errors: agent_not_found, invalid_endpoint, invalid_state (it offers as many as it may). */
   add(address: string, fields: NewService): Promise<ServiceRecord>;
   /** Changes only what is given. Errors: not_found, invalid_endpoint. */
   update(address: string, serviceId: string, changes: Partial<ServiceFields>): Promise<ServiceRecord>;
@@ -55,6 +55,11 @@ export function toService(row: ServiceRow): ServiceRecord {
   return { ...row, priceMicros: micros(row.priceMicros), metadata: row.metadata as JsonObject };
 }
 
+/** An agent is shown with all its services, alone and in lists. */
+const SERVICES_MAX = 100;
+const tooMany = (): SuretyError => new SuretyError('invalid_state', `An agent can offer at most ${SERVICES_MAX} services.`,
+  { recovery: 'Withdraw one with DELETE /v1/agents/:address/services/:serviceId first.' });
+
 /** Prisma's names for the given fields; absent fields stay absent and so unchanged. */
 function columnsOf({ metadata, ...rest }: Partial<ServiceFields>) {
   return { ...rest, ...(metadata === undefined ? {} : { metadata: metadata as Prisma.InputJsonObject }) };
@@ -73,9 +78,9 @@ export function createServices({ db, catalogue, checkEndpoint, log }: Deps): Ser
       if (fields.endpoint) await checkEndpoint(fields.endpoint);
       const row = await db.$transaction(async (tx) => {
         await lockAlive(tx, address);
-        return tx.service.create(
-          { data: { id: newId('service'), agentAddress: address, type: fields.type, name: fields.name, priceMicros: fields.priceMicros,
-          ...columnsOf(fields) } });
+        if ((await tx.service.count({ where: { agentAddress: address, deletedAt: null } })) >= SERVICES_MAX) throw tooMany();
+        const { type, name, priceMicros } = fields;
+        return tx.service.create({ data: { id: newId('service'), agentAddress: address, type, name, priceMicros, ...columnsOf(fields) } });
       }, transactionOptions);
       await show(row.id);
       return toService(row);

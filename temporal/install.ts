@@ -69,8 +69,10 @@ async function install(folder: string, program: string, { notice, signal }: Inst
     signal?.throwIfAborted();
     if (found === undefined) {
       throw new Error(
-        'The embedded Temporal server cannot be had: the download is not reachable and Go is not installed (or its build failed). Install the Temporal '
-        + 'CLI and put `temporal` on PATH, or name it in TEMPORAL_CLI, or install Go 1.24 or later, or set TEMPORAL_ADDRESS to a Temporal server of your own.',
+        'The embedded Temporal server cannot be had: the download is not reachable and Go is not installed (or its build failed). '
+        + 'Install the Temporal '
+        + 'CLI and put `temporal` on PATH, or name it in TEMPORAL_CLI, or install Go 1.24 or later, or set TEMPORAL_ADDRESS '
+        + 'to a Temporal server of your own.',
       );
     }
     await chmod(found, 0o755);

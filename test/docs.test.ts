@@ -90,7 +90,7 @@ describe('the pages', () => {
   });
   test('docs/operations.md names every metric of ours, and no other', async () => {
     const metrics = createMetrics({ runtime: false });
-    metrics.watchPool(() => ({ total: 0, idle: 0, waiting: 0 }));
+    metrics.watchPools({});
     const names = (await metrics.registry.getMetricsAsJSON()).map(({ name }) => name).sort();
     const written = [...new Set([...read('docs/operations.md').matchAll(/surety_[a-z_]+[a-z]/g)].map(([name]) => name))].filter((name) =>
       !/^surety_(process|nodejs)/.test(name)).sort();

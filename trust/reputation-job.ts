@@ -45,7 +45,8 @@ SELECT count(*)::integer AS read, max(finished_at) AS last FROM c`;
 const changedSql = `
 SELECT g.address, least(g.created_at, s.first_active_at) AS first_seen, coalesce(s.counted_to, 0) AS counted_to, a.id AS account_id
   FROM agent g LEFT JOIN agent_stats s ON s.address = g.address LEFT JOIN account a ON a.owner = g.address AND a.asset = '${DEFAULT_ASSET}'
-  LEFT JOIN (SELECT seller, max(failed_at) AS failed_at FROM seller_failure WHERE failed_at > now() - interval '1 day' GROUP BY seller) f ON f.seller = g.address
+  LEFT JOIN (SELECT seller, max(failed_at) AS failed_at FROM seller_failure
+              WHERE failed_at > now() - interval '1 day' GROUP BY seller) f ON f.seller = g.address
  WHERE s.updated_at IS NULL AND a.id IS NOT NULL
     OR a.updated_at > s.updated_at - interval '1 minute'
     OR s.updated_at < now() - interval '1 day'
@@ -58,39 +59,48 @@ SELECT u.address, t.sold_count, t.sold_micros, t.bought_count, t.bought_micros, 
     SELECT count(*) FILTER (WHERE sold) AS sold_count, coalesce(sum(amount) FILTER (WHERE sold), 0)::bigint AS sold_micros,
            count(*) FILTER (WHERE NOT sold) AS bought_count, coalesce(sum(amount) FILTER (WHERE NOT sold), 0)::bigint AS bought_micros,
            coalesce(max(id), u.counted_to) AS counted_to, min(created_at) AS first_at, max(created_at) AS last_at
-      FROM (SELECT id, amount, created_at, true AS sold FROM posting WHERE credit_account = u.account_id AND id > u.counted_to AND kind = 'capture'
+      FROM (SELECT id, amount, created_at, true AS sold FROM posting
+             WHERE credit_account = u.account_id AND id > u.counted_to AND kind = 'capture'
             UNION ALL
-            SELECT id, amount, created_at, false FROM posting WHERE debit_account = u.account_id AND id > u.counted_to AND kind = 'capture') p) t`;
+            SELECT id, amount, created_at, false FROM posting
+             WHERE debit_account = u.account_id AND id > u.counted_to AND kind = 'capture') p) t`;
 
 const recentSql = `
 SELECT u.address, w.successful, w.failed, w.volume, w.peers, w.last_at,
-       (SELECT count(*) FROM seller_failure f WHERE f.seller = u.address) AS failed_total
+       (SELECT count(*) FROM seller_failure f WHERE f.seller = u.address)
+       + coalesce((SELECT failures FROM seller_failure_past p WHERE p.seller = u.address), 0) AS failed_total
   FROM unnest($1::text[], $2::bigint[]) AS u(address, account_id) CROSS JOIN LATERAL (
     SELECT count(*) FILTER (WHERE ok)::integer AS successful, count(*) FILTER (WHERE NOT ok)::integer AS failed,
            coalesce(sum(amount) FILTER (WHERE ok), 0)::bigint AS volume, count(DISTINCT peer)::integer AS peers, max(at) AS last_at
       FROM (SELECT peer, ok, amount, at, row_number() OVER (PARTITION BY peer ORDER BY at DESC) AS nth
               FROM (SELECT peer, ok, amount, at FROM (
                 (SELECT p.debit_account::text AS peer, true AS ok, p.amount, p.created_at AS at FROM posting p
-                  WHERE p.credit_account = u.account_id AND p.kind = 'capture' AND NOT EXISTS (SELECT 1 FROM posting r WHERE r.reverses = p.id) ORDER BY p.id DESC LIMIT $3)
+                  WHERE p.credit_account = u.account_id AND p.kind = 'capture'
+                    AND NOT EXISTS (SELECT 1 FROM posting r WHERE r.reverses = p.id) ORDER BY p.id DESC LIMIT $3)
                 UNION ALL
                 (SELECT p.credit_account::text, true, p.amount, p.created_at FROM posting p
-                  WHERE p.debit_account = u.account_id AND p.kind = 'capture' AND NOT EXISTS (SELECT 1 FROM posting r WHERE r.reverses = p.id) ORDER BY p.id DESC LIMIT $3)
+                  WHERE p.debit_account = u.account_id AND p.kind = 'capture'
+                    AND NOT EXISTS (SELECT 1 FROM posting r WHERE r.reverses = p.id) ORDER BY p.id DESC LIMIT $3)
                 UNION ALL
-                (SELECT coalesce((SELECT b.id::text FROM account b WHERE b.owner = f.buyer AND b.asset = '${DEFAULT_ASSET}'), f.buyer), false, 0, f.failed_at FROM seller_failure f
+                (SELECT coalesce((SELECT b.id::text FROM account b WHERE b.owner = f.buyer AND b.asset = '${DEFAULT_ASSET}'), f.buyer),
+                        false, 0, f.failed_at FROM seller_failure f
                   WHERE f.seller = u.address ORDER BY f.failed_at DESC LIMIT $3)) e ORDER BY at DESC LIMIT $3) latest) counted
      WHERE nth <= $4) w`;
 
 const writeSql = `
-INSERT INTO agent_stats AS s (address, score, tier, settled_count, volume_micros, bought_count, spent_micros, failed_count, counterparty_count, counted_to,
+INSERT INTO agent_stats AS s (address, score, tier, settled_count, volume_micros, bought_count, spent_micros, failed_count,
+                              counterparty_count, counted_to,
                               recent_successful, recent_failed, recent_volume_micros, first_active_at, last_active_at, updated_at)
 SELECT x.address, x.score, x.tier, x.sold_count, x.sold_micros, x.bought_count, x.bought_micros, x.failed_total, x.peers, x.counted_to,
        x.successful, x.failed, x.volume, x.first_at, x.last_at, $2
-  FROM json_to_recordset($1) AS x(address text, score float8, tier text, sold_count bigint, sold_micros bigint, bought_count bigint, bought_micros bigint,
-       failed_total bigint, peers integer, counted_to bigint, successful integer, failed integer, volume bigint, first_at timestamptz, last_at timestamptz)
+  FROM json_to_recordset($1) AS x(address text, score float8, tier text, sold_count bigint, sold_micros bigint, bought_count bigint,
+       bought_micros bigint, failed_total bigint, peers integer, counted_to bigint, successful integer, failed integer, volume bigint,
+       first_at timestamptz, last_at timestamptz)
 ON CONFLICT (address) DO UPDATE SET score = excluded.score, tier = excluded.tier, settled_count = s.settled_count + excluded.settled_count,
        volume_micros = s.volume_micros + excluded.volume_micros, bought_count = s.bought_count + excluded.bought_count,
-       spent_micros = s.spent_micros + excluded.spent_micros, failed_count = excluded.failed_count, counterparty_count = excluded.counterparty_count,
-       counted_to = excluded.counted_to, recent_successful = excluded.recent_successful, recent_failed = excluded.recent_failed,
+       spent_micros = s.spent_micros + excluded.spent_micros, failed_count = excluded.failed_count,
+       counterparty_count = excluded.counterparty_count, counted_to = excluded.counted_to,
+       recent_successful = excluded.recent_successful, recent_failed = excluded.recent_failed,
        recent_volume_micros = excluded.recent_volume_micros, first_active_at = coalesce(s.first_active_at, excluded.first_active_at),
        last_active_at = greatest(s.last_active_at, excluded.last_active_at), updated_at = excluded.updated_at`;
 
@@ -123,8 +133,10 @@ async function scoreBatch(client: pg.PoolClient, batch: readonly ChangedRow[], n
 async function noteFailures(client: pg.PoolClient, readTo: Date | null): Promise<Date> {
   let since = readTo;
   if (since === null) {
-    const { rows } = await client.query<{ at: Date }>(
-      `SELECT coalesce(max(failed_at) - interval '1 minute', 'epoch') AS at FROM seller_failure`);
+    // Not what was removed because it was too old: it would be counted a second time.
+    const { rows } = await client.query<{ at: Date }>(`
+      SELECT greatest(max(failed_at) - interval '1 minute',
+               (SELECT removed_before FROM retention_mark WHERE kind = 'seller_failures'), 'epoch') AS at FROM seller_failure`);
     since = rows[0]?.at ?? new Date(0);
   }
   const { rows } = await client.query<{ read: number; last: Date | null }>(noteFailuresSql, [since, failuresMax]);

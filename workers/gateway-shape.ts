@@ -26,8 +26,6 @@ export interface GatewayShape extends Shape {
 
 const CALLS_EVERY_MS = 2_000;
 const CHORES_EVERY_MS = 10_000;
-const KEYS_EVERY_MS = 3_600_000;
-const KEYS_KEPT = '30 days';
 const AT_ONCE = 200;
 
 export function createGatewayShape(context: ShapeContext, payments: Payments): GatewayShape {
@@ -89,7 +87,5 @@ function jobs(context: ShapeContext, store: GatewayStore, driver: Driver): Job[]
     // A call has a lease of its own, which `adopt` takes: nobody else works on it until that has run out.
     { name: 'calls', everyMs: CALLS_EVERY_MS, run: async () => driver.adopt(await store.abandonedCalls(env.CALL_OVERDUE, AT_ONCE)) },
     { name: 'fees', everyMs: CHORES_EVERY_MS, run: async () => void (await pool.query('SELECT ledger_fold_fees(10000)')) },
-    { name: 'keys', everyMs: KEYS_EVERY_MS,
-      run: async () => void (await pool.query(`DELETE FROM idempotency WHERE created_at < now() - interval '${KEYS_KEPT}'`)) },
   ];
 }

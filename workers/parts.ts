@@ -10,7 +10,7 @@ import { createMetrics, type Metrics } from '../platform/metrics.ts';
 import { createOutbound, type Outbound } from '../platform/outbound.ts';
 import { createSellerSigner, generateSellerKey, type SellerSigner } from '../platform/seller-signature.ts';
 import { createPrisma, type Db } from '../prisma/client.ts';
-import { createPool, type ConnectionTimeouts } from '../prisma/pool.ts';
+import { createPool, type PoolOptions } from '../prisma/pool.ts';
 import { createRegistry, type Registry } from '../registry/registry.ts';
 import { connectWorker, installTemporalRuntime, type WorkerTemporal } from '../temporal/connection.ts';
 import { readTemporalSecurity } from '../temporal/security.ts';
@@ -20,7 +20,11 @@ export interface Parts {
   readonly log: Logger;
   readonly metrics: Metrics;
   readonly databaseUrl: string;
+  /** Through which money moves. */
   readonly pool: pg.Pool;
+  /** For reads that may be long, or that many may ask for at once; a statement in it ends after a short time. */
+  readonly reads: pg.Pool;
+  /** Over `reads`. */
   readonly prisma: Db;
   readonly registry: Registry;
   readonly outbound: Outbound;
@@ -39,6 +43,24 @@ export interface PartsOptions {
   readonly name: string;
 }
 
+/** Registrations and changes of services: few, and none of them may wait for a crowd of readers. */
+const CONTROL_CONNECTIONS = 3;
+
+/** The pools of a process; docs/operations.md adds their connections up. */
+function createPools(env: Env, options: Pick<PoolOptions, 'databaseUrl' | 'name' | 'log'>): Record<'pool' | 'reads' | 'control', pg.Pool> {
+  const timeouts = {
+    statementMs: env.POSTGRES_STATEMENT_TIMEOUT, lockMs: env.POSTGRES_LOCK_TIMEOUT,
+    idleInTransactionMs: env.POSTGRES_IDLE_IN_TRANSACTION_TIMEOUT,
+  };
+  const readMs = env.POSTGRES_READ_TIMEOUT;
+  return {
+    pool: createPool({ ...options, timeouts, connectionsMax: env.POSTGRES_MAX_OPEN_CONNS }),
+    reads: createPool({ ...options, name: `${options.name}-reads`, timeouts: { ...timeouts, statementMs: readMs },
+      connectionsMax: env.POSTGRES_READ_CONNS, connectMs: readMs }),
+    control: createPool({ ...options, name: `${options.name}-control`, timeouts, connectionsMax: CONTROL_CONNECTIONS }),
+  };
+}
+
 /** Connects to Postgres and Temporal and reads the catalogue. Rejects when one of them does not answer; nothing stays open then. */
 export async function createParts({ env, databaseUrl, temporalAddress, name }: PartsOptions): Promise<Parts> {
   const log = createLog(env.LOG_LEVEL, name);
@@ -49,24 +71,21 @@ export async function createParts({ env, databaseUrl, temporalAddress, name }: P
   const security = await readTemporalSecurity(env);
   const temporal = await connectWorker({ address: temporalAddress, namespace: env.TEMPORAL_NAMESPACE, security }, log);
   const metrics = createMetrics();
-  const timeouts: ConnectionTimeouts = {
-    statementMs: env.POSTGRES_STATEMENT_TIMEOUT, lockMs: env.POSTGRES_LOCK_TIMEOUT,
-    idleInTransactionMs: env.POSTGRES_IDLE_IN_TRANSACTION_TIMEOUT,
-  };
-  const pool = createPool({ databaseUrl, connectionsMax: env.POSTGRES_MAX_OPEN_CONNS, timeouts, name, log });
-  metrics.watchPool(() => ({ total: pool.totalCount, idle: pool.idleCount, waiting: pool.waitingCount }));
-  const prisma = createPrisma(databaseUrl, timeouts);
+  const { pool, reads, control } = createPools(env, { databaseUrl, name, log });
+  metrics.watchPools({ money: pool, reads, control });
+  const prisma = createPrisma(reads);
+  const controlDb = createPrisma(control);
   const outbound = createOutbound({ allowLocal: env.ALLOW_LOCAL_ENDPOINTS, log, metrics });
   const registry = createRegistry({
-    db: prisma, pool, databaseUrl, log, checkEndpoint: (url) => outbound.checkUrl(url), demoMode: env.DEMO_MODE,
+    db: controlDb, reads: prisma, pool, databaseUrl, log, checkEndpoint: (url) => outbound.checkUrl(url), demoMode: env.DEMO_MODE,
     platformAddress: env.PLATFORM_ADDRESS,
   });
   const stop = async (): Promise<void> => {
     await registry.stop();
     await outbound.close();
     await temporal.close();
-    await prisma.$disconnect();
-    await pool.end();
+    await Promise.all([prisma.$disconnect(), controlDb.$disconnect()]);
+    await Promise.all([pool, reads, control].map((each) => each.end()));
   };
   try {
     await registry.start();
@@ -74,5 +93,5 @@ export async function createParts({ env, databaseUrl, temporalAddress, name }: P
     await stop().catch(() => undefined);
     throw error;
   }
-  return { env, log, metrics, databaseUrl, pool, prisma, registry, outbound, signer, cards, temporal, stop };
+  return { env, log, metrics, databaseUrl, pool, reads, prisma, registry, outbound, signer, cards, temporal, stop };
 }

@@ -17,6 +17,7 @@ import { createGatewayShape } from './gateway-shape.ts';
 import { startJobs } from './jobs.ts';
 import { createKeeper } from './keeper.ts';
 import { createPipelineShape } from './pipeline-shape.ts';
+import { createRetentionJob } from './retention.ts';
 import type { Activities, Shape, ShapeContext } from './shape.ts';
 
 /** What the HTTP edge may ask for. */
@@ -76,9 +77,10 @@ export async function createRuntime(options: RuntimeOptions): Promise<Runtime> {
       running = Promise.all(workers.map((worker) => worker.run()
         .catch((error: unknown) => log.error({ err: error }, 'A Temporal worker ended.'))));
       const kinds = paymentKinds.filter(({ queue }) => queues.includes(queue));
-      const audit = served.length === 0 ? [] : [createAuditJob({ pool, log, metrics, everyMs: env.AUDIT_EVERY })];
-      stopJobs = startJobs([...served.flatMap(({ jobs }) => jobs), ...(kinds.length === 0 ? [] : payments.jobsOf(kinds)), ...audit],
-        { log, metrics });
+      const common = served.length === 0 ? []
+        : [createRetentionJob(context), createAuditJob({ pool, log, metrics, everyMs: env.AUDIT_EVERY })];
+      stopJobs = startJobs(
+        [...served.flatMap(({ jobs }) => jobs), ...(kinds.length === 0 ? [] : payments.jobsOf(kinds)), ...common], { log, metrics });
       for (const shape of served) shape.begin?.();
     },
     async drain() {

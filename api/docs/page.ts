@@ -30,32 +30,43 @@ ${tags.map((tag) => `<h2>${escape(tag)}</h2><ul>${inTag(tag).map((route) => `<li
 </nav><main>
 <h1>Surety API</h1><p>Agents buy work from agents. Money is held before work begins, paid when it was delivered, and returned when it was not.</p>
 ${start(serverUrl)}${rules()}
-${tags.map((tag) => `<section id="tag-${slug(tag)}"><h2>${escape(tag)}</h2><p>${escape(tagDescriptions[tag] ?? '')}</p>${inTag(tag).map((route) => routeCard(route, serverUrl)).join('\n')}</section>`).join('\n')}
+${tags.map((tag) => `<section `
+  + `id="tag-${slug(tag)}"><h2>${escape(tag)}</h2><p>${escape(tagDescriptions[tag] ?? '')}</p>${inTag(tag).map((route) => routeCard(route, serverUrl)).join('\n')}</section>`).join('\n')}
 ${errors()}
 </main></body></html>`;
   const styleHash = createHash('sha256').update(docsStyle).digest('base64');
-  return { html, policy: `default-src 'none'; style-src 'sha256-${styleHash}'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'` };
+  return { html, policy: `default-src 'none'; style-src 'sha256-${styleHash}'; base-uri 'none'; form-action 'none'; frame-ancestors `
+    + `'none'` };
 }
 
 function start(serverUrl: string): string {
   const steps: readonly (readonly [string, string])[] = [
-    ['Register. The answer holds your API key; it is shown once. (Outside demo mode, prove first that the address is yours: <code>POST /v1/auth/challenge</code>.)', `curl -X POST ${serverUrl}/v1/agents -H 'Content-Type: application/json' \\\n  -d '{"address":"0x00000000000000000000000000000000000000a1","name":"Ada"}'`],
+    ['Register. The answer holds your API key; it is shown once. (Outside demo mode, prove first that the address is yours: <code>POST '
+      + '/v1/auth/challenge</code>.)', `curl -X POST ${serverUrl}/v1/agents -H 'Content-Type: application/json' \\\n  -d `
+      + `'{"address":"0x00000000000000000000000000000000000000a1","name":"Ada"}'`],
     ['Get money. The admin credits deposits; in demo mode any key may.',
-      `curl -X POST ${serverUrl}/v1/admin/deposits -H "Authorization: Bearer $KEY" \\\n  -H 'Content-Type: application/json' \\\n  -d '{"agentAddress":"0x00000000000000000000000000000000000000a1","amount":"10.00","txHash":"0x01"}'`],
+      `curl -X POST ${serverUrl}/v1/admin/deposits -H "Authorization: Bearer $KEY" \\\n  -H 'Content-Type: application/json' \\\n  -d `
+        + `'{"agentAddress":"0x00000000000000000000000000000000000000a1","amount":"10.00","txHash":"0x01"}'`],
     ['Look around.', `curl '${serverUrl}/v1/services?sortBy=value'`],
     ['Buy. The price is held, the seller is asked, and paid only when it delivers.',
-      `curl -X POST ${serverUrl}/v1/gateway/call -H "Authorization: Bearer $KEY" \\\n  -H 'Content-Type: application/json' -H 'Idempotency-Key: my-first-call' \\\n  -d '{"serviceType":"word-statistics","maxPrice":"0.01","params":{"text":"To be"}}'`],
+      `curl -X POST ${serverUrl}/v1/gateway/call -H "Authorization: Bearer $KEY" \\\n  -H 'Content-Type: application/json' -H `
+        + `'Idempotency-Key: my-first-call' \\\n  -d '{"serviceType":"word-statistics","maxPrice":"0.01","params":{"text":"To be"}}'`],
   ];
-  return `<section id="start"><h2>First call in four steps</h2><ol>${steps.map(([text, command]) => `<li>${text}<pre><code>${escape(command)}</code></pre></li>`).join('')}</ol></section>`;
+  return `<section id="start"><h2>First call in four `
+    + `steps</h2><ol>${steps.map(([text, command]) => `<li>${text}<pre><code>${escape(command)}</code></pre></li>`).join('')}</ol></section>`;
 }
 
 function rules(): string {
   const list = [
     '<b>Who you are.</b> <code>Authorization: Bearer sk_…</code> or <code>X-API-Key: sk_…</code>.',
-    '<b>Amounts</b> are decimal strings in USDC, at most six decimal places: <code>"1.50"</code>. Answers always have six. Numbers, signs and exponents are refused, never rounded.',
-    '<b>Again without harm.</b> Requests that move money take <code>Idempotency-Key</code>. The same key with the same body is answered as the first time; with another body it is refused with <code>idempotency_mismatch</code>.',
-    '<b>Unknown fields</b> are refused, so a misspelt one never goes unnoticed. An empty body is <code>{}</code>. Bodies are JSON of at most 1 MiB.',
-    '<b>Every error</b> has the same shape and says where the money is (<code>funds_status</code>) and what to do next (<code>recovery</code>).',
+    '<b>Amounts</b> are decimal strings in USDC, at most six decimal places: <code>"1.50"</code>. Answers always have six. Numbers, '
+      + 'signs and exponents are refused, never rounded.',
+    '<b>Again without harm.</b> Requests that move money take <code>Idempotency-Key</code>. The same key with the same body is answered '
+      + 'as the first time; with another body it is refused with <code>idempotency_mismatch</code>.',
+    '<b>Unknown fields</b> are refused, so a misspelt one never goes unnoticed. An empty body is <code>{}</code>. Bodies are JSON of at '
+      + 'most 1 MiB.',
+    '<b>Every error</b> has the same shape and says where the money is (<code>funds_status</code>) and what to do next '
+      + '(<code>recovery</code>).',
     '<b>Too often?</b> 429 with <code>Retry-After</code>. Each API key has a budget of its own.',
     '<b>Something odd?</b> Each answer has an <code>X-Request-ID</code>; it names the request in our log.',
   ];
@@ -77,7 +88,8 @@ ${parameterTable('Body', bodySchema)}
 <div><h4>Answer</h4><pre><code>${escape(answerText(route, answerSchema))}</code></pre></div></div>
 ${answerFields(answerSchema)}
 <h4>Errors</h4><div class="codes">${errorCodesOf(route)
-  .map((code) => `<a href="#error-${code}" title="${escape(errorRules[code].recovery)}"><code>${errorRules[code].status} ${code}</code></a>`).join('')}</div></div></details>`;
+  .map((code) => `<a href="#error-${code}" title="${escape(errorRules[code].recovery)}"><code>${errorRules[code].status} `
+    + `${code}</code></a>`).join('')}</div></div></details>`;
 }
 
 function parameterTable(title: string, schema: JsonSchema | undefined): string {
@@ -95,7 +107,8 @@ function fieldTable(schema: JsonSchema | undefined, showNeed: boolean): string {
   const fields = schema === undefined ? [] : fieldsOf(schema);
   if (fields.length === 0) return '';
   const rows = fields.map(({ name, type, required, notes }) =>
-    `<tr><td><code>${escape(name)}</code>${required && showNeed ? ' <span class="need">required</span>' : ''}</td><td class="soft">${escape(type)}</td><td>${inline(notes)}</td></tr>`);
+    `<tr><td><code>${escape(name)}</code>${required && showNeed ? ' <span class="need">required</span>' : ''}</td><td `
+      + `class="soft">${escape(type)}</td><td>${inline(notes)}</td></tr>`);
   return `<table>${rows.join('')}</table>`;
 }
 

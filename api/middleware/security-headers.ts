@@ -1,4 +1,5 @@
-import type { IncomingMessage, ServerResponse } from 'node:http';
+import { IncomingMessage, ServerResponse } from 'node:http';
+import { Socket } from 'node:net';
 import helmet from 'helmet';
 
 /** Header names and values in turn, as `writeHead` takes them. */
@@ -21,13 +22,17 @@ export function securityHeaders({ https }: { readonly https: boolean }): FlatHea
     // Browsers of allowed origins read the API; CORS decides which.
     crossOriginResourcePolicy: { policy: 'cross-origin' },
   });
+  const request = new IncomingMessage(new Socket());
   const flat: string[] = ['Permissions-Policy', 'geolocation=(), microphone=(), camera=()'];
-  const recorder = {
-    setHeader: (name: string, value: string) => void flat.push(name, value),
+  const recorder = Object.assign(new ServerResponse(request), {
+    setHeader(name: string, value: string) {
+      flat.push(name, value);
+      return recorder;
+    },
     removeHeader: () => undefined,
-  };
+  });
   let error: unknown = new Error('helmet did not answer at once');
-  apply({} as IncomingMessage, recorder as unknown as ServerResponse, (failure?: unknown) => (error = failure));
+  apply(request, recorder, (failure?: unknown) => (error = failure));
   if (error !== undefined) throw error;
   return flat;
 }

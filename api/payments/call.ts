@@ -6,9 +6,9 @@ import { fixed, postings, money, type Entry } from './timeline.ts';
 
 export const callKind: PaymentKind = {
   kind: 'call', prefix: idPrefixes.call,
-  async find({ pool }, id) {
-    const call = await readTimelineCall(pool, id);
-    return call === null ? null : foundCall(call, pool);
+  async find({ reads }, id) {
+    const call = await readTimelineCall(reads, id);
+    return call === null ? null : foundCall(call, reads);
   },
 };
 

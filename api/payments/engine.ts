@@ -30,7 +30,7 @@ export function engineKind(
   return {
     kind: rules.kind,
     prefix: idPrefixes[idKind],
-    async find({ pool, payments }, id) {
+    async find({ reads, payments }, id) {
       const payment = await payments.read(id);
       if (payment === null) return null;
       const parties = partiesOf(payment);
@@ -45,7 +45,7 @@ export function engineKind(
         endedAt: payment.endedAtMs === null ? null : new Date(payment.endedAtMs),
         sources: () => [
           async (after, limit) =>
-            (await readTimelineSteps(pool, id, { after: afterAmong('state', after), limit })).map((step) => ({
+            (await readTimelineSteps(reads, id, { after: afterAmong('state', after), limit })).map((step) => ({
               id: BigInt(step.version),
               atMicros: step.atMicros,
               kind: 'state' as const,
@@ -58,8 +58,8 @@ export function engineKind(
                 ...(step.resolution === null ? {} : { resolution: step.resolution }),
               },
             })),
-          postings(pool, refsOf(payment), rolesOf(parties)),
-          ...more(pool, payment),
+          postings(reads, refsOf(payment), rolesOf(parties)),
+          ...more(reads, payment),
         ],
       };
     },

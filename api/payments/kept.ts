@@ -23,16 +23,16 @@ export interface KeptKind {
 export function keptKind({ kind, prefix, shape, tell, refs, more }: KeptKind): PaymentKind {
   return {
     kind, prefix,
-    async find({ pool }, id) {
-      const row = await readKeptPayment(pool, shape, id);
+    async find({ reads }, id) {
+      const row = await readKeptPayment(reads, shape, id);
       if (row === null) return null;
       const parties = partiesOf(row);
-      const others = (await more?.(pool, row)) ?? [];
+      const others = (await more?.(reads, row)) ?? [];
       const { state, amounts, workflowId, createdAt, endedAt } = row;
       return {
         id, state, ended: endedAt !== null, amounts, parties, workflowId, createdAt, endedAt,
-        sources: () => [events(pool, id, (topic, data) => sentence(kind, tell, topic, data)),
-          postings(pool, refs(row), rolesOf(parties)), ...others],
+        sources: () => [events(reads, id, (topic, data) => sentence(kind, tell, topic, data)),
+          postings(reads, refs(row), rolesOf(parties)), ...others],
       };
     },
   };

@@ -39,7 +39,7 @@ export interface PaymentKind {
 }
 
 export interface KindDeps {
-  readonly pool: pg.Pool;
+  readonly reads: pg.Pool;
   readonly prisma: Db;
   readonly payments: Pick<Payments, 'read'>;
 }

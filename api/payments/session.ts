@@ -37,7 +37,7 @@ export const sessionKind: PaymentKind = {
 
 /** What stands in for the session of a single call is told with that call. */
 async function singleCall(deps: KindDeps, id: string): ReturnType<PaymentKind['find']> {
-  const [call] = await readSessionCalls(deps.pool, id, { atMicros: 0n, id: '' }, 1);
+  const [call] = await readSessionCalls(deps.reads, id, { atMicros: 0n, id: '' }, 1);
   return call === undefined ? null : callKind.find(deps, call.id);
 }
 

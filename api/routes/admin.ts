@@ -74,14 +74,14 @@ function reversalRoutes({ pool }: RouteDeps): Route[] {
   ];
 }
 
-function creditRoute({ pool }: RouteDeps): Route {
+function creditRoute({ reads }: RouteDeps): Route {
   return route({
     method: 'get', path: '/v1/credit/active', access: 'admin', tag: 'Admin',
     summary: 'Agents with a credit line.',
     answer: z.object({ credits: z.array(z.object({ address: addressOut, limit: amountOut, used: amountOut, available: amountOut })),
       count: z.number().int() }),
     handler: async () => {
-      const { rows } = await pool.query<{ owner: string; credit_limit: string; credit_used: string }>(
+      const { rows } = await reads.query<{ owner: string; credit_limit: string; credit_used: string }>(
         'SELECT owner, credit_limit, credit_used FROM account WHERE credit_limit > 0 ORDER BY owner, asset LIMIT 1000',
       );
       const credits = rows.map((row) => ({
@@ -93,18 +93,18 @@ function creditRoute({ pool }: RouteDeps): Route {
   });
 }
 
-function stateRoute({ pool, env, lifecycle }: RouteDeps): Route {
+function stateRoute({ pool, reads, env, lifecycle }: RouteDeps): Route {
   return route({
     method: 'get', path: '/v1/admin/state', access: 'admin', tag: 'Admin',
     summary: 'What this process is doing now, and what the latest audit of the books has found.',
     answer: z.object({ state: z.looseObject({}), timestamp: timeOut }),
     handler: async () => {
-      const db = {
-        open_connections: pool.totalCount, in_use: pool.totalCount - pool.idleCount, idle: pool.idleCount,
-        max_open: env.POSTGRES_MAX_OPEN_CONNS, waiting: pool.waitingCount,
-      };
-      const audit = await latestAudit(pool);
-      return { body: { state: { db, audit, requests: { inFlight: lifecycle.inFlight(), draining: lifecycle.isDraining() } },
+      const shown = ({ totalCount, idleCount, waitingCount }: typeof pool, maxOpen: number) => ({
+        open_connections: totalCount, in_use: totalCount - idleCount, idle: idleCount, max_open: maxOpen, waiting: waitingCount,
+      });
+      const [db, dbReads] = [shown(pool, env.POSTGRES_MAX_OPEN_CONNS), shown(reads, env.POSTGRES_READ_CONNS)];
+      const audit = await latestAudit(reads);
+      return { body: { state: { db, dbReads, audit, requests: { inFlight: lifecycle.inFlight(), draining: lifecycle.isDraining() } },
         timestamp: new Date().toISOString() } };
     },
   });

@@ -2,8 +2,9 @@
 import { z } from 'zod';
 import { SuretyError } from '../../domain/errors.ts';
 import type { RouteDeps } from '../deps.ts';
+import { cutPage, listAnswer, pagingOut } from '../routing/paging.ts';
 import { route, type Route } from '../routing/route.ts';
-import { address, addressParams, limit, line, offset, paragraph } from '../wire/fields.ts';
+import { address, addressParams, cursor, limit, line, offset, paragraph, writeCursor } from '../wire/fields.ts';
 import { agentOut, metadata, showAgent } from '../wire/registry.ts';
 import { ownershipProof, unknownAgent } from './auth.ts';
 
@@ -31,7 +32,8 @@ export function agentRoutes({ agents }: RouteDeps): Route[] {
     route({
       method: 'post', path: '/v1/agents', access: 'public', tag: 'Agents',
       summary: 'Registers an agent at an address you control, and issues its first API key.',
-      description: 'Ask POST /v1/auth/challenge for a message, sign it with the key of the address, and send challenge and signature as `proof`. '
+      description: 'Ask POST /v1/auth/challenge for a message, sign it with the key of the address, and send challenge and signature '
+        + 'as `proof`. '
         + 'An address that is registered already gets a new key at POST /v1/auth/recover instead.',
       body: registration,
       answer: z.object({ agent: agentOut, apiKey: z.string(), keyId: z.string(), warning: z.string(), usage: z.string() }),
@@ -50,16 +52,17 @@ export function agentRoutes({ agents }: RouteDeps): Route[] {
     }),
     route({
       method: 'get', path: '/v1/agents', access: 'public', tag: 'Agents', cacheSecs: 30,
-      summary: 'Agents, newest first.',
+      summary: 'Agents, newest first, each with its services (at most 100).',
       query: z.object({
         serviceType: z.string().max(100).optional().meta({ description: 'Only agents with an active service of this type.' }),
         active: yesNo.meta({ description: 'true: with an active service; false: without.' }),
-        limit: limit(1_000, 100), offset,
+        limit: limit(1_000, 100), offset, cursor,
       }),
-      answer: z.object({ agents: z.array(agentOut), count: z.number().int() }),
+      answer: z.object({ agents: z.array(agentOut), ...pagingOut }), errors: ['invalid_cursor'],
       handler: async ({ query }) => {
-        const list = (await agents.list({ ...query, serviceType: query.serviceType || undefined })).map(showAgent);
-        return { body: { agents: list, count: list.length } };
+        const wish = { ...query, serviceType: query.serviceType || undefined, after: query.cursor ?? null, limit: query.limit + 1 };
+        return listAnswer(cutPage(await agents.list(wish), query.limit),
+          { name: 'agents', show: showAgent, cursorAfter: (last) => writeCursor(last.createdAt, last.address) });
       },
     }),
     route({

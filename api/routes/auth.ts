@@ -1,9 +1,11 @@
 /** API keys, and the proof that an address is yours. */
 import { z } from 'zod';
 import { SuretyError } from '../../domain/errors.ts';
+import type { KeyRecord } from '../../registry/keys.ts';
 import type { RouteDeps } from '../deps.ts';
+import { cutPage, listAnswer, pagingOut } from '../routing/paging.ts';
 import { route, type Route } from '../routing/route.ts';
-import { address, line, timeOut } from '../wire/fields.ts';
+import { address, cursor, limit, line, timeIf, timeOut, writeCursor } from '../wire/fields.ts';
 
 /** The answer to a challenge, as registration and recovery take it. */
 export const ownershipProof = z.strictObject({
@@ -15,6 +17,9 @@ export const ownershipProof = z.strictObject({
 const shownOnce = 'Store this key now; it is not shown again.';
 const issuedOut = z.object({ apiKey: z.string(), keyId: z.string(), name: z.string(), warning: z.string() });
 const keyOut = z.object({ id: z.string(), name: z.string(), createdAt: timeOut, lastUsed: timeOut.optional(), revoked: z.boolean() });
+function showKey({ id, name, createdAt, lastUsedAt, revoked }: KeyRecord): z.input<typeof keyOut> {
+  return { id, name, createdAt: createdAt.toISOString(), ...timeIf('lastUsed', lastUsedAt?.getTime()), revoked };
+}
 const keyParams = z.object({ keyId: z.string() });
 
 export function authRoutes(deps: RouteDeps): Route[] {
@@ -60,7 +65,8 @@ function ownershipRoutes({ agents, ownership }: RouteDeps): Route[] {
     route({
       method: 'post', path: '/v1/auth/recover', access: 'public', tag: 'Keys',
       summary: 'A new API key for whoever proves control of a registered address.',
-      description: 'Keys of a claimant who never proved control end at once. With `revokeOthers` all other keys end, for the case that one was stolen.',
+      description: 'Keys of a claimant who never proved control end at once. With `revokeOthers` all other keys end, '
+        + 'for the case that one was stolen.',
       body: z.object({ address, proof: ownershipProof, name: line(100).default('Recovered key'),
         revokeOthers: z.boolean().default(false) }),
       answer: issuedOut, answerStatus: 201,
@@ -81,7 +87,7 @@ function keyRoutes({ keys }: RouteDeps): Route[] {
       answer: z.object({ agentAddress: z.string(), keyId: z.string(), keyName: z.string(), createdAt: timeOut,
         lastUsed: timeOut.optional() }),
       handler: async ({ caller }) => {
-        const record = (await keys.list(caller.address)).find((key) => key.id === caller.keyId);
+        const record = await keys.find(caller.address, caller.keyId);
         const lastUsed = record?.lastUsedAt ?? null;
         return {
           body: {
@@ -93,22 +99,21 @@ function keyRoutes({ keys }: RouteDeps): Route[] {
     }),
     route({
       method: 'get', path: '/v1/auth/keys', access: 'agent', tag: 'Keys',
-      summary: 'Your keys, revoked ones included.',
-      answer: z.object({ keys: z.array(keyOut), count: z.number().int() }),
-      handler: async ({ caller }) => {
-        const list = (await keys.list(caller.address)).map(({ id, name, createdAt, lastUsedAt, revoked }) => ({
-          id, name, createdAt: createdAt.toISOString(), ...(lastUsedAt === null ? {} : { lastUsed: lastUsedAt.toISOString() }), revoked,
-        }));
-        return { body: { keys: list, count: list.length } };
+      summary: 'Your keys, newest first, revoked ones included.', query: z.object({ limit: limit(200, 100), cursor }),
+      answer: z.object({ keys: z.array(keyOut), ...pagingOut }), errors: ['invalid_cursor'],
+      handler: async ({ caller, query }) => {
+        const rows = await keys.list(caller.address, { after: query.cursor ?? null, limit: query.limit + 1 });
+        return listAnswer(cutPage(rows, query.limit),
+          { name: 'keys', show: showKey, cursorAfter: (last) => writeCursor(last.createdAt, last.id) });
       },
     }),
     route({
       method: 'post', path: '/v1/auth/keys', access: 'agent', tag: 'Keys',
-      summary: 'A further key for your agent, in the tenant of the key you use.',
+      summary: 'A further key for your agent.',
       body: z.object({ name: line(100).default('Additional key') }),
       answer: issuedOut, answerStatus: 201,
       handler: async ({ caller, body }) => {
-        const key = await keys.create(caller, body.name);
+        const key = await keys.create(caller.address, body.name);
         return { status: 201, body: { apiKey: key.secret, keyId: key.keyId, name: key.name, warning: shownOnce } };
       },
     }),

@@ -32,7 +32,7 @@ function reportOf({ ok, findings: found }: Audit, startedAt: number): Record<str
   };
 }
 
-export function bookRoutes({ pool }: RouteDeps): Route[] {
+export function bookRoutes({ reads }: RouteDeps): Route[] {
   return [
     route({
       method: 'get', path: '/v1/admin/reconcile', aliases: ['/v1/admin/ledger/reconcile'], access: 'admin', tag: 'Admin',
@@ -40,8 +40,8 @@ export function bookRoutes({ pool }: RouteDeps): Route[] {
       query: z.object({ discrepancies: queryFlag, limit: limit(10_000, 1_000) }),
       answer: z.object({ results: z.array(replayOut), count: z.number().int(), ok: z.boolean(), findings }),
       handler: async ({ query }) => {
-        const [audit, replays] = await Promise.all([auditBooks(pool, { overdueMs: OVERDUE_MS }),
-          replayAccounts(pool, { onlyMismatches: query.discrepancies, limit: query.limit })]);
+        const [audit, replays] = await Promise.all([auditBooks(reads, { overdueMs: OVERDUE_MS }),
+          replayAccounts(reads, { onlyMismatches: query.discrepancies, limit: query.limit })]);
         const results = replays.map((row) => ({
           agentAddr: row.owner, currency: row.asset, match: row.match,
           replayAvailable: formatMicros(row.replayAvailable), replayPending: formatMicros(row.replayPending),
@@ -59,7 +59,7 @@ export function bookRoutes({ pool }: RouteDeps): Route[] {
       answer: z.object({ report: z.looseObject({ healthy: z.boolean(), findings, timestamp: timeOut }) }),
       handler: async () => {
         const startedAt = performance.now();
-        return { body: { report: reportOf(await auditBooks(pool, { overdueMs: OVERDUE_MS }), startedAt) } };
+        return { body: { report: reportOf(await auditBooks(reads, { overdueMs: OVERDUE_MS }), startedAt) } };
       },
     }),
     route({

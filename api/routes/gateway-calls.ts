@@ -66,7 +66,8 @@ export function gatewayCallRoutes({ gateway }: RouteDeps): Route[] {
     route({
       method: 'post', path: '/v1/gateway/proxy', access: 'agent', tag: 'Gateway', movesMoney: true,
       headers: [{ name: 'X-Gateway-Token', description: 'The id of the session that pays.', required: true }],
-      summary: 'Buys one call in a session (header X-Gateway-Token): the best seller is asked, the next if it fails, and paid when it has delivered.',
+      summary: 'Buys one call in a session (header X-Gateway-Token): the best seller is asked, the next if it fails, '
+        + 'and paid when it has delivered.',
       body: callRequestBody, answer: callOut, example: callExample,
       errors: ['session_closed', 'session_expired', 'forbidden', ...callErrors],
       handler: async ({ caller, req, body, idempotencyClaim }) => {

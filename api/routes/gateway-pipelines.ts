@@ -7,7 +7,9 @@ import type { RouteDeps } from '../deps.ts';
 import { cancelExample, onePipelineExample, pipelineExample } from '../wire/examples/gateway.ts';
 import { pipelineFault, pipelineOfModels, pipelineOut, pipelineRecordOut, pipelineSummaryOut, showPipeline, showPipelineLine,
   writePipeline } from '../wire/pipeline.ts';
-import { route, type Caller, type Route } from '../routing/route.ts';
+import { cutPage, listAnswer, pagingOut } from '../routing/paging.ts';
+import { onlyParties, wrongParty, type Asking } from '../routing/parties.ts';
+import { route, type Route } from '../routing/route.ts';
 import { address, amount, cursor, emptyIsAbsent, idempotencyKey, jsonObject, limit, writeCursor } from '../wire/fields.ts';
 import { asTokenError, gatewayToken } from './gateway-calls.ts';
 
@@ -60,7 +62,8 @@ function runRoute({ pipelines }: RouteDeps): Route {
     method: 'post', path: '/v1/gateway/pipeline', access: 'agent', tag: 'Gateway', movesMoney: true,
     headers: [{ name: 'X-Gateway-Token', description: 'The id of the session that pays.', required: true }],
     summary: 'Buys one to ten steps in order, each handed the answer of the one before; their prices are reserved together.',
-    description: 'A failing step ends the pipeline: `partialResult` tells what was paid, steps marked `refundable` are given back, and declared compensations are called in reverse order.',
+    description: 'A failing step ends the pipeline: `partialResult` tells what was paid, steps marked `refundable` are given back, '
+      + 'and declared compensations are called in reverse order.',
     body: runBody, answer: pipelineOut,
     example: pipelineExample,
     errors: ['no_service', 'budget_exceeded', 'rate_limited', 'session_closed', 'session_expired', 'forbidden', 'invalid_endpoint',
@@ -94,11 +97,10 @@ function cancelRoute({ pipelines }: RouteDeps): Route {
 }
 
 /** The pipeline, if it is the caller's. Errors: not_found, unauthorized (403). */
-async function readPipeline({ prisma }: RouteDeps, caller: Caller | null, isAdmin: boolean, id: string) {
+async function readPipeline({ prisma }: RouteDeps, asking: Asking, id: string) {
   const row = await prisma.pipeline.findUnique({ where: { id } });
   if (row === null) throw new SuretyError('not_found', 'There is no such pipeline.');
-  if (!isAdmin && row.buyer !== caller?.address) throw new SuretyError('unauthorized', 'Only its buyer may see a pipeline.',
-    { status: 403, recovery: 'Use a key of the buyer.' });
+  onlyParties(asking, [row.buyer], () => wrongParty('Only its buyer may see a pipeline.', 'Use a key of the buyer.'));
   const [steps, meter] = await Promise.all([
     prisma.gatewayCall.findMany({ where: { pipelineId: id }, orderBy: { stepIndex: 'asc' } }),
     prisma.meter.findUnique({ where: { id: row.sessionId } }),
@@ -112,18 +114,14 @@ function readRoutes(deps: RouteDeps): Route[] {
     route({
       method: 'get', path: '/v1/gateway/pipelines', access: 'agent', tag: 'Gateway', summary: 'Your pipelines, newest first.',
       query: z.object({ limit: limit(200, 50), cursor }),
-      answer: z.object({ pipelines: z.array(pipelineSummaryOut), count: z.number().int(), has_more: z.boolean(),
-        next_cursor: z.string().optional() }),
+      answer: z.object({ pipelines: z.array(pipelineSummaryOut), ...pagingOut }),
       handler: async ({ caller, query }) => {
         const rows = await prisma.pipeline.findMany({
           where: { buyer: caller.address }, orderBy: [{ createdAt: 'desc' }, { id: 'desc' }], take: query.limit + 1,
           ...(query.cursor === undefined ? {} : { cursor: { id: query.cursor.id }, skip: 1 }),
         });
-        const page = rows.slice(0, query.limit);
-        const last = page.at(-1);
-        const more = rows.length > page.length && last !== undefined;
-        return { body: { pipelines: page.map(showPipelineLine), count: page.length, has_more: more,
-          ...(more ? { next_cursor: writeCursor(last.createdAt, last.id) } : {}) } };
+        return listAnswer(cutPage(rows, query.limit),
+          { name: 'pipelines', show: showPipelineLine, cursorAfter: (last) => writeCursor(last.createdAt, last.id) });
       },
     }),
     route({
@@ -132,7 +130,7 @@ function readRoutes(deps: RouteDeps): Route[] {
       params: pipelineParams, answer: z.object({ pipeline: pipelineRecordOut }), example: onePipelineExample,
       errors: ['not_found', 'unauthorized'],
       handler: async ({ caller, isAdmin, params }) =>
-        ({ body: { pipeline: showPipeline(await readPipeline(deps, caller, isAdmin, params.id)) } }),
+        ({ body: { pipeline: showPipeline(await readPipeline(deps, { caller, isAdmin }, params.id)) } }),
     }),
   ];
 }

@@ -3,6 +3,7 @@
  * must not make an orchestrator restart every process (contract alancoin-platform 8.1).
  */
 import { z } from 'zod';
+import { remembered } from '../../platform/remembered.ts';
 import type { HealthProbe, RouteDeps } from '../deps.ts';
 import { route, type Answer, type Route } from '../routing/route.ts';
 import { timeOut } from '../wire/fields.ts';
@@ -96,14 +97,4 @@ async function examine({ name, check, required }: HealthProbe): Promise<Finding>
   } finally {
     clearTimeout(timer);
   }
-}
-
-/** Asks once for all who ask within `ms`. */
-function remembered<T>(ask: () => Promise<T>, ms: number): () => Promise<T> {
-  let last: { readonly at: number; readonly result: Promise<T> } | undefined;
-  return () => {
-    const now = Date.now();
-    if (last === undefined || now - last.at > ms) last = { at: now, result: ask() };
-    return last.result;
-  };
 }

@@ -33,8 +33,8 @@ function showItem(payment: Payment, toName: string, now: Date): z.input<typeof f
   };
 }
 
-export function networkRoutes({ pool, prisma }: RouteDeps): Route[] {
-  const stats = createNetworkStats({ pool });
+export function networkRoutes({ reads, prisma }: RouteDeps): Route[] {
+  const stats = createNetworkStats({ pool: reads });
   const shownStats = async (): Promise<z.input<typeof statsOut>> => {
     const { totalVolume, updatedAt, ...counts } = await stats();
     return { ...counts, totalVolume: formatMicros(totalVolume), updatedAt: updatedAt.toISOString() };
@@ -61,7 +61,7 @@ export function networkRoutes({ pool, prisma }: RouteDeps): Route[] {
         message: z.string().meta({ examples: ['The latest payments between agents on Surety.'] }) }),
       handler: async ({ query }) => {
         const [payments, { totalAgents, totalTransactions, totalVolume }] =
-          await Promise.all([readLatestPayments(pool, query.limit), shownStats()]);
+          await Promise.all([readLatestPayments(reads, query.limit), shownStats()]);
         const sellers = await prisma.agent.findMany({ where: { address: { in: [...new Set(payments.map((payment) => payment.to))] } },
           select: { address: true, name: true } });
         const names = new Map(sellers.map(({ address, name }) => [address, name]));
@@ -78,7 +78,7 @@ export function networkRoutes({ pool, prisma }: RouteDeps): Route[] {
       answer: z.object({ timeline: z.array(z.object({ type: z.string(), timestamp: timeOut, data: z.looseObject({}) })),
         count: z.number().int() }),
       handler: async ({ query }) => {
-        const timeline = (await readLatestPayments(pool, query.limit)).map((payment) => ({
+        const timeline = (await readLatestPayments(reads, query.limit)).map((payment) => ({
           type: 'transaction', timestamp: payment.createdAt.toISOString(),
           data: {
             id: `tx_${payment.postingId}`, txHash: '', from: '', to: payment.to, amount: formatMicros(payment.amount),

@@ -7,6 +7,8 @@ import { paymentExample } from '../wire/examples/payment.ts';
 import { kindOf } from '../payments/all.ts';
 import { dateOf, type FoundPayment, type PaymentKind } from '../payments/kind.ts';
 import { BEGINNING, isKey, keyOf, readTimeline, type Entry, type Place } from '../payments/timeline.ts';
+import { onward, onwardOut } from '../routing/paging.ts';
+import { onlyParties } from '../routing/parties.ts';
 import { route, type Route } from '../routing/route.ts';
 import { addressOut, amountOut, cursor, limit, timeOut, writeCursor, type Cursor } from '../wire/fields.ts';
 
@@ -30,32 +32,24 @@ export function paymentRoutes(deps: RouteDeps): Route[] {
       description: 'Only its parties and the admin may look. A seller does not see what the buyer had set aside for a call of its own.',
       params: z.object({ id: z.string().regex(/^[\x21-\x7e]{1,64}$/, 'must be the id of a payment') }),
       query: z.object({ limit: limit(1_000, 100), cursor }),
-      answer: z.object({ payment: paymentOut, has_more: z.boolean(), next_cursor: z.string().optional() }), example: paymentExample,
+      answer: z.object({ payment: paymentOut, ...onwardOut }), example: paymentExample,
       errors: ['not_found', 'forbidden', 'invalid_cursor'],
       handler: async ({ params, query, caller, isAdmin }) => {
         const kind = kindOf(params.id);
         const payment = (await kind?.find(deps, params.id)) ?? null;
         if (kind === null || payment === null) throw new SuretyError('not_found', 'There is no such payment.');
-        const reader = isAdmin ? 'admin' : readerOf(payment, caller?.address);
-        const { entries, more } = await readTimeline(payment.sources(reader), placeOf(query.cursor), query.limit);
-        const last = entries.at(-1);
-        return {
-          body: {
-            payment: { ...showPayment(deps, kind, payment), timeline: entries.map(showEntry) }, has_more: more,
-            ...(more && last !== undefined
-              ? { next_cursor: writeCursor(dateOf(last.atMicros), keyOf(last), Number(last.atMicros % 1_000n)) } : {}),
-          },
-        };
+        const reader = onlyParties({ caller, isAdmin }, payment.parties.map((party) => party.address),
+          () => new SuretyError('forbidden', 'Only those who take part in a payment may see it.'));
+        const { entries: rows, more } = await readTimeline(payment.sources(reader), placeOf(query.cursor), query.limit);
+        return { body: { payment: { ...showPayment(deps, kind, payment), timeline: rows.map(showEntry) },
+          ...onward({ rows, more }, cursorAfter) } };
       },
     }),
   ];
 }
 
-/** @throws SuretyError `forbidden` for those who take no part. */
-function readerOf({ parties }: FoundPayment, address: string | undefined): string {
-  const party = parties.find((one) => one.address === address);
-  if (party === undefined) throw new SuretyError('forbidden', 'Only those who take part in a payment may see it.');
-  return party.address;
+function cursorAfter(last: Entry): string {
+  return writeCursor(dateOf(last.atMicros), keyOf(last), Number(last.atMicros % 1_000n));
 }
 
 function placeOf(at: Cursor | undefined): Place {

@@ -9,9 +9,11 @@ export function platformRoutes({ version, links, sellerKeys, startedAt }: RouteD
   const instructions = {
     register: 'POST /v1/agents with an address and a name; the answer holds the API key, shown once.',
     deposit: 'The admin credits money with POST /v1/admin/deposits {agentAddress, amount, txHash}.',
-    gateway: 'POST /v1/gateway/sessions {maxTotal} holds a budget; POST /v1/gateway/proxy {serviceType, params} with X-Gateway-Token buys one call; DELETE /v1/gateway/sessions/:id returns the rest.',
+    gateway: 'POST /v1/gateway/sessions {maxTotal} holds a budget; POST /v1/gateway/proxy {serviceType, params} with X-Gateway-Token '
+      + 'buys one call; DELETE /v1/gateway/sessions/:id returns the rest.',
     spend: 'POST /v1/gateway/call {maxPrice, serviceType, params} buys one call without a session.',
-    sell: 'POST /v1/agents/:address/services {type, name, price, endpoint}; docs/sellers.md shows how to check the signature of a paid request.',
+    sell: 'POST /v1/agents/:address/services {type, name, price, endpoint}; docs/sellers.md shows how to check the signature '
+      + 'of a paid request.',
   };
   return [
     route({

@@ -5,8 +5,9 @@ import { reputationTiers } from '../../domain/gateway.ts';
 import { toUnits } from '../../domain/money.ts';
 import { createReputationReader, type AgentReputation, type ReputationReader } from '../../trust/reputation.ts';
 import type { RouteDeps } from '../deps.ts';
+import { onward, onwardOut } from '../routing/paging.ts';
 import { route, type Route } from '../routing/route.ts';
-import { address, addressOut, addressParams, limit, timeOut } from '../wire/fields.ts';
+import { address, addressOut, addressParams, limit, placeCursor, timeOut, writePlace } from '../wire/fields.ts';
 
 const batchMax = 100;
 const compareMax = 10;
@@ -70,8 +71,8 @@ function refuseTooMany(addresses: readonly string[], max: number): void {
   if (addresses.length > max) throw new SuretyError('too_many_addresses', `Ask for at most ${max} addresses at once.`);
 }
 
-export function reputationRoutes({ pool }: RouteDeps): Route[] {
-  const reader = createReputationReader({ pool });
+export function reputationRoutes({ reads }: RouteDeps): Route[] {
+  const reader = createReputationReader({ pool: reads });
   return [boardRoute(reader), batchRoute(reader), compareRoute(reader), ...singleRoutes(reader)];
 }
 
@@ -82,17 +83,21 @@ function boardRoute(reader: ReputationReader): Route {
   return route({
     method: 'get', path: '/v1/reputation', access: 'public', tag: 'Reputation', cacheSecs: 30,
     summary: 'Agents by score, best first; ranks count everybody, whatever the filter.',
-    query: z.object({ limit: limit(100, 20), minScore: score, tier: z.enum([...reputationTiers, '']).optional() }),
+    query: z.object({ limit: limit(100, 20), minScore: score, tier: z.enum([...reputationTiers, '']).optional(),
+      cursor: placeCursor(/^([0-9]{1,15})\|([0-9]{1,3}(?:\.[0-9]{1,17})?)\|(0x[0-9a-f]{40})$/) }),
     answer: z.object({ leaderboard: z.array(z.looseObject({ rank: z.number().int(), address: addressOut, score: z.number() })),
-      total: z.number().int(), tiers: z.record(z.string(), z.number().int()) }),
+      total: z.number().int(), tiers: z.record(z.string(), z.number().int()), ...onwardOut }), errors: ['invalid_cursor'],
     handler: async ({ query }) => {
-      const { agents, total, tiers } =
-        await reader.leaderboard({ limit: query.limit, minScore: query.minScore, tier: query.tier || undefined });
-      const leaderboard = agents.map((of) => ({
+      const [rank, lastScore, who = ''] = query.cursor ?? [];
+      const after = query.cursor === undefined ? {} : { after: { rank: Number(rank), listedScore: Number(lastScore), address: who } };
+      const { agents: rows, more, total, tiers } =
+        await reader.leaderboard({ limit: query.limit, minScore: query.minScore, tier: query.tier || undefined, ...after });
+      const leaderboard = rows.map((of) => ({
         rank: of.rank, address: of.address, score: of.score, tier: of.tier, totalTransactions: of.totalTransactions,
         totalVolumeUsd: toUnits(of.totalVolume).toNumber(), daysOnNetwork: of.daysOnNetwork,
       }));
-      return { body: { leaderboard, total, tiers } };
+      return { body: { leaderboard, total, tiers,
+        ...onward({ rows, more }, (last) => writePlace([last.rank, last.listedScore, last.address])) } };
     },
   });
 }

@@ -1,10 +1,14 @@
 /** What agents sell, and how buyers find it. */
 import { z } from 'zod';
+import { SuretyError } from '../../domain/errors.ts';
 import { isAmountText, parseAmount, ZERO } from '../../domain/money.ts';
-import { discover, sortOrders, type SortOrder } from '../../registry/discovery.ts';
+import { discover, sortOrders, type ListingPlace, type SortOrder } from '../../registry/discovery.ts';
 import type { RouteDeps } from '../deps.ts';
+import { cutPage, onward, pagingOut } from '../routing/paging.ts';
 import { route, type Route } from '../routing/route.ts';
-import { addressParams, amount, limit, line, offset, paragraph, queryFlag, serviceType } from '../wire/fields.ts';
+import {
+  addressParams, amount, limit, line, offset, paragraph, placeCursor, queryFlag, serviceType, writePlace,
+} from '../wire/fields.ts';
 import { listingOut, metadata, serviceOut, showListing, showService } from '../wire/registry.ts';
 
 const endpoint = z.union([z.literal(''), z.url({ protocol: /^https?$/, error: 'must be an http or https address' }).max(2_000)], {
@@ -37,6 +41,7 @@ const sortBy = z.enum([...sortOrders, 'cheapest', 'best_value', 'budget', '']).d
 
 const discovery = z.object({
   type: z.string().max(100).optional(), minPrice: bound, maxPrice: bound, sortBy, limit: limit(1_000, 100), offset,
+  cursor: placeCursor(/^([a-z]+)\|(-?[0-9.e+-]{1,30})\|(-?[0-9.e+-]{1,30})\|([\x21-\x7b\x7d\x7e]{1,100})$/),
   includeInactive: queryFlag, verifiedOnly: queryFlag,
 });
 
@@ -44,20 +49,22 @@ export function serviceRoutes(deps: RouteDeps): Route[] {
   return [discoveryRoute(deps), ...ownerRoutes(deps)];
 }
 
-function discoveryRoute({ pool }: RouteDeps): Route {
+function discoveryRoute({ reads }: RouteDeps): Route {
   return route({
     method: 'get', path: '/v1/services', access: 'public', tag: 'Services', cacheSecs: 30,
     summary: 'Services on offer, sorted before they are cut into pages.',
     query: discovery,
-    answer: z.object({ services: z.array(listingOut), count: z.number().int(), query: z.record(z.string(), z.unknown()) }),
-    errors: ['invalid_amount'],
+    answer: z.object({ services: z.array(listingOut), ...pagingOut, query: z.record(z.string(), z.unknown()) }),
+    errors: ['invalid_amount', 'invalid_cursor'],
     handler: async ({ query, req }) => {
-      const { minPrice, maxPrice, type, ...rest } = query;
-      const listings = await discover(pool, { ...rest, type: type || undefined, minPriceMicros: minPrice, maxPriceMicros: maxPrice });
+      const { minPrice, maxPrice, type, cursor, ...rest } = query;
+      const listings = cutPage(await discover(reads, { ...rest, type: type || undefined, minPriceMicros: minPrice, maxPriceMicros: maxPrice,
+        after: placeIn(cursor, query.sortBy), limit: query.limit + 1 }), query.limit);
       const asked = (name: string): string => (typeof req.query[name] === 'string' ? req.query[name] : '');
       return {
         body: {
-          services: listings.map(showListing), count: listings.length,
+          services: listings.rows.map(showListing), count: listings.rows.length,
+          ...onward(listings, ({ place }) => writePlace([query.sortBy, place.first, place.second, place.id])),
           query: { type: type ?? '', minPrice: asked('minPrice'), maxPrice: asked('maxPrice'), sortBy: query.sortBy,
             verifiedOnly: query.verifiedOnly },
         },
@@ -65,6 +72,17 @@ function discoveryRoute({ pool }: RouteDeps): Route {
     },
   });
 }
+
+/** A cursor leads on in the order in which it was given out. */
+function placeIn(cursor: readonly string[] | undefined, sortBy: SortOrder): ListingPlace | null {
+  if (cursor === undefined) return null;
+  const [order, first = '', second = '', id = ''] = cursor;
+  if (order !== sortBy || [first, second].some((value) => !Number.isFinite(Number(value)))) throw notOfThisList();
+  // A price is a whole number.
+  if (!/^[0-9]{1,18}$/.test(sortBy === 'price' ? first : second)) throw notOfThisList();
+  return { first, second, id };
+}
+const notOfThisList = (): SuretyError => new SuretyError('invalid_cursor', 'This is not a cursor of this list.');
 
 function ownerRoutes({ services }: RouteDeps): Route[] {
   return [

@@ -8,6 +8,7 @@ import { formatMicros } from '../../domain/money.ts';
 import { readPayments } from '../../ledger/payments.ts';
 import { postingOf, readBalance, readBalanceAt, readEntries } from '../../ledger/reads.ts';
 import type { RouteDeps } from '../deps.ts';
+import { onward } from '../routing/paging.ts';
 import { route, type Route } from '../routing/route.ts';
 import { address, addressOut, addressParams, amount, amountOut, currency, cursor, limit, line, writeCursor,
   type Cursor } from '../wire/fields.ts';
@@ -37,7 +38,7 @@ export function walletRoutes(deps: RouteDeps): Route[] {
   return [...bookRoutes(deps), ...transactionRoutes(deps), ...creditRoutes(deps), ...payoutRoutes()];
 }
 
-function bookRoutes({ pool }: RouteDeps): Route[] {
+function bookRoutes({ reads }: RouteDeps): Route[] {
   return [
     route({
       method: 'get', path: '/v1/agents/:address/balance', access: 'owner', tag: 'Wallet',
@@ -46,8 +47,8 @@ function bookRoutes({ pool }: RouteDeps): Route[] {
       answer: z.object({ balance: balanceOut, at: z.string().optional() }), 
       errors: ['invalid_timestamp', 'unknown_currency', 'range_too_large'],
       handler: async ({ params, query: { at, currency: asset } }) => {
-        if (at === null) return { body: { balance: showBalance(await readBalance(pool, params.address, asset)) } };
-        return { body: { balance: showBalance(await readBalanceAt(pool, params.address, at, asset)), at: at.toISOString() } };
+        if (at === null) return { body: { balance: showBalance(await readBalance(reads, params.address, asset)) } };
+        return { body: { balance: showBalance(await readBalanceAt(reads, params.address, at, asset)), at: at.toISOString() } };
       },
     }),
     route({
@@ -58,16 +59,17 @@ function bookRoutes({ pool }: RouteDeps): Route[] {
       errors: ['invalid_cursor', 'unknown_currency'],
       handler: async ({ params, query }) => {
         const before = beforeOf(query.cursor);
-        const { entries, more } = await readEntries(pool, params.address, { limit: query.limit, before, asset: query.currency });
-        const last = entries.at(-1);
-        const next = more && last !== undefined ? { nextCursor: writeCursor(last.createdAt, last.id), hasMore: true } : {};
-        return { body: { entries: entries.map((entry) => showEntry(entry, params.address)), ...next } };
+        const { entries: rows, more } = await readEntries(reads, params.address, { limit: query.limit, before, asset: query.currency });
+        const { next_cursor: nextCursor } = onward({ rows, more }, (last) => writeCursor(last.createdAt, last.id));
+        // Clients of the first system know these two by other names, and only where there is more.
+        return { body: { entries: rows.map((entry) => showEntry(entry, params.address)),
+          ...(nextCursor === undefined ? {} : { nextCursor, hasMore: true }) } };
       },
     }),
   ];
 }
 
-function transactionRoutes({ pool }: RouteDeps): Route[] {
+function transactionRoutes({ reads }: RouteDeps): Route[] {
   return [
     route({
       method: 'get', path: '/v1/agents/:address/transactions', access: 'agent', tag: 'Wallet',
@@ -79,7 +81,7 @@ function transactionRoutes({ pool }: RouteDeps): Route[] {
       handler: async ({ params, query, caller, isAdmin }) => {
         const counterparty = isAdmin || caller.address === params.address ? null : caller.address;
         const before = beforeOf(query.cursor) ?? undefined;
-        const { payments, next } = await readPayments(pool, params.address,
+        const { payments, next } = await readPayments(reads, params.address,
           { counterparty, limit: query.limit, before, asset: query.currency });
         const transactions = payments.map(showTransaction);
         // The time in a cursor is for people; the page goes on by the number.
@@ -102,14 +104,14 @@ function transactionRoutes({ pool }: RouteDeps): Route[] {
   ];
 }
 
-function creditRoutes({ pool }: RouteDeps): Route[] {
+function creditRoutes({ reads }: RouteDeps): Route[] {
   return [
     route({
       method: 'get', path: '/v1/agents/:address/credit', access: 'owner', tag: 'Wallet',
       summary: 'The credit line; zero until credit is offered.',
       params: addressParams, answer: z.object({ address: addressOut, limit: amountOut, used: amountOut, available: amountOut }),
       handler: async ({ params }) => {
-        const { creditLimit, creditUsed } = await readBalance(pool, params.address);
+        const { creditLimit, creditUsed } = await readBalance(reads, params.address);
         const available = formatMicros(creditLimit - creditUsed);
         return { body: { address: params.address, limit: formatMicros(creditLimit), used: formatMicros(creditUsed), available } };
       },

@@ -1,6 +1,7 @@
 /** Turns whatever went wrong into the one error body of the platform. Clients never see a stack, a query or an HTML page. */
 import { z } from 'zod';
-import { connectionLoss } from '../../platform/connection-loss.ts';
+import { connectionLoss, ranOutOfTime } from '../../platform/connection-loss.ts';
+import { outOfTime } from '../../ledger/sql-errors.ts';
 import { errorBody, isErrorCode, SuretyError, type ErrorCode, type FieldError } from '../../domain/errors.ts';
 import { DEFAULT_ASSET } from '../../domain/money.ts';
 
@@ -15,6 +16,7 @@ export function toSuretyError(error: unknown, money: boolean): SuretyError {
   if (error instanceof SuretyError) return error;
   if (error instanceof z.ZodError) return validationError(error, '');
   const funds = money ? { fundsStatus: 'held_pending' as const, recovery: unknownOutcome } : {};
+  if (ranOutOfTime(error)) return outOfTime(error, funds);
   if (connectionLoss(error) !== null) {
     return new SuretyError('unavailable', 'The platform cannot reach its database at the moment.',
       { ...funds, retryAfterSecs: 1, cause: error });

@@ -6,6 +6,8 @@ import type { Actor, Payment } from '../../domain/payment.ts';
 import type { PaymentOutcome } from '../../payments/engine.ts';
 import type { PaymentKind } from '../../payments/kind.ts';
 import type { RouteDeps } from '../deps.ts';
+import { listAnswer, pagingOut } from './paging.ts';
+import { onlyParties, wrongParty, type Asking } from './parties.ts';
 import { route, type Answer, type Caller, type Route } from './route.ts';
 import { addressParams, cursor, limit, writeCursor } from '../wire/fields.ts';
 
@@ -14,7 +16,7 @@ export const byAgent = ({ address }: Caller): Actor => ({ address, as: null });
 
 /** Clients of the first system know the wrong role by this code with this status. */
 export function wrongRole(message: string): SuretyError {
-  return new SuretyError('unauthorized', message, { status: 403, recovery: 'Use a key of the party whose step this is.' });
+  return wrongParty(message, 'Use a key of the party whose step this is.');
 }
 
 /** Tells what it would have cost where there is not enough money. */
@@ -59,11 +61,11 @@ export async function shownAs({ names: [one], show, showOne }: Reading, { paymen
 
 /** The payment with this id, for those who take part in it and the admin. Errors: not_found, unauthorized (403), unavailable. */
 export async function visiblePayment(payments: Pick<RouteDeps['payments'], 'read'>, { kind: { rules }, only }: Reading, id: string,
-    { caller, isAdmin }: { readonly caller: Caller | null; readonly isAdmin: boolean }): Promise<Payment> {
+    asking: Asking): Promise<Payment> {
   const payment = await payments.read(id);
   if (payment === null || payment.kind !== rules.kind) throw new SuretyError('not_found', `There is no such ${rules.noun}.`);
   const parties = [payment.buyer, payment.seller, payment.arbiter, ...payment.parts.map(({ payee }) => payee)];
-  if (!isAdmin && !parties.includes(caller?.address ?? '')) throw wrongRole(only);
+  onlyParties(asking, parties, () => wrongRole(only));
   return payment;
 }
 
@@ -71,7 +73,6 @@ export async function visiblePayment(payments: Pick<RouteDeps['payments'], 'read
 export function readRoutes({ payments }: Pick<RouteDeps, 'payments'>, reading: Reading): Route[] {
   const { kind, tag, path, aliases = [], names: [one, many], schema, show, summaries, examples } = reading;
   const { list = many, pageMax = 200 } = reading;
-  const rest = { count: z.number().int(), has_more: z.boolean(), next_cursor: z.string().optional() };
   return [
     route({
       method: 'get', path, aliases, access: 'agent_or_admin', tag, summary: summaries[0], params: z.object({ id: z.string().max(64) }),
@@ -81,14 +82,12 @@ export function readRoutes({ payments }: Pick<RouteDeps, 'payments'>, reading: R
     }),
     route({
       method: 'get', path: `/v1/agents/:address/${list}`, access: 'owner', tag, summary: summaries[1], params: addressParams,
-      query: z.object({ limit: limit(pageMax, 50), cursor }), answer: z.object({ [many]: z.array(schema), ...rest }), example: examples[1],
+      query: z.object({ limit: limit(pageMax, 50), cursor }), answer: z.object({ [many]: z.array(schema), ...pagingOut }), example: examples[1],
       errors: ['invalid_cursor'],
       handler: async ({ params, query }) => {
         const after = query.cursor?.id ?? null;
-        const { payments: page, more } = await payments.listOf(kind, params.address, { after, limit: query.limit });
-        const last = page.at(-1);
-        const next = more && last !== undefined ? { next_cursor: writeCursor(new Date(last.createdAtMs), last.id) } : {};
-        return { body: { [many]: page.map(show), count: page.length, has_more: more, ...next } };
+        const { payments: rows, more } = await payments.listOf(kind, params.address, { after, limit: query.limit });
+        return listAnswer({ rows, more }, { name: many, show, cursorAfter: (last) => writeCursor(new Date(last.createdAtMs), last.id) });
       },
     }),
   ];

@@ -111,5 +111,13 @@ export function route<
   P extends Shape = undefined, Q extends Shape = undefined, B extends Shape = undefined, const A extends Access = Access,
   const M extends Method = Method,
 >(spec: RouteSpec<P, Q, B, A, M>): Route {
-  return spec as unknown as Route;
+  return forgetTypes(spec);
+}
+
+/**
+ * The one place where the types of a route are given up: its handler is called by `compileRoute` alone, with what its own schemas have
+ * read, which TypeScript cannot follow through a list of all routes.
+ */
+function forgetTypes(spec: object): Route {
+  return spec as Route;
 }

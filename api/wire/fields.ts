@@ -121,10 +121,14 @@ export function limit(max: number, fallback: number) {
     .meta({ description: `1 to ${max}; ${fallback} when left out.` });
 }
 
-/** `offset` of a list: a whole number from 0; anything else means 0. */
+const OFFSET_MAX = 10_000;
+
+/** `offset` of a list: a whole number from 0; anything else means 0. What is skipped is read all the same, so not too much. */
 export const offset = z.string().optional()
+  .refine((text) => text === undefined || !/^[0-9]{1,9}$/.test(text) || Number(text) <= OFFSET_MAX,
+    `must be at most ${OFFSET_MAX}; go on with cursor instead`)
   .transform((text) => (text !== undefined && /^[0-9]{1,9}$/.test(text) ? Number(text) : 0))
-  .meta({ description: 'How many rows to skip; 0 when left out.' });
+  .meta({ description: `How many rows to skip, at most ${OFFSET_MAX}; 0 when left out. Better go on with \`cursor\`.` });
 
 /** `true` or `1` in a query; everything else is false. */
 export const queryFlag = z.string().optional().transform((text) => text === 'true' || text === '1')
@@ -147,6 +151,26 @@ export const cursor = z
   .optional()
   .meta({ type: 'string', description: 'As the previous page returned it.' })
   .transform((text) => (text === undefined || text === '' ? undefined : readCursor(text)));
+
+/**
+ * `cursor` of a list that is not sorted by time: base64url of a text that says where the page begins. Read into the parts that the pattern
+ * has in brackets; {@link writePlace} makes it.
+ */
+export function placeCursor(pattern: RegExp) {
+  const read = (text: string): readonly string[] | undefined =>
+    (text.length > 300 ? undefined : pattern.exec(Buffer.from(text, 'base64url').toString('latin1'))?.slice(1));
+  return z
+    .custom<string | undefined>((value) => value === undefined || value === '' || (typeof value === 'string' && read(value) !== undefined),
+      { error: 'is not a cursor of this list', params: { code: 'invalid_cursor' } })
+    .optional()
+    .meta({ type: 'string', description: 'As the previous page returned it.' })
+    .transform((text) => (text === undefined || text === '' ? undefined : read(text)));
+}
+
+/** The cursor of a {@link placeCursor}, from its parts. */
+export function writePlace(parts: readonly (string | number)[]): string {
+  return Buffer.from(parts.join('|')).toString('base64url');
+}
 
 /** The cursor after a row. Postgres keeps microseconds, JavaScript milliseconds; `micros` are those below the millisecond. */
 export function writeCursor(at: Date, id: string, micros = 0): string {

@@ -7,7 +7,7 @@ import { pipelineCase } from './pipeline.ts';
 import { batchedTicksCase, ticksCase } from './ticks.ts';
 
 /** The setup is made and used by the same case, so nobody in between needs its type. */
-export const benchCases = [gatewayCase, hotCase, escrowCase, pipelineCase, ticksCase, batchedTicksCase] as unknown as readonly BenchCase[];
+export const benchCases: readonly BenchCase[] = [gatewayCase, hotCase, escrowCase, pipelineCase, ticksCase, batchedTicksCase];
 
 /** @throws Error that lists the names there are. */
 export function findCase(name: string): BenchCase {

@@ -35,7 +35,8 @@ export function barChart(title: string, points: readonly ChartPoint[]): Chart {
   const largest = Math.max(...points.map((point) => point.value));
   const bars = points.map((point, index) => bar(point, index, largest)).join('\n');
   const svg = [
-    `<svg xmlns="http://www.w3.org/2000/svg" width="${WIDTH}" height="${height}" viewBox="0 0 ${WIDTH} ${height}" font-family="sans-serif" font-size="13">`,
+    `<svg xmlns="http://www.w3.org/2000/svg" width="${WIDTH}" height="${height}" viewBox="0 0 ${WIDTH} ${height}" `
+    + 'font-family="sans-serif" font-size="13">',
     `<title>${escapeXml(title)}</title>`,
     `<rect width="${WIDTH}" height="${height}" fill="#ffffff"/>`,
     `<text x="16" y="32" font-size="17" font-weight="bold" fill="#1f2937">${escapeXml(title)}</text>`,

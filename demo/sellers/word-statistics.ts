@@ -18,7 +18,8 @@ const READING_WORDS_PER_MINUTE = 230;
 const TOP_WORDS = 8;
 /** Words that say nothing about what a text is about. */
 const SMALL_WORDS = new Set(
-  'a an and are as at be but by can do does for from has have if in into is it its no not of on one or our so than that the their then there they this to was we what when where which who will with you your'.split(' '),
+  ('a an and are as at be but by can do does for from has have if in into is it its no not of on one or our so than that the their then '
+    + 'there they this to was we what when where which who will with you your').split(' '),
 );
 
 /** Counts words, sentences and paragraphs, and finds the words the text uses most. An empty text gives zeros. */

@@ -18,7 +18,8 @@ export async function tellBuying(story: Story, play: Play): Promise<void> {
     const session = await openSession(play, step, atlas, { maxTotal: '2.00', strategy: 'cheapest' });
     const answer = await buy(play, session, { serviceType: 'word-statistics', params: { text: await repositoryFile(TEXT_FILE) } });
     const { output } = answer.response;
-    step.say(`${answer.serviceName}: ${output.words} words, ${output.readingMinutes} minutes to read; most used: ${output.topWords.slice(0, 4).map((item: { word: string }) => item.word).join(', ')}.`);
+    step.say(`${answer.serviceName}: ${output.words} words, ${output.readingMinutes} minutes to read; most used: `
+      + `${output.topWords.slice(0, 4).map((item: { word: string }) => item.word).join(', ')}.`);
     notePurchase(play, step, atlas, answer);
     step.figure('words', output.words);
     step.check('The seller did real work on the text', output.words > 100 && output.distinctWords > 50, output);
@@ -33,7 +34,8 @@ export async function tellBuying(story: Story, play: Play): Promise<void> {
       { serviceType: 'code-metrics', params: { source: await repositoryFile(SOURCE_FILE), fileName: SOURCE_FILE } });
     const metrics = measured.response.output as { lines: number; functions: { name: string; lines: number }[];
       longestFunction: { name: string; lines: number } };
-    step.say(`${measured.serviceName}: ${metrics.lines} lines, ${metrics.functions.length} functions; the longest is ${metrics.longestFunction.name} with ${metrics.longestFunction.lines} lines.`);
+    step.say(`${measured.serviceName}: ${metrics.lines} lines, ${metrics.functions.length} functions; the longest is `
+      + `${metrics.longestFunction.name} with ${metrics.longestFunction.lines} lines.`);
     notePurchase(play, step, nova, measured);
     const points = metrics.functions.map(({ name, lines }) => ({ label: name, value: lines }));
     const drawn = await buy(play, session, { serviceType: 'chart', params: { title: `Lines of each function in ${SOURCE_FILE}`, points } });
@@ -54,7 +56,8 @@ export async function tellBuying(story: Story, play: Play): Promise<void> {
       apiKey: pico.apiKey,
       body: { serviceType: 'word-statistics', maxPrice: '0.05', params: { text: await repositoryFile('package.json') } },
     });
-    step.say(`Pico is willing to pay up to 0.05. ${answer.serviceName} finds ${answer.response.output.distinctWords} different words in package.json.`);
+    step.say(`Pico is willing to pay up to 0.05. ${answer.serviceName} finds ${answer.response.output.distinctWords} different words in `
+      + `package.json.`);
     notePurchase(play, step, pico, answer);
     step.check('Pico paid the price, 0.02, and not the 0.05 it would have paid', answer.amountPaid === '0.020000', answer.amountPaid);
   });

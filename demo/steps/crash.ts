@@ -21,7 +21,8 @@ export function tellCrash(story: Story, play: Play): Promise<void> {
     step.say('Nova orders a thorough reading (0.10) of Slow Press, who takes four seconds for it.');
     await killDuring(play, step, session, wish);
 
-    step.say('Nothing runs now that could finish the call; the truth is in Postgres, the promise in Temporal. A new process is started, as an operator\'s machine would do.');
+    step.say('Nothing runs now that could finish the call; the truth is in Postgres, the promise in Temporal. A new process is started, '
+      + 'as an operator\'s machine would do.');
     await step.wait('the new process starts', play.house.startNode());
     const between = await balanceOf(play, nova);
     step.money(`In its open sessions, Nova still has ${coins(between.heldMicros)} set aside: not lost, and not paid to anybody yet.`);
@@ -75,7 +76,8 @@ async function checkOnce(play: Play, step: Step,
   const asked = jobs.reduce((sum, job) => sum + job.requests, 0);
   const worked = jobs.reduce((sum, job) => sum + job.worked, 0);
   const { session: state } = await play.wire.must('GET', `/v1/gateway/sessions/${session.token}`, { apiKey: session.owner.apiKey });
-  step.say(`Slow Press was asked ${asked === 1 ? 'once' : `${asked} times`} with one and the same key, and worked ${worked === 1 ? 'once' : `${worked} times`}.`);
+  step.say(`Slow Press was asked ${asked === 1 ? 'once' : `${asked} times`} with one and the same key, and worked `
+    + `${worked === 1 ? 'once' : `${worked} times`}.`);
   step.figure('asked', asked);
   step.figure('worked', worked);
   step.check('The result came although the process that was asked is dead', answer.response.output.words > 0);

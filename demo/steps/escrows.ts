@@ -21,7 +21,8 @@ interface Deal {
 async function agree(play: Play, step: Step, { buyer, seller, ...terms }: Deal): Promise<Json> {
   const { escrow } = await play.wire.must('POST', '/v1/escrow',
     { apiKey: buyer.apiKey, body: { buyerAddr: buyer.address, sellerAddr: seller.address, ...terms } });
-  step.money(`${buyer.name} locks ${coins(readAmount(escrow.amount))} for ${seller.name}. Look at its workflow: ${play.house.workflowUrl(escrow.workflowId as string)}`);
+  step.money(`${buyer.name} locks ${coins(readAmount(escrow.amount))} for ${seller.name}. Look at its workflow: `
+    + `${play.house.workflowUrl(escrow.workflowId as string)}`);
   return escrow;
 }
 
@@ -70,7 +71,8 @@ function tellDisputed(story: Story, play: Play): Promise<void> {
     const ruled = await act(play, pico, escrow, 'resolve',
       { resolution: 'partial', releaseAmount: '0.80', reason: 'Two of five are as ordered.' });
     notePaid(play, nova, studio, ruled.releasedAmount);
-    step.money(`Pico rules: ${coins(readAmount(ruled.releasedAmount))} to Chart Studio, ${coins(readAmount(ruled.refundedAmount))} back to Nova.`);
+    step.money(`Pico rules: ${coins(readAmount(ruled.releasedAmount))} to Chart Studio, ${coins(readAmount(ruled.refundedAmount))} back `
+      + `to Nova.`);
     step.check('A judge of her own choice was refused to Nova', chosen.status === 403, chosen.status);
     step.check('The two parts are the whole', ruled.releasedAmount === '0.800000' && ruled.refundedAmount === '1.200000',
       [ruled.releasedAmount, ruled.refundedAmount]);

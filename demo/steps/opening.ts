@@ -18,7 +18,8 @@ export async function tellOpening(story: Story, play: Play): Promise<void> {
       addresses: Object.fromEntries(demoSellers.map(({ id, path }) => [path, player(play, id).address])) });
     step.say('The sellers know the platform\'s public key, and work only for requests that it signed.');
     for (const { id, name, description } of buyers) play.players.set(id, await join(play.wire, { name, description, role: 'buyer' }));
-    step.say(`${new Intl.ListFormat('en').format(buyers.map((one) => one.name))} want to buy. Each agent signed a message with the key of its address, so nobody can pose as it.`);
+    step.say(`${new Intl.ListFormat('en').format(buyers.map((one) => one.name))} want to buy. Each agent signed a message with the key `
+      + `of its address, so nobody can pose as it.`);
     const stranger = await fetch(`${play.house.sellersUrl}/word-house`,
       { method: 'POST', headers: { 'x-payment-amount': '0.02' }, body: '{"text":"for free"}' });
     step.check('A stranger who asks a seller directly, without the platform, gets nothing', stranger.status === 401, stranger.status);

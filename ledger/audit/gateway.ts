@@ -1,5 +1,12 @@
 /** What must hold of gateway sessions and calls. */
+import { KEYS_KEPT_DAYS_MIN } from '../../domain/retention.ts';
 import type { RuleSet } from './rule.ts';
+
+/** Shorter than any idempotency key is kept: two calls with one key in one such time are twins. */
+const TWIN_HOURS = KEYS_KEPT_DAYS_MIN * 24 - 1;
+/** The times in which a call lies: one row of them after the other, and another that overlaps them by halves. */
+const spans = `(SELECT floor(extract(epoch FROM c.accepted_at) / ${TWIN_HOURS * 3_600} + x.shift) + x.shift AS span
+                  FROM (VALUES (0), (0.5)) AS x(shift))`;
 
 export const gatewayRules: RuleSet = {
   overdue: [
@@ -18,7 +25,7 @@ export const gatewayRules: RuleSet = {
                count(*) FILTER (WHERE c.state = 'settled') FROM gateway_call c WHERE ${within('c')} GROUP BY c.session_id` }] },
     { name: 'audit_key', of: 'text', columns: ['calls'],
       from: [{ over: 'gateway_call', sql: (within) => `
-        SELECT c.buyer || ' ' || c.idempotency_key, count(*) FROM gateway_call c
+        SELECT c.buyer || ' ' || c.idempotency_key || ' ' || s.span, count(*) FROM gateway_call c CROSS JOIN LATERAL ${spans} s
          WHERE ${within('c')} AND c.idempotency_key IS NOT NULL AND c.state IN ('accepted', 'settled') GROUP BY 1` }] },
     { name: 'audit_call_event', of: 'text', columns: ['events'],
       from: [{ over: 'outbox', sql: (within) =>
@@ -57,10 +64,16 @@ export const gatewayRules: RuleSet = {
          WHERE ${within('c')} AND c.state IN ('settled', 'delivered') AND (c.http_status IS NULL OR c.http_status NOT BETWEEN 200 AND 299)`,
     },
     {
-      invariant: 'I8', sentence: 'no two calls that were charged or are open share an idempotency key', over: 'gateway_call',
+      // A key that retention has removed may be used again. So calls with one key are twins when they lie nearer together than any key is kept
+      // (less an hour, for a call that waited), or when the later is not the call its key was taken for.
+      invariant: 'I8', sentence: 'no two calls that were charged or are open share an idempotency key while the key is kept',
+      over: 'gateway_call',
       sql: (within) => `
-        SELECT DISTINCT s.of AS row FROM gateway_call c JOIN audit_key s ON s.of = c.buyer || ' ' || c.idempotency_key
-         WHERE ${within('c')} AND c.state IN ('accepted', 'settled') AND s.calls > 1`,
+        SELECT DISTINCT c.buyer || ' ' || c.idempotency_key AS row FROM gateway_call c CROSS JOIN LATERAL ${spans} s
+          LEFT JOIN audit_key k ON k.of = c.buyer || ' ' || c.idempotency_key || ' ' || s.span
+          LEFT JOIN idempotency i ON i.agent_address = c.buyer AND i.key = c.idempotency_key
+         WHERE ${within('c')} AND c.idempotency_key IS NOT NULL AND c.state IN ('accepted', 'settled')
+           AND (k.calls > 1 OR (c.accepted_at >= i.created_at AND c.id <> i.resource_id))`,
     },
     {
       invariant: 'I9', sentence: 'a session has spent and promised what its calls say, within its budget', over: 'meter',
@@ -70,11 +83,12 @@ export const gatewayRules: RuleSet = {
             OR m.reserved <> coalesce(c.reserved, 0) OR m.uses <> coalesce(c.settled, 0) OR m.used + m.reserved > m.capacity)`,
     },
     {
-      invariant: 'I13', sentence: 'each end of a call has one event', over: 'gateway_call',
+      invariant: 'I13', sentence: 'each end of a call has one event, which leaves only when it was delivered long ago', over: 'gateway_call',
       sql: (within) => `
         SELECT c.id || ' is ' || c.state || ', events: ' || coalesce(o.events, 0) AS row
           FROM gateway_call c LEFT JOIN audit_call_event o ON o.of = 'call.' || c.state || ' ' || c.id
-         WHERE ${within('c')} AND c.state IN ('delivered', 'settled', 'released') AND o.events IS DISTINCT FROM 1`,
+         WHERE ${within('c')} AND c.state IN ('delivered', 'settled', 'released') AND (o.events > 1 OR (o.events IS NULL AND c.finished_at >=
+               coalesce((SELECT removed_before FROM retention_mark WHERE kind = 'call_events'), '-infinity')))`,
     },
   ],
 };

@@ -7,7 +7,8 @@ BEGIN
   RETURN NULL;
 END $$;
 CREATE OR REPLACE TRIGGER service_changed AFTER INSERT OR UPDATE OR DELETE ON service FOR EACH STATEMENT EXECUTE FUNCTION notify_registry_change();
-CREATE OR REPLACE TRIGGER agent_changed AFTER UPDATE OF name, deleted_at ON agent FOR EACH STATEMENT EXECUTE FUNCTION notify_registry_change();
+CREATE OR REPLACE TRIGGER agent_changed AFTER UPDATE OF name, deleted_at, tenant_id ON agent
+  FOR EACH STATEMENT EXECUTE FUNCTION notify_registry_change();
 CREATE OR REPLACE TRIGGER agent_stats_changed AFTER INSERT OR UPDATE ON agent_stats FOR EACH STATEMENT EXECUTE FUNCTION notify_registry_change();
 CREATE OR REPLACE TRIGGER api_key_revoked AFTER UPDATE OF revoked_at ON api_key FOR EACH STATEMENT EXECUTE FUNCTION notify_registry_change();
 

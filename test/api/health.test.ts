@@ -77,14 +77,14 @@ describe('metrics', () => {
     metrics.batchCommitted('settle', 7, 0.002);
     metrics.outboundAttempt('timeout', 25);
     metrics.backgroundError('sweeper');
-    metrics.watchPool(() => ({ total: 5, idle: 2, waiting: 0 }));
+    metrics.watchPools({ money: { totalCount: 5, idleCount: 2, waitingCount: 0 } });
     const { text } = await metrics.render();
     for (const line of [
       'surety_gateway_calls_total{outcome="settled"} 1', 'surety_gateway_sessions_created_total 1',
       'surety_gateway_sessions_closed_total{reason="closed"} 1',
       'surety_commit_batch_size_sum{step="settle"} 7', 'surety_outbound_attempts_total{outcome="timeout"} 1',
       'surety_background_errors_total{component="sweeper"} 1',
-      'surety_db_pool_connections{state="idle"} 2',
+      'surety_db_pool_connections{pool="money",state="idle"} 2',
     ]) expect(text).toContain(line);
   });
 });

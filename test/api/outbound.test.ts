@@ -172,7 +172,7 @@ describe('where Surety does not call', () => {
     const answers = [[{ address: '93.184.215.14', family: 4 }], [{ address: '127.0.0.1', family: 4 }]];
     const lookup = jest.spyOn(dns, 'lookup')
       .mockImplementation(((_: string, __: unknown, callback: (error: null, found: unknown) => void) =>
-      callback(null, answers.shift())) as unknown as typeof dns.lookup);
+      callback(null, answers.shift())) as never);
     await expect(strict.checkUrl(`http://shop.example:${seller.port}/work`)).resolves.toBeDefined();
     const before = seller.requests.length;
     expect(await strict.postJson({ url: `http://shop.example:${seller.port}/work`, body: '{}', timeoutMs: 500 }))
@@ -185,7 +185,7 @@ describe('where Surety does not call', () => {
     const found = [{ address: '93.184.215.14', family: 4 }, { address: '::1', family: 6 }];
     const lookup = jest.spyOn(dns, 'lookup')
       .mockImplementation(((_: string, __: unknown, callback: (error: null, all: unknown) => void) =>
-      callback(null, found)) as unknown as typeof dns.lookup);
+      callback(null, found)) as never);
     await expect(strict.checkUrl('http://mixed.example/')).rejects.toMatchObject({ code: 'invalid_endpoint' });
     lookup.mockRestore();
   });

@@ -130,7 +130,7 @@ describe('a worker', () => {
     expect(worker.output()).toContain(`queues: gateway  metrics: ${url}/metrics`);
     const figures = await fetch(`${url}/metrics`);
     expect([figures.status, figures.headers.get('content-type')]).toEqual([200, expect.stringContaining('text/plain')]);
-    expect(await figures.text()).toMatch(/^surety_db_pool_connections\{state="total"\} \d+$/m);
+    expect(await figures.text()).toMatch(/^surety_db_pool_connections\{pool="money",state="total"\} \d+$/m);
     expect(await (await fetch(`${url}/health/live`)).json()).toEqual({ status: 'alive' });
     expect((await fetch(`${url}/v1/platform`)).status).toBe(404);
     expect((await fetch(`${url}/metrics`, { method: 'POST' })).status).toBe(405);

@@ -37,8 +37,8 @@ async function startWorker(): Promise<{ runtime: Runtime; stop(): Promise<void> 
   const { db, registry, queueSuffix } = asks.platform();
   const temporal: TestTemporal = await connectTestTemporal();
   const runtime = await createRuntime({
-    env: readEnv({ WORKER_QUEUES: 'escrow' }), log: silent, metrics: createMetrics({ runtime: false }), pool: db.pool, registry, temporal,
-    queues: ['escrow'], queueSuffix,
+    env: readEnv({ WORKER_QUEUES: 'escrow' }), log: silent, metrics: createMetrics({ runtime: false }), pool: db.pool, reads: db.pool,
+    registry, temporal, queues: ['escrow'], queueSuffix,
     outbound: undefined as never, signer: undefined as never,
   });
   await runtime.start();

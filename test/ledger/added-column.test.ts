@@ -78,7 +78,6 @@ async function paymentsOnTheEngine(): Promise<void> {
   expect((await store.byIds([id]))[0]?.state).toBe('released');
   expect(await store.idsOf('escrow', seller, { after: null, limit: 1 })).toEqual([id]);
   expect(await store.idByLookup('escrow', 'x')).toBeNull();
-  expect(await store.forgetRefusals(0, 10)).toBe(1);
   const notices = createNotices(pool);
   await notices.claim(['escrow'], { ageMs: 0, leaseMs: 1, limit: 10 });
   await notices.forget([{ id, version: 3 }]);
@@ -151,7 +150,7 @@ async function books(): Promise<void> {
   await createReputationReader({ pool }).leaderboard({ limit: 10 });
   await createReputationReader({ pool }).of([buyer]);
   for (const sortBy of ['price', 'reputation', 'value'] as const) {
-    await discover(pool, { sortBy, includeInactive: false, verifiedOnly: false, limit: 10, offset: 0 });
+    await discover(pool, { sortBy, includeInactive: false, verifiedOnly: false, limit: 10, offset: 0, after: null });
   }
 }
 

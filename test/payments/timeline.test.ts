@@ -185,7 +185,7 @@ test('where a Temporal UI is configured, the payment links to its workflow there
   const { db, env } = platform();
   const app = await startApp({
     env: { ADMIN_SECRET: 'a-secret-for-tests', TEMPORAL_NAMESPACE: 'pay ments' },
-    deps: { pool: db.pool, prisma: db.prisma, links: { api: '', temporalUi: 'https://temporal.example/' } },
+    deps: { pool: db.pool, reads: db.pool, prisma: db.prisma, links: { api: '', temporalUi: 'https://temporal.example/' } },
   });
   const { body } = await app.ask('GET', `/v1/payments/${session.token}`, { adminSecret: env.ADMIN_SECRET ?? '' });
   expect(body.payment.temporalUrl).toBe(`https://temporal.example/namespaces/pay%20ments/workflows/gateway-session-${session.token}`);

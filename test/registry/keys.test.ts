@@ -56,9 +56,12 @@ test('only the hash of the secret is stored', async () => {
   expect(rows).toEqual([{ bytes: 32, readable: false }]);
 });
 
-test('a further key inherits the tenant, and so does its successor', async () => {
-  const { address } = await anAgent(registry);
-  const further = await registry.keys.create({ address, tenantId: 'ten_1' }, 'Second');
+test('every key acts for the tenant of its agent, the one in use from the moment on at which the agent joins', async () => {
+  const { address, key } = await anAgent(registry);
+  expect(await elsewhere.keys.authenticate(key.secret)).toMatchObject({ tenantId: null });
+  await db.pool.query(`UPDATE agent SET tenant_id = 'ten_1' WHERE address = $1`, [address]);
+  expect(await eventually(async () => (await elsewhere.keys.authenticate(key.secret))?.tenantId === 'ten_1')).toBe(true);
+  const further = await registry.keys.create(address, 'Second');
   expect(await registry.keys.authenticate(further.secret)).toMatchObject({ tenantId: 'ten_1', keyName: 'Second' });
   const successor = await registry.keys.regenerate(address, further.keyId);
   expect(await registry.keys.authenticate(successor.secret)).toMatchObject({ tenantId: 'ten_1', keyName: 'Second' });
@@ -66,18 +69,19 @@ test('a further key inherits the tenant, and so does its successor', async () =>
 
 test('a revoked key is dead at once here and a moment later in every other process', async () => {
   const { address, key } = await anAgent(registry);
-  const further = await registry.keys.create({ address, tenantId: null }, 'Second');
+  const further = await registry.keys.create(address, 'Second');
   expect(await elsewhere.keys.authenticate(further.secret)).not.toBeNull();
   expect(await registry.keys.authenticate(further.secret)).not.toBeNull();
   await registry.keys.revoke({ address, keyId: key.keyId }, further.keyId);
   expect(await registry.keys.authenticate(further.secret)).toBeNull();
   expect(await eventually(async () => (await elsewhere.keys.authenticate(further.secret)) === null)).toBe(true);
-  expect(await registry.keys.list(address)).toMatchObject([{ id: further.keyId, revoked: true }, { id: key.keyId, revoked: false }]);
+  expect(await registry.keys.list(address, { after: null, limit: 10 }))
+    .toMatchObject([{ id: further.keyId, revoked: true }, { id: key.keyId, revoked: false }]);
 });
 
 test('revoking twice changes nothing', async () => {
   const { address, key } = await anAgent(registry);
-  const further = await registry.keys.create({ address, tenantId: null }, 'Second');
+  const further = await registry.keys.create(address, 'Second');
   await registry.keys.revoke({ address, keyId: key.keyId }, further.keyId);
   const before = await db.prisma.apiKey.findUnique({ where: { id: further.keyId } });
   await registry.keys.revoke({ address, keyId: key.keyId }, further.keyId);
@@ -87,7 +91,7 @@ test('revoking twice changes nothing', async () => {
 test('a key is refused with the code that fits', async () => {
   const { address, key } = await anAgent(registry);
   const other = await anAgent(registry);
-  const gone = await registry.keys.create({ address, tenantId: null }, 'Gone');
+  const gone = await registry.keys.create(address, 'Gone');
   await registry.keys.revoke({ address, keyId: key.keyId }, gone.keyId);
   const holder = { address, keyId: key.keyId };
   await expect(registry.keys.revoke(holder, key.keyId)).rejects.toMatchObject({ code: 'cannot_revoke_current' });
@@ -101,7 +105,7 @@ test('of two regenerations at once one wins, and the agent is never left without
   const { address, key } = await anAgent(registry);
   const outcomes = await Promise.allSettled([1, 2].map(() => registry.keys.regenerate(address, key.keyId)));
   expect(outcomes.map((outcome) => outcome.status).sort()).toEqual(['fulfilled', 'rejected']);
-  expect((await registry.keys.list(address)).filter((record) => !record.revoked)).toHaveLength(1);
+  expect((await registry.keys.list(address, { after: null, limit: 10 })).filter((record) => !record.revoked)).toHaveLength(1);
   expect(await registry.keys.authenticate(key.secret)).toBeNull();
 });
 
@@ -111,15 +115,16 @@ test('keys of a deleted agent are dead, and no new one can be issued', async () 
   await registry.agents.remove(address);
   expect(await registry.keys.authenticate(key.secret)).toBeNull();
   expect(await eventually(async () => (await elsewhere.keys.authenticate(key.secret)) === null)).toBe(true);
-  await expect(registry.keys.create({ address, tenantId: null }, 'New')).rejects.toMatchObject({ code: 'agent_not_found' });
+  await expect(registry.keys.create(address, 'New')).rejects.toMatchObject({ code: 'agent_not_found' });
 });
 
 test('a process whose listening connection was cut believes the database, not its memory, and listens again', async () => {
   const { address, key } = await anAgent(registry);
-  const further = await registry.keys.create({ address, tenantId: null }, 'Second');
+  const further = await registry.keys.create(address, 'Second');
   await elsewhere.keys.authenticate(further.secret);
   await db.pool.query(
-    `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'surety-registry-listener'`);
+    `SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+      WHERE datname = current_database() AND application_name = 'surety-registry-listener'`);
   expect(await eventually(() => Promise.resolve(!elsewhere.changes.isLive()))).toBe(true);
   await registry.keys.revoke({ address, keyId: key.keyId }, further.keyId);
   expect(await elsewhere.keys.authenticate(further.secret)).toBeNull();
@@ -132,5 +137,5 @@ test('the last use is written when the process stops', async () => {
   const { address, key } = await anAgent(mine);
   await mine.keys.authenticate(key.secret);
   await mine.stop();
-  expect(await registry.keys.list(address)).toMatchObject([{ lastUsedAt: expect.any(Date) }]);
+  expect(await registry.keys.list(address, { after: null, limit: 10 })).toMatchObject([{ lastUsedAt: expect.any(Date) }]);
 });

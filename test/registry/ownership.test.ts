@@ -154,7 +154,7 @@ describe('In demo mode', () => {
     const codes = outcomes.map((outcome) => (outcome.status === 'fulfilled' ? 'registered' : (outcome.reason as { code: string }).code))
       .sort();
     expect(codes).toEqual(['agent_exists', 'agent_exists', 'agent_exists', 'registered']);
-    expect(await demo.keys.list(address)).toHaveLength(1);
+    expect(await demo.keys.list(address, { after: null, limit: 10 })).toHaveLength(1);
   });
 });
 
@@ -187,6 +187,21 @@ describe('Whoever proves control', () => {
     expect(await strict.keys.authenticate(old.key.secret)).toBeNull();
     const { rows } = await db.pool.query('SELECT available FROM account WHERE owner = $1', [addressOf(wallet)]);
     expect(rows).toEqual([{ available: '7000000' }]);
+  });
+
+  test.each([
+    ['a recovery', async (wallet: Wallet) =>
+      strict.agents.recover(addressOf(wallet), await proofOf(wallet), { name: 'x', revokeOthers: true })],
+    ['a new registration after a deletion', async (wallet: Wallet) => {
+      await strict.agents.remove(addressOf(wallet));
+      return (await strict.agents.register(addressOf(wallet), fields, await proofOf(wallet))).key;
+    }],
+  ])('stays in the tenant of the agent through %s', async (_, comeBack) => {
+    const wallet = aWallet();
+    await strict.agents.register(addressOf(wallet), fields, await proofOf(wallet));
+    await db.pool.query(`UPDATE agent SET tenant_id = 'ten_1' WHERE address = $1`, [addressOf(wallet)]);
+    const key = await comeBack(wallet);
+    expect(await strict.keys.authenticate(key.secret)).toMatchObject({ address: addressOf(wallet), tenantId: 'ten_1' });
   });
 
   test('gets no key for an agent that is not there', async () => {

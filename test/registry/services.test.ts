@@ -149,9 +149,10 @@ describe('The catalogue', () => {
     const { address } = await anAgent(registry);
     await aService(registry, address, { type });
     let down = false;
-    const pool = { query: (...args: unknown[]) =>
-      (down ? Promise.reject(new Error('away')) : (db.pool.query as (...all: unknown[]) => unknown)(...args)) };
-    const mine = aRegistry(db, { pool: pool as unknown as typeof db.pool });
+    const pool = new Proxy(db.pool, {
+      get: (real, name, self) => (name === 'query' && down ? () => Promise.reject(new Error('away')) : Reflect.get(real, name, self)),
+    });
+    const mine = aRegistry(db, { pool });
     await mine.start();
     down = true;
     mine.changes.announce('everything');
@@ -164,7 +165,8 @@ describe('The catalogue', () => {
 describe('Discovery', () => {
   const type = 'discovery-test';
   const find = (change: Partial<DiscoveryQuery> = {}) =>
-    discover(db.pool, { type, sortBy: 'price', includeInactive: false, verifiedOnly: false, limit: 100, offset: 0, ...change });
+    discover(db.pool, { type, sortBy: 'price', includeInactive: false, verifiedOnly: false, limit: 100, offset: 0, after: null,
+      ...change });
 
   beforeAll(async () => {
     // Dearer services have the better sellers; the best offer for its price is neither.

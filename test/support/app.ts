@@ -60,7 +60,7 @@ export function someDeps({ env = {}, callers = {}, deps = {} }: AppOptions = {})
   return {
     env: settings, log: createLog('silent', 'test'), metrics: createMetrics({ runtime: false }),
     keys: keys as ApiDeps['keys'],
-    prisma: absent('prisma'), pool: absent('pool'), agents: absent('agents'), services: absent('services'), ownership: absent('ownership'),
+    prisma: absent('prisma'), pool: absent('pool'), reads: absent('reads'), agents: absent('agents'), services: absent('services'), ownership: absent('ownership'),
     catalogue: absent('catalogue'), gateway: absent('gateway'), payments: absent('payments'), cards: absent('cards'),
     ticks: absent('ticks'),
     pipelines: absent('pipelines'),

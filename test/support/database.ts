@@ -23,7 +23,7 @@ export async function createTestDatabase(connectionsMax = 10): Promise<TestDatab
   const pool = new pg.Pool({ connectionString: url, max: connectionsMax });
   // A test may kill connections on purpose; an idle one that breaks must not end the test process.
   pool.on('error', () => undefined);
-  const prisma = createPrisma(url);
+  const prisma = createPrisma(pool);
   return {
     url,
     pool,

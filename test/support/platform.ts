@@ -40,12 +40,12 @@ export async function startPlatform(settings: Readonly<Record<string, string>> =
   const outbound = createOutbound({ allowLocal: true, log: silent, metrics });
   const signer = createSellerSigner(generateSellerKey());
   const queueSuffix = `-${randomBytes(4).toString('hex')}`;
-  const runtime = await createRuntime({ env, log: silent, metrics, pool: db.pool, registry, outbound, signer, temporal,
+  const runtime = await createRuntime({ env, log: silent, metrics, pool: db.pool, reads: db.pool, registry, outbound, signer, temporal,
     queues: env.WORKER_QUEUES, queueSuffix });
   await runtime.start();
   const { keys, agents, services, ownership, catalogue } = registry;
   const app: TestApp = await startApp({
-    env: text, deps: { pool: db.pool, prisma: db.prisma, keys, agents, services, ownership, catalogue,
+    env: text, deps: { pool: db.pool, reads: db.pool, prisma: db.prisma, keys, agents, services, ownership, catalogue,
       cards: createCardSecrets('a key for tests'), ...runtime.ports, metrics, sellerKeys: [signer.publicKey] },
   });
   return {

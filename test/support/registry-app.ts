@@ -25,7 +25,7 @@ export async function startRegistryApp(): Promise<RegistryApp> {
   await registry.start();
   const { keys, agents, services, ownership, catalogue } = registry;
   const app = await startApp({ env: { DEMO_MODE: 'true', ADMIN_SECRET: adminSecret },
-    deps: { pool: db.pool, prisma: db.prisma, keys, agents, services, ownership, catalogue } });
+    deps: { pool: db.pool, reads: db.pool, prisma: db.prisma, keys, agents, services, ownership, catalogue } });
   const ada = await anAgent(registry, { name: 'Ada' });
   const bob = await anAgent(registry, { name: 'Bob' });
   const ask = (line: string, options?: AskOptions): Promise<Reply> => {

@@ -6,10 +6,13 @@ CREATE TABLE agent (
   owner_address text,
   endpoint      text,
   metadata      jsonb NOT NULL DEFAULT '{}',
+  -- Whose agent it is; all its keys act for this tenant. It stays through recovery, deletion and coming back.
+  tenant_id     text,
   -- When control of the address was proven; NULL for a plain registration in demo mode.
   proven_at     timestamptz,
   deleted_at    timestamptz,
-  created_at    timestamptz NOT NULL DEFAULT now(),
+  -- Whole milliseconds, as cursors have them.
+  created_at    timestamptz(3) NOT NULL DEFAULT now(),
   updated_at    timestamptz NOT NULL DEFAULT now()
 );
 CREATE INDEX agent_created ON agent (created_at DESC, address DESC);
@@ -42,19 +45,19 @@ CREATE TABLE service (
   updated_at    timestamptz NOT NULL DEFAULT now()
 );
 CREATE INDEX service_by_type ON service (type, price_micros) WHERE active AND deleted_at IS NULL;
-CREATE INDEX service_by_agent ON service (agent_address);
+CREATE INDEX service_by_price ON service (price_micros) WHERE active AND deleted_at IS NULL;
+CREATE INDEX service_by_agent ON service (agent_address) WHERE deleted_at IS NULL;
 
 CREATE TABLE api_key (
   id            text PRIMARY KEY,
   agent_address text NOT NULL REFERENCES agent (address),
-  tenant_id     text,
   name          text NOT NULL,
   secret_hash   bytea NOT NULL UNIQUE,
   last_used_at  timestamptz,
   revoked_at    timestamptz,
-  created_at    timestamptz NOT NULL DEFAULT now()
+  created_at    timestamptz(3) NOT NULL DEFAULT now()
 );
-CREATE INDEX api_key_by_agent ON api_key (agent_address);
+CREATE INDEX api_key_by_agent ON api_key (agent_address, created_at DESC, id DESC);
 
 -- What is known of a seller, recomputed by a job from settled and failed calls; never from claims.
 CREATE TABLE agent_stats (
