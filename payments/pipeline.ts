@@ -14,7 +14,7 @@ import type { Logger } from '../platform/log.ts';
 import type { Metrics, PipelineOutcome } from '../platform/metrics.ts';
 import { newId } from '../platform/random.ts';
 import { workflowIdFor } from '../workflows/contracts/ids.ts';
-import { choose, noService, refusals, within, type SessionTermsForCall } from './gateway/calls.ts';
+import { choose, noService, refusalOf, within, type SessionTermsForCall } from './gateway/calls.ts';
 import type { KeptRow, KindKeeper } from '../workers/keeper.ts';
 
 export interface PipelineDeps {
@@ -59,8 +59,8 @@ export function createPipelines(deps: PipelineDeps): PipelinePort {
     deps.crash.at('pipeline-opened');
     void deps.keeper.beginSoon(keptRow(pipeline)).then(() => deps.crash.at('pipeline-scheduled'));
     const { id, sessionId, buyer } = pipeline;
-    const calls = pipeline.steps.map(({ callId, serviceType, paramsJson, candidates }): OpenCall =>
-      ({ id: callId, sessionId, buyer, serviceType, paramsJson, candidates, attempt: 0, takenOver: false }));
+    const calls = pipeline.steps.map(({ callId, serviceType, paramsJson, candidates, refundable }): OpenCall =>
+      ({ id: callId, sessionId, buyer, serviceType, paramsJson, candidates, refundable, attempt: 0, takenOver: false }));
     return runner.run({ id, calls }).catch((error: unknown) => {
       deps.log.warn({ err: error, pipelineId: id }, 'A pipeline could not be driven further here; its workflow or the sweeper goes on.');
       deps.metrics.backgroundError('pipeline');
@@ -189,11 +189,12 @@ async function plan(deps: PipelineDeps, session: Session, request: PipelineReque
   checkPace(session, request);
   const terms: SessionTermsForCall = { ...session, usedMicros: session.spentMicros + session.reservedMicros };
   const steps: NewStep[] = [];
-  for (const [step, { serviceType, paramsJson, refundable, compensation, ...wish }] of request.steps.entries()) {
-    const candidates = choose(deps, terms, { serviceType, ...wish });
+  for (const [step, { paramsJson, compensation, ...wish }] of request.steps.entries()) {
+    const refundable = wish.refundable || request.allOrNothing;
+    const candidates = choose(deps, terms, { ...wish, refundable });
     if (candidates.length === 0) {
-      const refused = await noService({ store: deps.gatewayStore }, terms, { serviceType, ...wish });
-      throw new SuretyError('no_service', `${stepName(step, request.steps.length)}: ${refused.message}`, { body: { failedStep: step } });
+      const { code, message, extras } = await noService({ ...deps, store: deps.gatewayStore }, terms, { ...wish, refundable });
+      throw new SuretyError(code, `${stepName(step, request.steps.length)}: ${message}`, { ...extras, body: { failedStep: step } });
     }
     if (compensation !== null) {
       await deps.checkEndpoint(compensation.endpoint).catch((error: unknown): never => {
@@ -202,8 +203,7 @@ async function plan(deps: PipelineDeps, session: Session, request: PipelineReque
           { ...error.extras, details: [{ field: `steps.${step}.compensation.endpoint`, message: error.message }] });
       });
     }
-    steps.push({ callId: newId('call'), serviceType, paramsJson, candidates, refundable: refundable
-      || request.allOrNothing, compensation });
+    steps.push({ callId: newId('call'), serviceType: wish.serviceType, paramsJson, candidates, refundable, compensation });
   }
   return steps;
 }
@@ -230,8 +230,7 @@ function cheapestFirst(step: NewStep): NewStep {
 /** Why a pipeline was not accepted. `thrifty`: its steps with the cheapest sellers, for saying what it costs. */
 function refusal({ outcome, remainingMicros }: PipelineOpened, thrifty: readonly NewStep[]): SuretyError {
   const code: ErrorCode = isErrorCode(outcome) ? outcome : 'internal_error';
-  if (code !== 'budget_exceeded') return new SuretyError(code, refusals[code] ?? 'The pipeline was refused.', code === 'rate_limited'
-    ? { retryAfterSecs: 60 } : {});
+  if (code !== 'budget_exceeded') return refusalOf(code);
   const price = formatMicros(sumOf(thrifty));
   const remaining = formatMicros(remainingMicros);
   return new SuretyError(code, `The steps cost ${price} together, and ${remaining} of the session's budget is left.`,

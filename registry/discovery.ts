@@ -37,7 +37,7 @@ export interface ServiceListing extends ServiceRecord {
 
 interface ListingRow {
   id: string; agent_address: string; type: string; name: string; description: string; price_micros: string; endpoint: string;
-  active: boolean; idempotent: boolean;
+  active: boolean; idempotent: boolean; refundable: boolean;
   metadata: JsonObject; created_at: Date; updated_at: Date; agent_name: string; verified: boolean; score: number; tier: string | null;
   settled: string; failed: string; value: number;
 }
@@ -52,8 +52,8 @@ const orders: Readonly<Record<SortOrder, string>> = {
 };
 
 const ofService = [
-  'id', 'agent_address', 'type', 'name', 'description', 'price_micros', 'endpoint', 'active', 'idempotent', 'metadata', 'created_at',
-  'updated_at',
+  'id', 'agent_address', 'type', 'name', 'description', 'price_micros', 'endpoint', 'active', 'idempotent', 'refundable', 'metadata',
+  'created_at', 'updated_at',
 ];
 const listed = [...ofService, 'agent_name', 'verified', 'score', 'tier', 'settled', 'failed'].join(', ');
 
@@ -80,8 +80,8 @@ function toListing(row: ListingRow, sortBy: SortOrder): ServiceListing {
   return {
     id: row.id, agentAddress: row.agent_address, type: row.type, name: row.name, description: row.description,
     priceMicros: micros(row.price_micros),
-    endpoint: row.endpoint, active: row.active, idempotent: row.idempotent, metadata: row.metadata, createdAt: row.created_at,
-    updatedAt: row.updated_at,
+    endpoint: row.endpoint, active: row.active, idempotent: row.idempotent, refundable: row.refundable, metadata: row.metadata,
+    createdAt: row.created_at, updatedAt: row.updated_at,
     agentName: row.agent_name, reputationScore: row.score, reputationTier: (row.tier ?? freshReputation.tier) as ReputationTier,
     successRate: attempts === 0 ? 1 : settled / attempts, transactionCount: settled, valueScore: sortBy === 'value' ? row.value
       : null, verified: row.verified,

@@ -55,7 +55,7 @@ export function viewOf({ version, state }: Pick<PipelineRow, 'version' | 'state'
 export function openCallOf(row: StepRow, paramsJson = row.params): OpenCall {
   return {
     id: row.id, sessionId: row.session_id, buyer: row.buyer, serviceType: row.service_type, paramsJson, candidates: row.candidates,
-    attempt: row.attempt, takenOver: false,
+    refundable: row.refundable, attempt: row.attempt, takenOver: false,
   };
 }
 

@@ -50,14 +50,16 @@ async function pipelineRow(store: PipelineStore, id: string): Promise<PipelineRo
 /** A request like those that sellers get, signed the same way; nothing is paid with it. */
 function call({ outbound, signer }: Pick<UndoDeps, 'outbound' | 'signer'>, row: StepRow, compensation: string): Promise<OutboundResult> {
   const { endpoint, params } = readCompensation(compensation);
-  const response: unknown = row.response === null ? null : JSON.parse(row.response);
-  const body = JSON.stringify({ pipelineId: row.pipeline_id, callId: row.id, step: row.step_index, params, response });
+  // Who does not pay does not read: not by way of an endpoint of the buyer's own either.
+  const paid = row.state === 'settled';
+  const response: unknown = !paid || row.response === null ? null : JSON.parse(row.response);
+  const body = JSON.stringify({ pipelineId: row.pipeline_id, callId: row.id, step: row.step_index, params, paid, response });
   const { pathname, search } = new URL(endpoint);
   return outbound.postJson({
     url: endpoint, body, timeoutMs: UNDO_MS_MAX,
     headers: signer.headersFor({
       method: 'POST', path: pathname + search, amount: '0.000000', from: row.buyer, to: row.seller ?? '', ref: row.id,
-      idempotencyKey: `${row.id}:compensate`, body,
+      idempotencyKey: `${row.id}:compensate`, refundable: false, body,
     }),
   });
 }

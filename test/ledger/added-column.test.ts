@@ -46,12 +46,12 @@ async function callsAndSessions(): Promise<void> {
   for (const each of [paid, given, moved]) expect((await store.accept(each)).outcome).toBe('accepted');
   await store.settle(aDelivery(paid.id));
   await store.release(aGivenUp(given.id));
-  expect(await store.nextAttempt(moved.id, 0, 1, anAttempt)).toBe('moved');
+  expect(await store.nextAttempt(moved.id, 0, 1, [anAttempt])).toBe('moved');
   await store.drivesAttempt(moved.id, 1);
   await db.pool.query(`UPDATE gateway_call SET lease_until = now() - interval '1 second' WHERE id = $1`, [moved.id]);
   expect(await store.takeOver([moved.id])).toHaveLength(1);
   await store.renewLeases([moved.id]);
-  await store.noteRefusal({ id: newId('call'), sessionId: session.id, buyer, serviceType: 'x', code: 'no_service', message: 'none' });
+  await store.noteRefusal({ sessionId: session.id, serviceType: 'x', code: 'no_service', message: 'none' });
   expect((await store.session(session.id))?.agentAddress).toBe(buyer);
   expect((await store.call(paid.id))?.state).toBe('settled');
   await store.openAmong([moved.id]);

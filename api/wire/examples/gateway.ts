@@ -35,7 +35,7 @@ export const callExample = { body: wish, answer: JSON.parse(writeCall(bought)) a
 const log = {
   id: callId, sessionId: session.id, serviceType: wish.serviceType, agentCalled: seller, amount: '0.020000', status: 'success',
   latencyMs: 12, createdAt: at(1).toISOString(),
-  attempts: [{ seller, serviceId, outcome: 'delivered', httpStatus: 200, message: null, startedAt: at(1).toISOString(), latencyMs: 12 }],
+  attempts: [{ seller, serviceId, price: '0.020000', outcome: 'delivered', httpStatus: 200, message: null, startedAt: at(1).toISOString(), latencyMs: 12 }],
   workflowId: callWorkflowId,
 };
 export const logsExample = { answer: { logs: [log], ...wholePage } };
