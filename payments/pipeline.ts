@@ -2,26 +2,30 @@
 import { LRUCache } from 'lru-cache';
 import type { OpenCall } from '../activities/gateway/call.ts';
 import type { GatewayStore } from '../activities/gateway/store.ts';
-import { viewOf, type PipelineRow } from '../activities/pipeline/rows.ts';
+import { act, type Acted } from '../activities/pipeline/act.ts';
+import type { PipelineRow } from '../activities/pipeline/rows.ts';
 import type { PipelineRunner } from '../activities/pipeline/run.ts';
 import type { NewPipeline, NewStep, PipelineOpened, PipelineStore } from '../activities/pipeline/store.ts';
 import { isErrorCode, SuretyError, type ErrorCode } from '../domain/errors.ts';
 import type { Offer, Session } from '../domain/gateway.ts';
-import { formatMicros, micros, toUnits } from '../domain/money.ts';
-import { hasEnded, stepName, type Pipeline, type PipelinePort, type PipelineRequest } from '../domain/pipeline.ts';
+import { formatMicros } from '../domain/money.ts';
+import { hasEnded, type PipelineAction } from '../domain/pipeline-rules.ts';
+import { stepName, type Pipeline, type PipelinePort, type PipelineRequest } from '../domain/pipeline.ts';
 import type { Crash } from '../platform/crash.ts';
 import type { Logger } from '../platform/log.ts';
 import type { Metrics, PipelineOutcome } from '../platform/metrics.ts';
 import { newId } from '../platform/random.ts';
 import { workflowIdFor } from '../workflows/contracts/ids.ts';
 import { choose, noService, refusalOf, within, type SessionTermsForCall } from './gateway/calls.ts';
-import type { KeptRow, KindKeeper } from '../workers/keeper.ts';
 
 export interface PipelineDeps {
   readonly store: PipelineStore;
   readonly gatewayStore: GatewayStore;
   readonly runner: PipelineRunner;
-  readonly keeper: KindKeeper;
+  /** Starts the workflow of a pipeline that was just written; never rejects. */
+  readonly begin: (pipeline: NewPipeline) => Promise<void>;
+  /** Lets the workflow know that the pipeline has moved on without it. */
+  readonly moved: (row: PipelineRow) => void;
   readonly offers: (serviceType: string) => readonly Offer[];
   readonly checkEndpoint: (url: string) => Promise<unknown>;
   readonly crash: Crash;
@@ -57,7 +61,7 @@ export function createPipelines(deps: PipelineDeps): PipelinePort {
   /** Drives it in this process without waiting for Temporal; the workflow is started beside it. */
   async function headStart(pipeline: NewPipeline): Promise<PipelineRow | null> {
     deps.crash.at('pipeline-opened');
-    void deps.keeper.beginSoon(keptRow(pipeline)).then(() => deps.crash.at('pipeline-scheduled'));
+    void deps.begin(pipeline).then(() => deps.crash.at('pipeline-scheduled'));
     const { id, sessionId, buyer } = pipeline;
     const calls = pipeline.steps.map(({ callId, serviceType, paramsJson, candidates, refundable }): OpenCall =>
       ({ id: callId, sessionId, buyer, serviceType, paramsJson, candidates, refundable, attempt: 0, takenOver: false }));
@@ -106,16 +110,37 @@ export function createPipelines(deps: PipelineDeps): PipelinePort {
       }
     },
 
-    async cancel(agent, id) {
-      const row = await store.cancel(id, agent);
-      deps.keeper.moved(keptRowOf(row));
-      // Between two steps, nobody else might look for a while.
-      void runner.resume(id, row.steps)
-        .catch((error: unknown) =>
+    async act(action, by, id) {
+      const { row, refusal } = await act(store, id, action, by).catch((error: unknown): never => {
+        throw unwritten(action, error);
+      });
+      if (refusal !== null) throw refused(refusal);
+      deps.moved(row);
+      // Between two steps, nobody else might see to it for a while.
+      if (action === 'cancel') void runner.resume(id, row.steps).catch((error: unknown) =>
         deps.log.warn({ err: error, pipelineId: id }, 'A cancelled pipeline could not be ended here; its workflow does.'));
-      return store.read(id);
+      return store.read(id, row);
     },
   };
+}
+
+/** What was not done, and what becomes of the pipeline, when the database is away. */
+const unwrittenSentences: Readonly<Record<PipelineAction, string>> = {
+  cancel: 'The cancel could not be written, because the database does not answer at the moment: the pipeline goes on.',
+  'retry-undo': 'The wish could not be written, because the database does not answer at the moment: the compensation stays given up.',
+};
+const unsureSentence = 'The connection to the database ended before it was clear whether this was written: read the pipeline before you ask again.';
+
+function unwritten(action: PipelineAction, error: unknown): unknown {
+  if (!(error instanceof SuretyError) || error.code !== 'unavailable') return error;
+  const isUnsure = error.extras.body?.['funds_status'] === 'unknown';
+  return new SuretyError('unavailable', isUnsure ? unsureSentence : unwrittenSentences[action],
+    { ...error.extras, cause: error, recovery: 'Ask again in a moment; asking twice does no harm.' });
+}
+
+/** Clients of the first system expect 403 where it is somebody else's pipeline. */
+function refused({ code, message }: NonNullable<Acted['refusal']>): SuretyError {
+  return new SuretyError(code, message, code === 'unauthorized' ? { status: 403, recovery: 'Use a key of the buyer.' } : {});
 }
 
 /**
@@ -178,7 +203,8 @@ async function giveBack({ store, gatewayStore }: PipelineDeps, { id, steps }: Ne
 /** More steps than a minute of the session allows would never fit, however long one waits. */
 function checkPace({ maxRequestsPerMinute }: Session, { steps }: PipelineRequest): void {
   if (steps.length <= maxRequestsPerMinute) return;
-  const message = `each of the ${steps.length} steps is a request, and the session's maxRequestsPerMinute is ${maxRequestsPerMinute}: waiting does not help`;
+  const message = `each of the ${steps.length} steps is a request, and the session's maxRequestsPerMinute is ${maxRequestsPerMinute}: `
+    + 'waiting does not help';
   throw new SuretyError('validation_error', `steps: ${message}`, {
     details: [{ field: 'steps', message }], recovery: 'Buy fewer steps at once, or open a session with a larger maxRequestsPerMinute.',
   });
@@ -235,24 +261,4 @@ function refusal({ outcome, remainingMicros }: PipelineOpened, thrifty: readonly
   const remaining = formatMicros(remainingMicros);
   return new SuretyError(code, `The steps cost ${price} together, and ${remaining} of the session's budget is left.`,
     { body: { price, currency: 'USDC', remaining } });
-}
-
-type Kept = Pick<NewPipeline, 'id' | 'buyer' | 'tenantId'> & { readonly steps: number; readonly micros: bigint;
-  readonly view: KeptRow['view'] };
-
-function kept({ id, buyer, tenantId, steps, micros: held, view }: Kept): KeptRow {
-  return {
-    id, view, buyer, seller: null, tenantId,
-    summary: `Pipeline of ${steps} ${steps === 1 ? 'step' : 'steps'}, ${formatMicros(held)} USDC, for ${buyer}`,
-    amountUsd: toUnits(held).toNumber(), input: { steps },
-  };
-}
-
-function keptRow({ id, buyer, tenantId, steps }: NewPipeline): KeptRow {
-  return kept({ id, buyer, tenantId, steps: steps.length, micros: sumOf(steps), view: viewOf({ version: 1, state: 'running' }) });
-}
-
-/** The same from a row. */
-export function keptRowOf(row: PipelineRow): KeptRow {
-  return kept({ id: row.id, buyer: row.buyer, tenantId: row.tenant_id, steps: row.steps, micros: micros(row.held), view: viewOf(row) });
 }

@@ -135,14 +135,18 @@ async function pipelines(): Promise<void> {
   expect((await store.pass(whole.id, aDelivery(whole.calls[1] ?? ''), null)).ended?.state).toBe('completed');
   expect((await store.read(whole.id)).steps).toHaveLength(2);
   const stopped = await open();
-  await store.cancel(stopped.id, buyer);
+  await store.act(stopped.id, 'cancel', buyer);
   await store.finish(stopped.id);
-  await store.noteUndo({ id: stopped.id, step: 0, done: true, final: true, error: null });
+  await store.claimUndo(stopped.id, 0, 1);
+  await store.noteUndo({ id: stopped.id, step: 0, done: true, pauseMs: null, error: null });
+  await store.act(stopped.id, 'retry-undo', buyer);
+  await store.row(stopped.id);
+  await store.stepsOf([stopped.id]);
   await store.earlier(buyer, { key: 'none', requestHash: 'h' });
   await store.step(stopped.id, 0);
   await store.steps(stopped.id);
   await store.rows([stopped.id]);
-  await store.stale(0, 0, 10);
+  await store.stale(0, 10);
 }
 
 async function books(): Promise<void> {
