@@ -137,7 +137,8 @@ story('without Temporal every step works, deadlines are kept, and the workflows 
 }, 180_000);
 
 for (const point of requestPoints) {
-  story(`a process that dies at ${point} has taken the step once or not at all, and the client that asks again with its key hears what happened`, async ({ nodes, survivor: front }) => {
+  const sentence = 'has taken the step once or not at all, and the client that asks again with its key hears what happened';
+  story(`a process that dies at ${point} ${sentence}`, async ({ nodes, survivor: front }) => {
     const place = { nodes, front };
     const victim = await nodes.start({ CRASH_AT: point });
     if (point === 'multistep-held' || point === 'multistep-begun') return diesCreating(place, victim);
