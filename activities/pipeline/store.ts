@@ -95,14 +95,11 @@ export type PipelineStore = ReturnType<typeof createPipelineStore>;
 
 export function createPipelineStore({ pool, driver, leaseMs, feeOwner }: PipelineStoreOptions) {
   const query: Query = (name, text, values) => run(pool, { name, text, values });
-  const one = async (name: string, text: string, values: unknown[]): Promise<PipelineRow> => {
-    const [row] = await query<PipelineRow>(name, text, values);
-    if (row === undefined) throw new SuretyError('not_found', 'There is no such pipeline.');
-    return row;
-  };
-  const steps = (id: string): Promise<StepRow[]> => query<StepRow>('pipeline-steps', stepsSql, [id]);
+  const one = theOne(query);
 
   return {
+    ...peopleAndUndos(query, driver), ...reads(query),
+
     /** Writes the pipeline and reserves its sum. @throws SuretyError idempotency_mismatch. */
     async open(pipeline: NewPipeline): Promise<PipelineOpened> {
       const text = 'SELECT outcome, existing_id, remaining FROM pipeline_open($1, $2, $3)';
@@ -138,6 +135,21 @@ export function createPipelineStore({ pool, driver, leaseMs, feeOwner }: Pipelin
     finish: (id: string, fault: { readonly step: number; readonly message: string } | null = null) =>
       one('pipeline-finish', finishSql, [id, feeOwner, fault?.step ?? null, fault?.message ?? null]),
 
+  };
+}
+
+/** One pipeline, or `not_found`. */
+function theOne(query: Query) {
+  return async (name: string, text: string, values: unknown[]): Promise<PipelineRow> => {
+    const [row] = await query<PipelineRow>(name, text, values);
+    if (row === undefined) throw new SuretyError('not_found', 'There is no such pipeline.');
+    return row;
+  };
+}
+
+/** What people do with pipelines, and compensations. */
+function peopleAndUndos(query: Query, driver: string) {
+  return {
     /** Takes an action that the rules allow. Null: the pipeline has moved on, and they are to be asked again. */
     async act(id: string, action: PipelineAction, by: string): Promise<PipelineRow | null> {
       const [name, text] = actions[action];
@@ -154,14 +166,19 @@ export function createPipelineStore({ pool, driver, leaseMs, feeOwner }: Pipelin
     async noteUndo({ id, step, done, pauseMs, error }: UndoNote): Promise<void> {
       await query('pipeline-undo', undoSql, [id, step, driver, done, pauseMs, error === null ? null : plain(error)]);
     },
+  };
+}
 
+function reads(query: Query) {
+  const one = theOne(query);
+  return {
     /** @throws SuretyError not_found. */
     row: (id: string) => one('pipeline-row', rowSql, [id]),
 
     async step(id: string, step: number): Promise<StepRow | null> {
       return (await query<StepRow>('pipeline-step', stepSql, [id, step]))[0] ?? null;
     },
-    steps,
+    steps: (id: string): Promise<StepRow[]> => query<StepRow>('pipeline-steps', stepsSql, [id]),
 
     async rows(ids: readonly string[]): Promise<PipelineRow[]> {
       return query<PipelineRow>('pipeline-rows', `SELECT ${pipelineList} FROM pipeline WHERE id = ANY ($1)`, [ids]);
