@@ -80,7 +80,7 @@ export function createNotices({ pool, log, tell, leaseMs = LEASE_MS }: NoticesOp
       if (Date.now() < pauseUntilMs) return;
       const atOnce = pauseMs > 0 ? AT_ONCE_WHILE_FAILING : AT_ONCE;
       const { rows: claimed } = await pool.query<{ payment_id: string }>({
-        name: 'notices-claim', text: CLAIM, values: [kind.queue, NOTICE_AGE_MS, atOnce, leaseMs],
+        name: 'kept-notices-claim', text: CLAIM, values: [kind.queue, NOTICE_AGE_MS, atOnce, leaseMs],
       });
       if (claimed.length === 0) return;
       const rows = await read(kind, claimed.map(({ payment_id: id }) => id));
