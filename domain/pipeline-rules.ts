@@ -57,7 +57,9 @@ export const pipelineRules: {
   states: {
     running: {
       on: { cancel: 'cancelling' },
-      leads: { completed: 'every step has delivered and is paid', undoing: 'a step failed, others are to be undone', failed: 'a step failed' },
+      leads: {
+        completed: 'every step has delivered and is paid', undoing: 'a step failed, others are to be undone', failed: 'a step failed',
+      },
     },
     cancelling: {
       on: {},
@@ -76,7 +78,8 @@ export const pipelineRules: {
 /** Why an action is impossible in this state, whoever asks; null when it is not. What the validators of the workflow ask. */
 export function stateRefusal(state: PipelineState, action: PipelineAction): Refusal | null {
   if (pipelineRules.states[state].on[action] !== undefined) return null;
-  return { code: 'invalid_state', message: `The pipeline is ${state}, and then it is not possible to ${pipelineRules.actions[action].verb}.` };
+  const { verb } = pipelineRules.actions[action];
+  return { code: 'invalid_state', message: `The pipeline is ${state}, and then it is not possible to ${verb}.` };
 }
 
 /** Why this is refused; null when it may be done. @param by address of whoever asks; null for the platform. */

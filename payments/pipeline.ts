@@ -129,7 +129,8 @@ const unwrittenSentences: Readonly<Record<PipelineAction, string>> = {
   cancel: 'The cancel could not be written, because the database does not answer at the moment: the pipeline goes on.',
   'retry-undo': 'The wish could not be written, because the database does not answer at the moment: the compensation stays given up.',
 };
-const unsureSentence = 'The connection to the database ended before it was clear whether this was written: read the pipeline before you ask again.';
+const unsureSentence =
+  'The connection to the database ended before it was clear whether this was written: read the pipeline before you ask again.';
 
 function unwritten(action: PipelineAction, error: unknown): unknown {
   if (!(error instanceof SuretyError) || error.code !== 'unavailable') return error;

@@ -151,7 +151,7 @@ function createForget({ pool }: KeeperDeps): (notice: { id: string; version: num
     itemsMax: FORGET_MAX, lanes: 1, isItemError: () => false,
     run: async (items) => {
       const values = [items.map(({ id }) => id), items.map(({ version }) => version)];
-      await pool.query({ name: 'workflow-told', text: 'SELECT workflow_told($1, $2)', values });
+      await pool.query({ name: 'kept-workflow-told', text: 'SELECT workflow_told($1, $2)', values });
       return items.map(() => undefined);
     },
   });

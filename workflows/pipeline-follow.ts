@@ -79,8 +79,10 @@ interface Run {
 
 /** Registers the handlers. Call it first in the workflow, before anything is awaited. */
 export function followPipeline(input: PipelineInput, performers: Performers): FollowedPipeline {
-  const run: Run = { input, performers, report: input.report, lines: linesBefore(input), lastRefusal: null, stopping: 0, somebodyWaited: false,
-    isCancelled: false, fault: undefined };
+  const run: Run = {
+    input, performers, report: input.report, lines: linesBefore(input), lastRefusal: null, stopping: 0, somebodyWaited: false,
+    isCancelled: false, fault: undefined,
+  };
   takeMessages(run);
   show(run, input.report, null);
   const undosIn = (state: UndoState): number[] => run.report.steps.filter(({ undo }) => undo?.state === state).map(({ step }) => step);

@@ -39,11 +39,11 @@ export function moneyLine({ state, money }: PipelineReport, { asset }: PipelineI
 }
 
 /** The lines of what had happened before this run began. */
-export function linesBefore({ report, asset }: PipelineInput): string[] {
-  return report.steps.flatMap(({ step, state, service, seller, price, error }) => {
+export function linesBefore(input: PipelineInput): string[] {
+  return input.report.steps.flatMap(({ step, state, service, seller, price, error }) => {
     switch (state) {
-      case 'settled': return [`step ${step + 1} · ${service} \`${seller}\` has delivered: ${price} ${asset} paid`];
-      case 'delivered': return [`step ${step + 1} · ${service} \`${seller}\` has delivered: ${price} ${asset} kept until the pipeline ends`];
+      case 'settled': case 'delivered':
+        return [boughtLine(step, { outcome: 'delivered', service, seller, price, paid: state === 'settled' }, input)];
       case 'released': return [`step ${step + 1} · not paid: ${error ?? ''}`];
       case 'accepted': case 'planned': return [];
     }
@@ -60,7 +60,8 @@ export function detailsOf({ buyer, amount, asset }: PipelineInput, { state, reas
 export function resultOf({ id, version, state, steps, money, failedStep, reason }: PipelineReport): PipelineResult {
   return {
     id, version, state, ...(failedStep === undefined ? {} : { failedStep }), ...(reason === undefined ? {} : { reason }),
-    paid: steps.filter((step) => step.state === 'settled').map(({ step, service, seller: to, price: amount }) => ({ step, service, to, amount })),
+    paid: steps.filter((step) => step.state === 'settled')
+      .map(({ step, service, seller: to, price: amount }) => ({ step, service, to, amount })),
     returned: money?.returned ?? '0.000000',
     undone: steps.flatMap(({ step, undo }) => {
       if (undo === undefined) return [];

@@ -23,7 +23,8 @@ export const pipelineColumns: readonly string[] = [
 export interface StepRow extends pg.QueryResultRow {
   id: string; session_id: string; buyer: string; pipeline_id: string; step_index: number; service_type: string; params: string;
   candidates: Candidate[]; attempt: number; state: StepState;
-  reserved: string; price: string; seller: string | null; service_id: string | null; service_name: string | null; http_status: number | null;
+  reserved: string; price: string; seller: string | null; service_id: string | null; service_name: string | null;
+  http_status: number | null;
   response: string | null; latency_ms: number | null;
   error_code: string | null; error_message: string | null; refundable: boolean; compensation: string | null; undo_state: UndoState | null;
   undo_attempts: number; undo_error: string | null;

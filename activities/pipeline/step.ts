@@ -51,7 +51,8 @@ export function createStepper(deps: StepDeps, stopped: (id: string) => boolean):
   const { store, crash } = deps;
 
   async function begin(call: OpenCall, { id, step, calls }: Place, known: string | null | undefined): Promise<StepEnd> {
-    if (stopped(id)) throw new SuretyError('draining', 'This process begins no further step of the pipeline; its workflow goes on with it.');
+    if (stopped(id)) throw new SuretyError('draining',
+      'This process begins no further step of the pipeline; its workflow goes on with it.');
     const previousJson = known === undefined && step > 0 ? (await store.step(id, step - 1))?.response : known;
     const filled = fillPrevious(call.paramsJson, previousJson ?? null);
     if (!filled.ok) {
@@ -69,7 +70,8 @@ export function createStepper(deps: StepDeps, stopped: (id: string) => boolean):
 
   async function drive(call: OpenCall, place: Place): Promise<StepEnd> {
     const onward: { begun?: OpenCall; ended?: PipelineRow } = {};
-    const end = await deps.driver.drive(call, (delivery, settle) => (stopped(place.id) ? settle(delivery) : pass(place, delivery, settle, onward)));
+    const end = await deps.driver.drive(call, (delivery, settle) =>
+      (stopped(place.id) ? settle(delivery) : pass(place, delivery, settle, onward)));
     switch (end.tag) {
       case 'settled': case 'delivered': {
         const { serviceName: service, seller, priceMicros } = end.candidate;

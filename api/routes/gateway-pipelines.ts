@@ -29,7 +29,8 @@ const stepBody = z.strictObject({
 
 const runBody = z.object({
   steps: z.array(stepBody).min(1).max(STEPS_MAX),
-  allOrNothing: z.boolean().optional().describe('Every step is refundable: a failure gives everything back. Every service must offer that.'),
+  allOrNothing: z.boolean().optional()
+    .describe('Every step is refundable: a failure gives everything back. Every service must offer that.'),
   idempotencyKey: z.preprocess(emptyIsAbsent, idempotencyKey.optional())
     .describe('The same key in the same session answers with the first pipeline and charges nothing.'),
 });
@@ -65,8 +66,8 @@ function runRoute({ pipelines }: RouteDeps): Route {
       + 'declared compensations are called in reverse order.',
     body: runBody, answer: pipelineOut,
     example: pipelineExample,
-    errors: ['no_service', 'no_refundable_service', 'budget_exceeded', 'rate_limited', 'session_closed', 'session_expired', 'forbidden', 'invalid_endpoint',
-      'pipeline_failed', 'pipeline_cancelled', 'pipeline_pending',
+    errors: ['no_service', 'no_refundable_service', 'budget_exceeded', 'rate_limited', 'session_closed', 'session_expired', 'forbidden',
+      'invalid_endpoint', 'pipeline_failed', 'pipeline_cancelled', 'pipeline_pending',
       'idempotency_mismatch', 'idempotency_in_progress', 'unavailable'],
     handler: async ({ caller, req, body, idempotencyClaim }) => {
       const token = gatewayToken(req);

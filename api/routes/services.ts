@@ -17,7 +17,7 @@ const fields = {
   idempotent: z.boolean()
     .meta({ description: 'You work on one Idempotency-Key once. Only then may a call be sent to you again after a crash.' }),
   refundable: z.boolean()
-    .meta({ description: 'You let your work be given back unpaid when the pipeline that bought it does not complete. Such requests say so.' }),
+    .meta({ description: 'Your work may be given back unpaid when the pipeline that bought it does not complete. Such requests say so.' }),
 };
 const newService = z.object({
   ...fields, description: fields.description.default(''), endpoint: fields.endpoint.default(''), metadata: metadata.default({}),

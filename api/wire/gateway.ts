@@ -88,7 +88,8 @@ export const logOut = z.object({
   status: z.enum(['success', 'forward_failed', 'no_service', 'in_progress']), latencyMs: z.number().int(),
   error: z.string().optional(), createdAt: timeOut,
   attempts: z.array(attemptOut).describe('Every attempt at a seller, in order; empty where none was found.'),
-  times: z.number().int().optional().describe('How many calls of that minute found no seller for the same reason, where there were several.'),
+  times: z.number().int().optional()
+    .describe('How many calls of that minute found no seller for the same reason, where there were several.'),
   workflowId: z.string().nullable(),
 });
 

@@ -144,7 +144,8 @@ export function pipelineFault(pipeline: Pipeline, replayed: boolean): SuretyErro
   const paid = pipeline.steps.filter((step) => step.state === 'settled').length;
   const fundsStatus: FundsStatus = paid > 0 ? 'settled_safe' : 'returned';
   const money = paid === 0 ? 'Nothing was paid; all of it is back in the session\'s budget.'
-    : `${formatMicros(pipeline.paidMicros)} was paid for ${paid} of ${pipeline.steps.length} steps; the rest is back in the session's budget.`;
+    : `${formatMicros(pipeline.paidMicros)} was paid for ${paid} of ${pipeline.steps.length} steps; `
+      + 'the rest is back in the session\'s budget.';
   if (pipeline.steps.some((step) => step.errorCode === 'unavailable')) return new SuretyError('unavailable',
     `The pipeline could not be begun. ${money}`, { fundsStatus, body, replayed });
   if (failedStep === null) return new SuretyError('pipeline_cancelled', `The pipeline was cancelled. ${money}`,

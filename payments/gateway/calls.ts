@@ -137,7 +137,8 @@ export function choose({ offers }: Pick<CallDeps, 'offers'>, session: SessionTer
  * The refusal where nobody offers what is wanted: no_service or no_refundable_service. It counts for the pace of the session and stands in
  * its log, so it may also be that of a session that is too fast, closed or expired.
  */
-export async function noService(deps: Pick<CallDeps, 'store' | 'offers'>, session: SessionTermsForCall, request: Wanted): Promise<SuretyError> {
+export async function noService(deps: Pick<CallDeps, 'store' | 'offers'>, session: SessionTermsForCall,
+    request: Wanted): Promise<SuretyError> {
   const refused = whyNobody(deps, session, request);
   const { code, message } = refused;
   const outcome = await deps.store.noteRefusal({ sessionId: session.id, serviceType: request.serviceType, code, message });

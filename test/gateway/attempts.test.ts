@@ -4,7 +4,8 @@ import { createPlatformSuite } from '../support/platform-suite.ts';
 
 const { platform, seller } = createPlatformSuite({ WORKER_QUEUES: 'gateway' });
 
-async function logsOf({ token, buyer }: OpenSession): Promise<Record<string, any>[]> { // eslint-disable-line @typescript-eslint/no-explicit-any
+// eslint-disable-next-line @typescript-eslint/no-explicit-any -- as the body of every reply
+async function logsOf({ token, buyer }: OpenSession): Promise<Record<string, any>[]> {
   return (await platform().ask('GET', `/v1/gateway/sessions/${token}/logs`, { key: buyer.key })).body.logs;
 }
 

@@ -1,5 +1,6 @@
 /** The rules of pipelines as a table: every state, every action, everybody. */
-import { hasEnded, pipelineActions, pipelineRules, refusalOf, stateRefusal, undoPauseMs, type PipelineAction } from '../../domain/pipeline-rules.ts';
+import { hasEnded, pipelineActions, pipelineRules, refusalOf, stateRefusal, undoPauseMs,
+  type PipelineAction } from '../../domain/pipeline-rules.ts';
 import { pipelineStates, type PipelineState } from '../../domain/pipeline.ts';
 import { addressOf } from '../support/app.ts';
 
@@ -14,7 +15,8 @@ const rows = pipelineStates.flatMap((state) => pipelineActions.map((action) => (
 test.each(rows)('$action while it is $state leads to $to', ({ state, action, to }) => {
   expect(pipelineRules.states[state].on[action]).toBe(to);
   const pipeline = { state, buyer, failedUndos: 1 };
-  const refusal = to === undefined ? { code: 'invalid_state', message: expect.stringMatching(new RegExp(`^The pipeline is ${state}, and then`)) } : null;
+  const message = expect.stringMatching(new RegExp(`^The pipeline is ${state}, and then`)) as string;
+  const refusal = to === undefined ? { code: 'invalid_state', message } : null;
   expect(stateRefusal(state, action)).toEqual(refusal);
   for (const by of [buyer, buyer.toUpperCase().replace('0X', '0x'), null]) expect(refusalOf(pipeline, action, by)).toEqual(refusal);
   for (const by of [addressOf(2), '']) expect(refusalOf(pipeline, action, by)).toEqual(

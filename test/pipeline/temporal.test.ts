@@ -1,4 +1,4 @@
-/** What a person sees of a pipeline in Temporal's UI: its steps as activities that say what they are about, lines as it goes, and its end. */
+/** What a person sees of a pipeline in Temporal's UI: steps as activities that say what they are about, lines as it goes, and its end. */
 import { decode } from '@temporalio/common/lib/encoding.js';
 import { addressOf } from '../support/app.ts';
 import { aLine, runPipeline, undone, workflowResult } from '../support/pipelines.ts';
@@ -14,7 +14,8 @@ const textOf = (data: Uint8Array | null | undefined): string => JSON.parse(decod
 /** Everything that the history says of activities, in order: `summary` where there is one. */
 async function activitiesOf(workflowId: string): Promise<string[]> {
   const { events } = await platform().temporal.client.workflow.getHandle(workflowId).fetchHistory();
-  return (events ?? []).flatMap(({ markerRecordedEventAttributes: marker, activityTaskScheduledEventAttributes: scheduled, userMetadata }) => {
+  return (events ?? []).flatMap(({ userMetadata, ...event }) => {
+    const { markerRecordedEventAttributes: marker, activityTaskScheduledEventAttributes: scheduled } = event;
     const name = scheduled?.activityType?.name ?? (marker?.markerName === 'core_local_activity' ? 'local' : null);
     return name === null ? [] : [`${name === 'local' ? '' : `${name}: `}${textOf(userMetadata?.summary?.data)}`];
   });
@@ -22,8 +23,8 @@ async function activitiesOf(workflowId: string): Promise<string[]> {
 
 /** The "current details" of a run, as the UI shows them. */
 async function detailsOf(workflowId: string): Promise<string> {
-  const metadata = await platform().temporal.client.workflow.getHandle(workflowId).query<{ currentDetails: string }>('__temporal_workflow_metadata');
-  return metadata.currentDetails;
+  const handle = platform().temporal.client.workflow.getHandle(workflowId);
+  return (await handle.query<{ currentDetails: string }>('__temporal_workflow_metadata')).currentDetails;
 }
 
 async function aPipeline(behaviours: readonly Behaviour[], compensation?: { endpoint: string }) {
@@ -49,12 +50,14 @@ test('each step is an activity that names it with service, price and seller; the
   const details = await detailsOf(workflowId);
   expect(details).toContain(`**0.200000 USDC** of \`${session.buyer.address}\``);
   expect(details).toMatch(/State: \*\*completed\*\*/);
-  for (const step of [1, 2]) expect(details).toMatch(new RegExp(`- \\S+ \\S+ UTC step ${step} · Seller ${step - 1} .* delivered: 0.100000 USDC paid`));
+  for (const step of [1, 2]) expect(details)
+    .toMatch(new RegExp(`- \\S+ \\S+ UTC step ${step} · Seller ${step - 1} .* delivered: 0.100000 USDC paid`));
 }, 40_000);
 
 test('the undo of a step is known before it is bought, and undone is what was done, the latest first', async () => {
   const undo = await seller('Undo');
-  const { owners, workflowId, session, id } = await aPipeline([slow, { kind: 'ok' }, { kind: 'status', status: 500 }], { endpoint: undo.endpoint });
+  const { owners, workflowId, session, id } = await aPipeline([slow, { kind: 'ok' }, { kind: 'status', status: 500 }],
+    { endpoint: undo.endpoint });
   await undone(platform(), session, id);
   expect(await workflowResult(platform(), workflowId)).toMatchObject({
     state: 'failed', failedStep: 2, reason: 'Seller 2 answered with HTTP 500.', returned: '0.100000', paid: [{ step: 0 }, { step: 1 }],
@@ -63,7 +66,8 @@ test('the undo of a step is known before it is bought, and undone is what was do
   const activities = await activitiesOf(workflowId);
   expect(activities.slice(-4)).toEqual([bought(2, 3, owners), 'give back what is not paid, and see what is to be undone',
     `undoStep: undo step 2: POST ${undo.endpoint}`, `undoStep: undo step 1: POST ${undo.endpoint}`]);
-  const lines = (await detailsOf(workflowId)).split('\n').filter((line) => line.startsWith('- ')).map((line) => line.replace(/^- \S+ \S+ UTC /, ''));
+  const lines = (await detailsOf(workflowId)).split('\n').filter((line) => line.startsWith('- '))
+    .map((line) => line.replace(/^- \S+ \S+ UTC /, ''));
   expect(lines.map((line) => line.replace(/`.*`/, 'x'))).toEqual([
     `step 1 · its undo is registered: POST ${undo.endpoint}`, 'step 1 · Seller 0 x has delivered: 0.100000 USDC paid',
     `step 2 · its undo is registered: POST ${undo.endpoint}`, 'step 2 · Seller 1 x has delivered: 0.100000 USDC paid',
@@ -73,7 +77,8 @@ test('the undo of a step is known before it is bought, and undone is what was do
     'failed · 0.200000 USDC paid, 0.100000 USDC back in the session\'s budget',
   ]);
   const { searchAttributes } = await platform().temporal.client.workflow.getHandle(workflowId).describe();
-  expect(searchAttributes).toMatchObject({ Buyer: [session.buyer.address], PaymentState: ['failed'], PaymentOutcome: ['split'], AmountUsd: [0.3] });
+  expect(searchAttributes).toMatchObject(
+    { Buyer: [session.buyer.address], PaymentState: ['failed'], PaymentOutcome: ['split'], AmountUsd: [0.3] });
 }, 40_000);
 
 test('what cannot be is refused at once, with a code and a sentence, and leaves no trace', async () => {
@@ -89,7 +94,8 @@ test('what cannot be is refused at once, with a code and a sentence, and leaves 
   await refused([{ by: 7 }], 'validation_error', /^by: must be an address/);
   await handle.signal('surety-cancel', { by: addressOf(1) });
   await handle.signal('surety-moved', 'rubbish');
-  await eventually(async () => expect(await handle.query('surety-view')).toMatchObject({ lastRefusal: expect.stringContaining('is failed') }));
+  await eventually(async () => expect(await handle.query('surety-view'))
+    .toMatchObject({ lastRefusal: expect.stringContaining('is failed') }));
   // Whoever gives it up for good cancels the workflow; the pipeline has ended, so nothing is stopped.
   await handle.cancel();
   expect(await handle.result()).toMatchObject({ state: 'failed', undone: [{ state: 'failed', error: 'answered with HTTP 410' }, {}] });

@@ -15,7 +15,8 @@ let lines = 0;
 async function aFailed(endpoint: string): Promise<{ session: OpenSession; id: string; workflowId: string }> {
   const { types } = await aLine(platform(), [await seller('First'), await seller('Broken', broken)], { prefix: `undo-${(lines += 1)}` });
   const session = await platform().aSession();
-  const { body } = await runPipeline(platform(), session, { steps: types.map((serviceType) => ({ serviceType, compensation: { endpoint } })) });
+  const { body } = await runPipeline(platform(), session,
+    { steps: types.map((serviceType) => ({ serviceType, compensation: { endpoint } })) });
   expect(body.code).toBe('pipeline_failed');
   return { session, id: body.pipelineId, workflowId: body.workflowId };
 }
@@ -24,7 +25,8 @@ async function aFailed(endpoint: string): Promise<{ session: OpenSession; id: st
 async function aGivenUp(): Promise<Awaited<ReturnType<typeof aFailed>> & { undo: Seller }> {
   const undo = await seller('Undo', refusing);
   const failed = await aFailed(undo.endpoint);
-  expect(await undone(platform(), failed.session, failed.id)).toMatchObject({ compensations: [{ step: 0, status: 'failed', attempts: 1 }, {}] });
+  expect(await undone(platform(), failed.session, failed.id))
+    .toMatchObject({ compensations: [{ step: 0, status: 'failed', attempts: 1 }, {}] });
   return { ...failed, undo };
 }
 
@@ -37,7 +39,8 @@ story('an endpoint that cannot be reached for ten seconds is called again until 
   expect(await pipelineNow(platform(), session, id)).toMatchObject({ status: 'undoing', compensations: [{ status: 'pending' }, {}] });
   const undo = await startSeller('Late', { kind: 'ok' }, port);
   try {
-    expect(await undone(platform(), session, id)).toMatchObject({ status: 'failed', compensations: [{ status: 'done' }, { status: 'not_needed' }] });
+    expect(await undone(platform(), session, id))
+      .toMatchObject({ status: 'failed', compensations: [{ status: 'done' }, { status: 'not_needed' }] });
     expect(undo.requests.map(({ idempotencyKey }) => idempotencyKey)).toEqual([expect.stringMatching(/^call_[0-9a-f]{24}:compensate$/)]);
   } finally {
     await undo.close();
@@ -46,17 +49,19 @@ story('an endpoint that cannot be reached for ten seconds is called again until 
 
 story('one compensation that does not work holds up no other, and the latest step comes first', async () => {
   const [gone, willing] = [await seller('Gone', { kind: 'status', status: 503 }), await seller('Willing')];
-  const { types } = await aLine(platform(), [await seller('A'), await seller('B'), await seller('C', broken)], { prefix: `undo-${(lines += 1)}` });
+  const { types } = await aLine(platform(), [await seller('A'), await seller('B'), await seller('C', broken)],
+    { prefix: `undo-${(lines += 1)}` });
   const session = await platform().aSession();
   const { body } = await runPipeline(platform(), session, { steps: types.map((serviceType, step) =>
     ({ serviceType, compensation: { endpoint: (step === 1 ? gone : willing).endpoint } })) });
   await eventually(async () => expect((await pipelineNow(platform(), session, body.pipelineId)).compensations).toMatchObject(
-    [{ step: 0, status: 'done', attempts: 1 }, { step: 1, status: 'pending', error: 'answered with HTTP 503' }, { step: 2, status: 'not_needed' }]), { everyMs: 20 });
+    [{ step: 0, status: 'done', attempts: 1 }, { step: 1, status: 'pending', error: 'answered with HTTP 503' },
+      { step: 2, status: 'not_needed' }]), { everyMs: 20 });
   gone.behave({ kind: 'ok' });
   expect((await undone(platform(), session, body.pipelineId)).compensations).toMatchObject([{ status: 'done' }, { status: 'done' }, {}]);
 }, 60_000);
 
-story('a compensation that was given up is called again when the buyer asks, with the same key, and the pipeline ends once more', async () => {
+story('a compensation that was given up is called again when the buyer asks, with the same key, and the pipeline ends anew', async () => {
   const { session, id, undo } = await aGivenUp();
   undo.behave({ kind: 'ok' });
   const { status, body } = await retry(id, { key: session.buyer.key });
@@ -90,5 +95,6 @@ for (const way of ['signal', 'update'] as const) story(`an operator has a compen
   else expect(await handle.executeUpdate('surety-retry-undo', { args: [{}] })).toMatchObject({ state: 'undoing' });
   await eventually(async () => expect(await pipelineNow(platform(), session, id))
     .toMatchObject({ status: 'failed', compensations: [{ status: 'done', attempts: 2 }, {}] }));
-  expect(await handle.result()).toMatchObject({ state: 'failed', undone: [{ step: 0, state: 'done', attempts: 2 }, { step: 1, state: 'not_needed' }] });
+  expect(await handle.result())
+    .toMatchObject({ state: 'failed', undone: [{ step: 0, state: 'done', attempts: 2 }, { step: 1, state: 'not_needed' }] });
 }, 60_000);

@@ -44,7 +44,8 @@ describe('Changing a service', () => {
     refundable: false, metadata: { a: 1 }, active: true,
   };
   const cases: readonly [keyof ServiceFields, ServiceFields[keyof ServiceFields]][] = [
-    ['name', 'New name'], ['description', ''], ['priceMicros', parseAmount('2')], ['endpoint', ''], ['idempotent', true], ['refundable', true],
+    ['name', 'New name'], ['description', ''], ['priceMicros', parseAmount('2')], ['endpoint', ''], ['idempotent', true],
+    ['refundable', true],
     ['metadata', { b: 2 }], ['active', false],
     ['type', 'another-type'],
   ];
