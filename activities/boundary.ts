@@ -12,7 +12,12 @@ export function withTemporalErrors<T extends Activities>(activities: T): T {
       return await activity(...args);
     } catch (error) {
       if (!(error instanceof SuretyError)) throw error;
-      throw ApplicationFailure.create({ message: error.message, type: error.code, nonRetryable: !error.retryable });
+      const { retryAfterSecs } = error.extras;
+      throw ApplicationFailure.create({
+        message: error.message, type: error.code, nonRetryable: !error.retryable,
+        // Who knows when the next try is worth it says so; otherwise the policy of the activity decides.
+        ...(retryAfterSecs === undefined ? {} : { nextRetryDelay: Math.ceil(retryAfterSecs * 1_000) }),
+      });
     }
   }]);
   return Object.fromEntries(wrapped) as T;

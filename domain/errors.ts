@@ -57,6 +57,8 @@ export const errorRules = {
   not_found: { status: 404, recovery: 'Check the id.' },
   route_not_found: { status: 404, recovery: 'See /docs for the routes.' },
   no_service: { status: 404, recovery: 'Look at GET /v1/services for what is on offer, or raise maxPrice.' },
+  no_refundable_service: { status: 404,
+    recovery: 'Choose a service that lists `refundable: true` in GET /v1/services, or buy without `refundable` and `allOrNothing`.' },
   key_not_found: { status: 404, recovery: 'List your keys with GET /v1/auth/keys.' },
   entry_not_found: { status: 404, recovery: 'Take the id from the ledger page of the agent.' },
   agent_not_found: { status: 404, recovery: 'Check the address.' },

@@ -58,6 +58,8 @@ export interface Offer {
   readonly priceMicros: Micros;
   /** The seller works on one Idempotency-Key once, so a call may be sent again after a crash. */
   readonly idempotent: boolean;
+  /** The seller lets its work be given back unpaid when the pipeline that bought it does not complete. */
+  readonly refundable: boolean;
   /** 0–100. */
   readonly score: number;
   readonly tier: ReputationTier;

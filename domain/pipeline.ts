@@ -1,6 +1,7 @@
 /** Pipelines in plain types: one to ten paid steps of a gateway session, bought in order (contract alancoin-payments 2.4). */
 import type { IdempotencyClaim } from './gateway.ts';
 import type { Micros } from './money.ts';
+import type { PipelineAction } from './pipeline-rules.ts';
 
 export const STEPS_MAX = 10;
 
@@ -11,9 +12,10 @@ export function stepName(index: number, steps: number): string {
 
 /**
  * running: steps are being bought · cancelling: the step under way is the last · undoing: the money is where it stays, compensations are
- * being called · completed, failed, cancelled: ended.
+ * being called · completed, failed, cancelled: ended. What leads where: pipeline-rules.ts.
  */
-export type PipelineState = 'running' | 'cancelling' | 'undoing' | 'completed' | 'failed' | 'cancelled';
+export const pipelineStates = ['running', 'cancelling', 'undoing', 'completed', 'failed', 'cancelled'] as const;
+export type PipelineState = (typeof pipelineStates)[number];
 /**
  * planned: waits · accepted: its seller is at work · delivered: answered, its price is kept until the end · settled: paid · released: given
  * back.
@@ -96,11 +98,6 @@ export interface Pipeline {
   readonly endedAt: Date | null;
 }
 
-/** Will nothing change any more? */
-export function hasEnded(state: PipelineState): boolean {
-  return state === 'completed' || state === 'failed' || state === 'cancelled';
-}
-
 /** What the HTTP edge may ask about pipelines. */
 export interface PipelinePort {
   /**
@@ -109,6 +106,9 @@ export interface PipelinePort {
    */
   run(agent: string, tenantId: string | null, sessionId: string,
     request: PipelineRequest): Promise<{ pipeline: Pipeline; replayed: boolean }>;
-  /** Stops it after the step under way. Errors: not_found, unauthorized (403), invalid_state. */
-  cancel(agent: string, id: string): Promise<Pipeline>;
+  /**
+   * Stops it after the step under way, or has the compensations called again that were given up. `by`: who asks; null for the platform.
+   * Errors: not_found, unauthorized (403), invalid_state; unavailable, and then nothing was written.
+   */
+  act(action: PipelineAction, by: string | null, id: string): Promise<Pipeline>;
 }

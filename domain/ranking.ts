@@ -36,6 +36,8 @@ export interface Wish {
   readonly priceMicrosMax: Micros;
   readonly preferAgent: string | null;
   readonly budgetUsed: number;
+  /** Only services that let their work be given back. */
+  readonly refundableOnly?: boolean | undefined;
 }
 
 /**
@@ -44,7 +46,8 @@ export interface Wish {
  */
 export function rankOffers(offers: readonly Offer[], wish: Wish): Offer[] {
   const rank = rankOf(wish.strategy, wish.budgetUsed);
-  const fits = (offer: Offer): boolean => offer.priceMicros <= wish.priceMicrosMax && offer.seller !== wish.buyer;
+  const fits = (offer: Offer): boolean => offer.priceMicros <= wish.priceMicrosMax && offer.seller !== wish.buyer
+    && (offer.refundable || wish.refundableOnly !== true);
   const preferred = wish.preferAgent === null ? undefined : offers.find((offer) => offer.seller === wish.preferAgent && fits(offer));
   const others: Offer[] = [];
   for (const offer of offers) {

@@ -1,11 +1,21 @@
 /** Rules of a kind of payment as a picture: the diagrams of docs/ are made from the tables, so they cannot say anything else. */
 import { isEnd } from './decide.ts';
 import type { AnyRules, Payment, Role } from './payment.ts';
+import { pipelineArrows } from './pipeline-rules.ts';
 
 /** States and what leads from one to another, as a mermaid `stateDiagram-v2`: each step with who may take it, and the clock. */
 export function stateDiagram(rules: AnyRules): string {
   const lines = Object.keys(rules.states).flatMap((state) => (isEnd(rules, state) ? [arrow(state, '[*]')] : waysFrom(rules, state)));
-  return ['stateDiagram-v2', ...[arrow('[*]', rules.opens.to, 'open'), ...lines].map((line) => `  ${line}`), ''].join('\n');
+  return drawn([arrow('[*]', rules.opens.to, 'open'), ...lines]);
+}
+
+/** The same of pipelines, whose rules are a table of another form: they go on by themselves, not by the clock. */
+export function pipelineDiagram(): string {
+  return drawn(pipelineArrows().map(({ from, to, label }) => arrow(from, to, label)));
+}
+
+function drawn(lines: readonly string[]): string {
+  return ['stateDiagram-v2', ...lines.map((line) => `  ${line}`), ''].join('\n');
 }
 
 function waysFrom(rules: AnyRules, state: string): string[] {

@@ -2,20 +2,21 @@
 import { LRUCache } from 'lru-cache';
 import type { OpenCall } from '../activities/gateway/call.ts';
 import type { GatewayStore } from '../activities/gateway/store.ts';
-import { viewOf, type PipelineRow } from '../activities/pipeline/rows.ts';
+import { act, type Acted } from '../activities/pipeline/act.ts';
+import type { PipelineRow } from '../activities/pipeline/rows.ts';
 import type { PipelineRunner } from '../activities/pipeline/run.ts';
 import type { NewPipeline, NewStep, PipelineOpened, PipelineStore } from '../activities/pipeline/store.ts';
 import { isErrorCode, SuretyError, type ErrorCode } from '../domain/errors.ts';
 import type { GatewayPort, Offer, Session } from '../domain/gateway.ts';
-import { formatMicros, micros, toUnits } from '../domain/money.ts';
-import { hasEnded, stepName, type Pipeline, type PipelinePort, type PipelineRequest } from '../domain/pipeline.ts';
+import { formatMicros } from '../domain/money.ts';
+import { hasEnded, type PipelineAction } from '../domain/pipeline-rules.ts';
+import { stepName, type Pipeline, type PipelinePort, type PipelineRequest } from '../domain/pipeline.ts';
 import type { Crash } from '../platform/crash.ts';
 import type { Logger } from '../platform/log.ts';
 import type { Metrics, PipelineOutcome } from '../platform/metrics.ts';
 import { newId } from '../platform/random.ts';
 import { workflowIdFor } from '../workflows/contracts/ids.ts';
-import { choose, noService, refusals, within, type SessionTermsForCall } from './gateway/calls.ts';
-import type { KeptRow, KindKeeper } from '../workers/keeper.ts';
+import { choose, noService, refusalOf, within, type SessionTermsForCall } from './gateway/calls.ts';
 
 export interface PipelineDeps {
   readonly store: PipelineStore;
@@ -23,7 +24,10 @@ export interface PipelineDeps {
   /** An agent's own session. Errors: not_found, forbidden. */
   readonly session: GatewayPort['session'];
   readonly runner: PipelineRunner;
-  readonly keeper: KindKeeper;
+  /** Starts the workflow of a pipeline that was just written; never rejects. */
+  readonly begin: (pipeline: NewPipeline) => Promise<void>;
+  /** Lets the workflow know that the pipeline has moved on without it. */
+  readonly moved: (row: PipelineRow) => void;
   readonly offers: (serviceType: string) => readonly Offer[];
   readonly checkEndpoint: (url: string) => Promise<unknown>;
   readonly crash: Crash;
@@ -58,10 +62,10 @@ export function createPipelines(deps: PipelineDeps): PipelinePort {
   /** Drives it in this process without waiting for Temporal; the workflow is started beside it. */
   async function headStart(pipeline: NewPipeline): Promise<PipelineRow | null> {
     deps.crash.at('pipeline-opened');
-    void deps.keeper.beginSoon(keptRow(pipeline)).then(() => deps.crash.at('pipeline-scheduled'));
+    void deps.begin(pipeline).then(() => deps.crash.at('pipeline-scheduled'));
     const { id, sessionId, buyer } = pipeline;
-    const calls = pipeline.steps.map(({ callId, serviceType, paramsJson, candidates }): OpenCall =>
-      ({ id: callId, sessionId, buyer, serviceType, paramsJson, candidates, attempt: 0, takenOver: false }));
+    const calls = pipeline.steps.map(({ callId, serviceType, paramsJson, candidates, refundable }): OpenCall =>
+      ({ id: callId, sessionId, buyer, serviceType, paramsJson, candidates, refundable, attempt: 0, takenOver: false }));
     return runner.run({ id, calls }).catch((error: unknown) => {
       deps.log.warn({ err: error, pipelineId: id }, 'A pipeline could not be driven further here; its workflow or the sweeper goes on.');
       deps.metrics.backgroundError('pipeline');
@@ -107,16 +111,38 @@ export function createPipelines(deps: PipelineDeps): PipelinePort {
       }
     },
 
-    async cancel(agent, id) {
-      const row = await store.cancel(id, agent);
-      deps.keeper.moved(keptRowOf(row));
-      // Between two steps, nobody else might look for a while.
-      void runner.resume(id, row.steps)
-        .catch((error: unknown) =>
+    async act(action, by, id) {
+      const { row, refusal } = await act(store, id, action, by).catch((error: unknown): never => {
+        throw unwritten(action, error);
+      });
+      if (refusal !== null) throw refused(refusal);
+      deps.moved(row);
+      // Between two steps, nobody else might see to it for a while.
+      if (action === 'cancel') void runner.resume(id, row.steps).catch((error: unknown) =>
         deps.log.warn({ err: error, pipelineId: id }, 'A cancelled pipeline could not be ended here; its workflow does.'));
-      return store.read(id);
+      return store.read(id, row);
     },
   };
+}
+
+/** What was not done, and what becomes of the pipeline, when the database is away. */
+const unwrittenSentences: Readonly<Record<PipelineAction, string>> = {
+  cancel: 'The cancel could not be written, because the database does not answer at the moment: the pipeline goes on.',
+  'retry-undo': 'The wish could not be written, because the database does not answer at the moment: the compensation stays given up.',
+};
+const unsureSentence =
+  'The connection to the database ended before it was clear whether this was written: read the pipeline before you ask again.';
+
+function unwritten(action: PipelineAction, error: unknown): unknown {
+  if (!(error instanceof SuretyError) || error.code !== 'unavailable') return error;
+  const isUnsure = error.extras.body?.['funds_status'] === 'unknown';
+  return new SuretyError('unavailable', isUnsure ? unsureSentence : unwrittenSentences[action],
+    { ...error.extras, cause: error, recovery: 'Ask again in a moment; asking twice does no harm.' });
+}
+
+/** Clients of the first system expect 403 where it is somebody else's pipeline. */
+function refused({ code, message }: NonNullable<Acted['refusal']>): SuretyError {
+  return new SuretyError(code, message, code === 'unauthorized' ? { status: 403, recovery: 'Use a key of the buyer.' } : {});
 }
 
 /**
@@ -179,7 +205,8 @@ async function giveBack({ store, gatewayStore }: PipelineDeps, { id, steps }: Ne
 /** More steps than a minute of the session allows would never fit, however long one waits. */
 function checkPace({ maxRequestsPerMinute }: Session, { steps }: PipelineRequest): void {
   if (steps.length <= maxRequestsPerMinute) return;
-  const message = `each of the ${steps.length} steps is a request, and the session's maxRequestsPerMinute is ${maxRequestsPerMinute}: waiting does not help`;
+  const message = `each of the ${steps.length} steps is a request, and the session's maxRequestsPerMinute is ${maxRequestsPerMinute}: `
+    + 'waiting does not help';
   throw new SuretyError('validation_error', `steps: ${message}`, {
     details: [{ field: 'steps', message }], recovery: 'Buy fewer steps at once, or open a session with a larger maxRequestsPerMinute.',
   });
@@ -190,11 +217,12 @@ async function plan(deps: PipelineDeps, session: Session, request: PipelineReque
   checkPace(session, request);
   const terms: SessionTermsForCall = { ...session, usedMicros: session.spentMicros + session.reservedMicros };
   const steps: NewStep[] = [];
-  for (const [step, { serviceType, paramsJson, refundable, compensation, ...wish }] of request.steps.entries()) {
-    const candidates = choose(deps, terms, { serviceType, ...wish });
+  for (const [step, { paramsJson, compensation, ...wish }] of request.steps.entries()) {
+    const refundable = wish.refundable || request.allOrNothing;
+    const candidates = choose(deps, terms, { ...wish, refundable });
     if (candidates.length === 0) {
-      const refused = await noService({ store: deps.gatewayStore }, terms, { serviceType, ...wish });
-      throw new SuretyError('no_service', `${stepName(step, request.steps.length)}: ${refused.message}`, { body: { failedStep: step } });
+      const { code, message, extras } = await noService({ ...deps, store: deps.gatewayStore }, terms, { ...wish, refundable });
+      throw new SuretyError(code, `${stepName(step, request.steps.length)}: ${message}`, { ...extras, body: { failedStep: step } });
     }
     if (compensation !== null) {
       await deps.checkEndpoint(compensation.endpoint).catch((error: unknown): never => {
@@ -203,8 +231,7 @@ async function plan(deps: PipelineDeps, session: Session, request: PipelineReque
           { ...error.extras, details: [{ field: `steps.${step}.compensation.endpoint`, message: error.message }] });
       });
     }
-    steps.push({ callId: newId('call'), serviceType, paramsJson, candidates, refundable: refundable
-      || request.allOrNothing, compensation });
+    steps.push({ callId: newId('call'), serviceType: wish.serviceType, paramsJson, candidates, refundable, compensation });
   }
   return steps;
 }
@@ -231,30 +258,9 @@ function cheapestFirst(step: NewStep): NewStep {
 /** Why a pipeline was not accepted. `thrifty`: its steps with the cheapest sellers, for saying what it costs. */
 function refusal({ outcome, remainingMicros }: PipelineOpened, thrifty: readonly NewStep[]): SuretyError {
   const code: ErrorCode = isErrorCode(outcome) ? outcome : 'internal_error';
-  if (code !== 'budget_exceeded') return new SuretyError(code, refusals[code] ?? 'The pipeline was refused.', code === 'rate_limited'
-    ? { retryAfterSecs: 60 } : {});
+  if (code !== 'budget_exceeded') return refusalOf(code);
   const price = formatMicros(sumOf(thrifty));
   const remaining = formatMicros(remainingMicros);
   return new SuretyError(code, `The steps cost ${price} together, and ${remaining} of the session's budget is left.`,
     { body: { price, currency: 'USDC', remaining } });
-}
-
-type Kept = Pick<NewPipeline, 'id' | 'buyer' | 'tenantId'> & { readonly steps: number; readonly micros: bigint;
-  readonly view: KeptRow['view'] };
-
-function kept({ id, buyer, tenantId, steps, micros: held, view }: Kept): KeptRow {
-  return {
-    id, view, buyer, seller: null, tenantId,
-    summary: `Pipeline of ${steps} ${steps === 1 ? 'step' : 'steps'}, ${formatMicros(held)} USDC, for ${buyer}`,
-    amountUsd: toUnits(held).toNumber(), input: { steps },
-  };
-}
-
-function keptRow({ id, buyer, tenantId, steps }: NewPipeline): KeptRow {
-  return kept({ id, buyer, tenantId, steps: steps.length, micros: sumOf(steps), view: viewOf({ version: 1, state: 'running' }) });
-}
-
-/** The same from a row. */
-export function keptRowOf(row: PipelineRow): KeptRow {
-  return kept({ id: row.id, buyer: row.buyer, tenantId: row.tenant_id, steps: row.steps, micros: micros(row.held), view: viewOf(row) });
 }

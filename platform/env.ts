@@ -86,6 +86,8 @@ export const envSchema = z.object({
   CALL_LEASE: duration(6_000)
     .describe('How long a silent process keeps its calls before another takes them over. Longer than any pause of a healthy process.'),
   CALL_OVERDUE: duration(15_000).describe('Age from which a call that nobody drives is finished even if its workflow is lost.'),
+  UNDO_DEADLINE: duration(24 * 3_600_000)
+    .describe('For how long a compensation that does not work is called again, with growing pauses; a day covers a night and a bad deploy.'),
   CB_THRESHOLD: whole(1, 1_000, 5).describe('Failures in a row after which a seller is not asked for a while.'),
   CB_DURATION: duration(30_000).describe('How long such a seller is left alone.'),
   AUDIT_EVERY: duration(3_600_000)

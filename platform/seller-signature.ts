@@ -21,6 +21,8 @@ export interface SignedRequest {
   /** The call, `X-Payment-Ref`. */
   readonly ref: string;
   readonly idempotencyKey: string;
+  /** The work may be given back unpaid, as the service allows: `X-Payment-Refundable`. */
+  readonly refundable: boolean;
   readonly body: string;
 }
 
@@ -56,6 +58,7 @@ export function createSellerSigner(privateKeyPem: string): SellerSigner {
         'X-Payment-From': request.from,
         'X-Payment-To': request.to,
         'X-Payment-Ref': request.ref,
+        'X-Payment-Refundable': String(request.refundable),
         'X-Payment-Timestamp': timestamp,
         'X-Payment-Key': publicKey.kid,
         'X-Payment-Signature': signature,
@@ -66,9 +69,9 @@ export function createSellerSigner(privateKeyPem: string): SellerSigner {
 }
 
 /** What is signed: these lines, in this order. Lines, because no path and no header can hold a line break. */
-function signedText(request: SignedRequest, timestamp: string): string {
-  const { method, path, amount, from, to, ref, idempotencyKey, body } = request;
-  const lines = ['v1', method.toUpperCase(), path, timestamp, amount, from, to, ref, idempotencyKey];
+function signedText(request: Omit<SignedRequest, 'refundable'> & { readonly refundable: boolean | string }, timestamp: string): string {
+  const { method, path, amount, from, to, ref, idempotencyKey, refundable, body } = request;
+  const lines = ['v1', method.toUpperCase(), path, timestamp, amount, from, to, ref, idempotencyKey, String(refundable)];
   if (lines.some((line) => /[\r\n]/.test(line))) throw new RangeError('A signed field holds a line break.');
   return [...lines, createHash('sha256').update(body).digest('hex')].join('\n');
 }
@@ -105,7 +108,7 @@ export function verifySellerRequest(received: Received,
   const text = signedText({
     method: received.method, path: received.path, body: received.body,
     amount: header('x-payment-amount'), from: header('x-payment-from'), to: header('x-payment-to'), ref: header('x-payment-ref'),
-    idempotencyKey: header('idempotency-key'),
+    idempotencyKey: header('idempotency-key'), refundable: header('x-payment-refundable'),
   }, timestamp);
   const good = verify(null, Buffer.from(text), createPublicKey({ key, format: 'jwk' }), Buffer.from(signature, 'base64url'));
   return good ? 'ok' : 'bad_signature';

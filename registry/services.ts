@@ -21,6 +21,8 @@ export interface ServiceFields {
   readonly endpoint: string;
   /** The seller works on one Idempotency-Key once. */
   readonly idempotent: boolean;
+  /** The seller lets its work be given back unpaid when the pipeline that bought it does not complete. */
+  readonly refundable: boolean;
   readonly metadata: JsonObject;
   readonly active: boolean;
 }

@@ -6,7 +6,7 @@ import { forbiddenCalls, foreignLines } from './tidy/calls.ts';
 import { orphans, wrongLayers, wrongPackages, type Layers } from './tidy/imports.ts';
 import { longFiles, longFunctions, withoutComment } from './tidy/shape.ts';
 import { allSources, isProduct, productFolders, root, sourceOf } from './tidy/sources.ts';
-import { starLists } from './tidy/sql.ts';
+import { sharedNames, starLists } from './tidy/sql.ts';
 
 const sources = allSources();
 const read = (file: string): string => readFileSync(path.join(root, file), 'utf8');
@@ -32,6 +32,7 @@ describe('the repository', () => {
   test('has no long function', () => nothing(longFunctions(sources.filter((source) => !source.path.startsWith('test/')))));
   test('calls nothing that has a better replacement', () => nothing(forbiddenCalls(sources)));
   test('names the columns that it reads', () => nothing(starLists(sources)));
+  test('gives every prepared statement a name of its own', () => nothing(sharedNames(sources)));
   test('says of everything it offers what it is for', () => nothing(withoutComment(sources.filter((source) => isProduct(source.path)))));
   test('names no path of one machine and no package registry', () => {
     const names = execFileSync('git', ['ls-files', '-z'], { cwd: root, encoding: 'utf8' }).split('\0')
@@ -104,6 +105,13 @@ describe('the checks find', () => {
     ['nothing in what is no SQL', "const glob = 'test/**/*.ts'; const text = 'Choose *, or SELECTED.';", 0],
   ])('%s', (_what, text, count) => expect(found(starLists, 'ledger/a.ts', text)).toHaveLength(count));
   test('nothing in the SQL of a test', () => expect(found(starLists, 'test/a.ts', "const text = 'SELECT * FROM thing';")).toHaveLength(0));
+
+  test('a name that prepared statements of two files share', () => {
+    const a = sourceOf('ledger/a.ts', "await pool.query({ name: 'claim', text: 'SELECT 1' });");
+    expect(sharedNames([a, sourceOf('workers/b.ts', "const sql = { name: 'claim', values: [], text: CLAIM };")])).toHaveLength(1);
+    const b = sourceOf('workers/b.ts', "const sql = { name: 'other', text: 'SELECT 1' }, job = { name: 'claim' };");
+    expect(sharedNames([a, b])).toHaveLength(0);
+  });
 
   test('files and functions that are too long, and only those', () => {
     const body = (lines: number): string => `/** Long. */\nexport function long(): void {\n${'  run();\n'.repeat(lines)}}\n`;

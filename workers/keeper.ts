@@ -46,8 +46,6 @@ export interface KindKeeper {
    * Temporal. Waited for in neither case longer than a moment, and never rejects: without Temporal the sweeper starts it later.
    */
   begin(row: KeptRow): Promise<void>;
-  /** The same, never at once: for payments that nearly always end within a moment. */
-  beginSoon(row: KeptRow): Promise<void>;
   /** Tells the workflow soon: at once when the payment has ended, else after the same moment. */
   moved(row: KeptRow): void;
   /** Tells what a crash, or an absence of Temporal, has left untold. */
@@ -153,7 +151,7 @@ function createForget({ pool }: KeeperDeps): (notice: { id: string; version: num
     itemsMax: FORGET_MAX, lanes: 1, isItemError: () => false,
     run: async (items) => {
       const values = [items.map(({ id }) => id), items.map(({ version }) => version)];
-      await pool.query({ name: 'workflow-told', text: 'SELECT workflow_told($1, $2)', values });
+      await pool.query({ name: 'kept-workflow-told', text: 'SELECT workflow_told($1, $2)', values });
       return items.map(() => undefined);
     },
   });
@@ -237,7 +235,6 @@ export function createKeeper(deps: KeeperDeps): Keeper {
   return {
     of: (kind) => ({
       begin: (row) => patiently(quiet() ? teller.startAtOnce(kind, row) : beginSoon(kind, row)),
-      beginSoon: (row) => patiently(beginSoon(kind, row)),
       moved: (row) => void teller.soon(kind, row, true),
       job: { name: `notices-${kind.queue}`, everyMs: SWEEP_EVERY_MS, run: () => teller.sweep(kind) },
     }),

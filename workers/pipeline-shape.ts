@@ -10,8 +10,8 @@ import { processId } from '../platform/random.ts';
 import { createClaims } from './claims.ts';
 import type { GatewayShape } from './gateway-shape.ts';
 import type { Job } from './jobs.ts';
-import type { KindKeeper } from './keeper.ts';
-import { createPipelines, keptRowOf } from '../payments/pipeline.ts';
+import { createPipelines } from '../payments/pipeline.ts';
+import { keptOf, keptOfNew, readKept } from './pipeline-kept.ts';
 import type { Shape, ShapeContext } from './shape.ts';
 
 export interface PipelineShape extends Shape {
@@ -20,25 +20,23 @@ export interface PipelineShape extends Shape {
 
 const SWEEP_EVERY_MS = 2_000;
 const AT_ONCE = 50;
-/** The longest pause between two tries of a compensation, and a little more. */
-const UNDOING_QUIET_MS = 15_000;
 
 /** @param gateway whose driver asks the sellers: a step is a call like any other. */
 export function createPipelineShape(context: ShapeContext, gateway: GatewayShape): PipelineShape {
   const { env, log, metrics, pool, registry, outbound, signer, crash } = context;
   const store = createPipelineStore({ pool, driver: processId, leaseMs: env.CALL_LEASE, feeOwner: env.PLATFORM_ADDRESS });
   const runner = createPipelineRunner({ store, driver: gateway.driver, crash });
-  const keeper = context.keeper.of({ queue: 'pipeline', workflow: 'pipeline',
-    read: async (ids) => (await store.rows(ids)).map(keptRowOf) });
-  const undo: UndoDeps = { store, outbound, signer, crash };
-  const activities = createPipelineActivities({ ...undo, runner, heartbeat, sleep, onMoved: (row) => keeper.moved(keptRowOf(row)) });
+  const keeper = context.keeper.of({ queue: 'pipeline', workflow: 'pipeline', read: (ids) => readKept(store, ids) });
+  const undo: UndoDeps = { store, outbound, signer, crash, undoForMs: env.UNDO_DEADLINE };
+  const moved = (row: PipelineRow): void => keeper.moved(keptOf(row));
+  const activities = createPipelineActivities({ ...undo, runner, heartbeat, sleep, onMoved: moved });
   const port = createPipelines({
-    store, gatewayStore: gateway.store, session: gateway.port.session, runner, keeper, crash, log, metrics, offers: (type) => registry.catalogue.offers(type),
-    checkEndpoint: (url) => outbound.checkUrl(url),
+    store, gatewayStore: gateway.store, session: gateway.port.session, runner, begin: (pipeline) => keeper.begin(keptOfNew(pipeline)), moved, crash, log, metrics,
+    offers: (type) => registry.catalogue.offers(type), checkEndpoint: (url) => outbound.checkUrl(url),
     feeBps: env.PLATFORM_FEE_BPS, answerTimeoutMs: Math.max(1_000, env.REQUEST_TIMEOUT - 500),
   });
   return {
-    queue: 'pipeline', activities: { ...activities }, port, jobs: [keeper.job, staleJob(context, { store, runner, keeper, undo })],
+    queue: 'pipeline', activities: { ...activities }, port, jobs: [keeper.job, staleJob(context, { store, runner, moved, undo })],
     drain: () => {
       runner.stop();
       return Promise.resolve();
@@ -49,17 +47,17 @@ export function createPipelineShape(context: ShapeContext, gateway: GatewayShape
 interface JobDeps {
   readonly store: PipelineStore;
   readonly runner: PipelineRunner;
-  readonly keeper: KindKeeper;
+  readonly moved: (row: PipelineRow) => void;
   readonly undo: UndoDeps;
 }
 
 /** The last line: a pipeline without a sign of life gets its workflow back, and goes on here whatever happened to Temporal. */
-function staleJob({ env, log, pool }: ShapeContext, { store, runner, keeper, undo }: JobDeps): Job {
+function staleJob({ env, log, pool }: ShapeContext, { store, runner, moved, undo }: JobDeps): Job {
   // As long as a driver of a step is believed to be alive.
   const claims = createClaims({ pool, job: 'pipelines', leaseMs: env.CALL_LEASE });
 
   async function goOn(row: PipelineRow): Promise<void> {
-    keeper.moved(keptRowOf(row));
+    moved(row);
     const { state } = await runner.resume(row.id, row.steps);
     if (state !== 'undoing') return;
     const steps = await store.steps(row.id);
@@ -71,7 +69,7 @@ function staleJob({ env, log, pool }: ShapeContext, { store, runner, keeper, und
     async run() {
       const stale = new Map<string, PipelineRow>();
       const ids = await claims.take(AT_ONCE, async (limit) => {
-        for (const row of await store.stale(env.CALL_OVERDUE, env.CALL_OVERDUE + UNDOING_QUIET_MS, limit)) stale.set(row.id, row);
+        for (const row of await store.stale(env.CALL_OVERDUE, limit)) stale.set(row.id, row);
         return [...stale.keys()];
       });
       const mine = ids.flatMap((id) => stale.get(id) ?? []);

@@ -18,6 +18,8 @@ export interface OpenCall {
   readonly serviceType: string;
   readonly paramsJson: string;
   readonly candidates: readonly Candidate[];
+  /** A step of a pipeline whose delivery is given back, unpaid, when the pipeline does not complete. Its sellers have agreed to that. */
+  readonly refundable: boolean;
   /** Index of the candidate that is being asked, or was when its driver fell silent. */
   readonly attempt: number;
   /** The former driver fell silent: whether the seller of `attempt` has worked is unknown. */

@@ -109,12 +109,12 @@ async function driveToEnd(deps: DriveDeps, call: OpenCall): Promise<CallEnd> {
     const leftMs = deadlineMs - Date.now();
     if (candidate === undefined || leftMs <= 0) return giveUp(deps, call, 'proxy_failed', 'No seller was left to ask in time.', []);
     deps.crash.at('before-forward');
-    const forwarded = await forwardTwiceIfCut(deps, call, candidate, leftMs);
-    if (forwarded.tag === 'delivered') return settle(deps, call, attempt, retries, forwarded);
+    const { forwarded, log } = await forwardTwiceIfCut(deps, call, candidate, leftMs);
+    if (forwarded.tag === 'delivered') return settle(deps, call, attempt, retries, forwarded, log);
     retries += 1;
-    const next = await failOver(deps, call, attempt, forwarded.log);
+    const next = await failOver(deps, call, attempt, log);
     if (next === 'superseded') return { tag: 'elsewhere', callId: call.id };
-    if (next === null) return giveUp(deps, call, 'proxy_failed', `${forwarded.reason}.`, [forwarded.log]);
+    if (next === null) return giveUp(deps, call, 'proxy_failed', `${forwarded.reason}.`, log);
     attempt = next;
   }
 }
@@ -123,14 +123,18 @@ async function driveToEnd(deps: DriveDeps, call: OpenCall): Promise<CallEnd> {
  * A kept connection may be closed by the seller in the very moment it is used again. Where the seller works once for one key, the
  * same request is simply sent again, once; elsewhere it counts as a failure.
  */
-async function forwardTwiceIfCut(deps: DriveDeps, call: OpenCall, candidate: Candidate, timeoutMs: number): Promise<Forwarded> {
+async function forwardTwiceIfCut(deps: DriveDeps, call: OpenCall, candidate: Candidate,
+    timeoutMs: number): Promise<{ readonly forwarded: Forwarded; readonly log: readonly AttemptLog[] }> {
   const first = await forward(deps, call, candidate, timeoutMs);
   const cut = first.tag === 'failed' && first.log.outcome === 'reset' && candidate.idempotent;
-  return cut ? forward(deps, call, candidate, timeoutMs - first.log.latencyMs) : first;
+  if (!cut) return { forwarded: first, log: [first.log] };
+  const second = await forward(deps, call, candidate, timeoutMs - first.log.latencyMs);
+  return { forwarded: second, log: [first.log, second.log] };
 }
 
 /** Moves the call to the next seller whose price the budget still allows; null when there is none. */
-async function failOver(deps: DriveDeps, call: OpenCall, attempt: number, log: AttemptLog): Promise<number | 'superseded' | null> {
+async function failOver(deps: DriveDeps, call: OpenCall, attempt: number,
+    log: readonly AttemptLog[]): Promise<number | 'superseded' | null> {
   for (let next = attempt + 1; next < call.candidates.length; next += 1) {
     deps.crash.at('before-failover');
     const moved = await untilWritten(() => deps.store.nextAttempt(call.id, attempt, next, log));
@@ -143,9 +147,9 @@ async function failOver(deps: DriveDeps, call: OpenCall, attempt: number, log: A
 }
 
 async function settle(deps: DriveDeps, call: OpenCall, attempt: number, retries: number,
-    delivered: Extract<Forwarded, { tag: 'delivered' }>): Promise<CallEnd> {
-  const { httpStatus, responseJson, latencyMs, log } = delivered;
-  const settled = await untilWritten(() => deps.store.settle({ id: call.id, attempt, httpStatus, responseJson, latencyMs, log: [log] }));
+    delivered: Extract<Forwarded, { tag: 'delivered' }>, log: readonly AttemptLog[]): Promise<CallEnd> {
+  const { httpStatus, responseJson, latencyMs } = delivered;
+  const settled = await untilWritten(() => deps.store.settle({ id: call.id, attempt, httpStatus, responseJson, latencyMs, log }));
   deps.crash.at('call-settled');
   const candidate = call.candidates[attempt];
   if ((settled.outcome !== 'settled' && settled.outcome !== 'delivered') || candidate === undefined) {

@@ -38,7 +38,7 @@ const failures: Record<Exclude<OutboundResult['tag'], 'answered'>, string> = {
 export async function forward(deps: ForwardDeps, call: OpenCall, candidate: Candidate, timeoutMs: number): Promise<Forwarded> {
   const startedAt = new Date();
   const entry = (outcome: string, httpStatus: number | null, message: string | null, latencyMs: number): AttemptLog =>
-    ({ seller: candidate.seller, serviceId: candidate.serviceId, outcome, httpStatus, message,
+    ({ seller: candidate.seller, serviceId: candidate.serviceId, priceMicros: candidate.priceMicros, outcome, httpStatus, message,
       startedAt: startedAt.toISOString(), latencyMs });
   const failed = (outcome: string, httpStatus: number | null, message: string, latencyMs: number): Forwarded =>
     ({ tag: 'failed', reason: `${candidate.serviceName} ${message}`, log: entry(outcome, httpStatus, message, latencyMs) });
@@ -49,7 +49,7 @@ export async function forward(deps: ForwardDeps, call: OpenCall, candidate: Cand
     url: candidate.endpoint, body: call.paramsJson, timeoutMs,
     headers: deps.signer.headersFor({
       method: 'POST', path: pathOf(candidate.endpoint), amount: formatMicros(candidate.priceMicros), from: call.buyer, to: candidate.seller,
-      ref: call.id, idempotencyKey: call.id, body: call.paramsJson,
+      ref: call.id, idempotencyKey: call.id, refundable: call.refundable, body: call.paramsJson,
     }),
   });
   deps.crash.during('forwarding');

@@ -33,6 +33,8 @@ export interface Accepted {
 export interface AttemptLog {
   readonly seller: string;
   readonly serviceId: string;
+  /** What it would have earned; digits of micros, because this is stored as JSON. */
+  readonly priceMicros: string;
   readonly outcome: string;
   readonly httpStatus: number | null;
   readonly message: string | null;
@@ -127,9 +129,10 @@ function hotSteps(query: Query, { driver, leaseMs, feeOwner, metrics, onDrained 
 
 function drivingSteps(query: Query, { driver, leaseMs }: StoreOptions) {
   return {
-    async nextAttempt(callId: string, from: number, to: number, log: AttemptLog): Promise<'moved' | 'superseded' | 'budget_exceeded'> {
+    async nextAttempt(callId: string, from: number, to: number,
+        log: readonly AttemptLog[]): Promise<'moved' | 'superseded' | 'budget_exceeded'> {
       const rows = await query<{ outcome: 'moved' | 'superseded' | 'budget_exceeded' }>('gateway-next',
-        'SELECT gateway_next_attempt($1, $2, $3, $4) AS outcome', [callId, from, to, JSON.stringify([log])]);
+        'SELECT gateway_next_attempt($1, $2, $3, $4) AS outcome', [callId, from, to, JSON.stringify(log)]);
       return rows[0]?.outcome ?? 'superseded';
     },
 
@@ -150,12 +153,13 @@ function drivingSteps(query: Query, { driver, leaseMs }: StoreOptions) {
       await query('gateway-renew', 'SELECT id FROM gateway_renew_leases($1, $2, $3) AS id', [callIds, driver, leaseMs]);
     },
 
-    /** Notes a call that found no seller: it cost nothing, and the buyer's log shows it. */
-    async noteRefusal(call: { id: string; sessionId: string; buyer: string; serviceType: string; code: string;
-        message: string }): Promise<void> {
-      await query('gateway-refusal',
-        `INSERT INTO gateway_call (id, session_id, buyer, service_type, state, error_code, error_message, finished_at) VALUES ($1, $2, $3, $4, 'refused', $5, $6, now())`,
-        [call.id, call.sessionId, call.buyer, call.serviceType, call.code, call.message]);
+    /** Counts a call that found no seller for the session's pace, and shows it in the session's log; or why the session takes no call. */
+    async noteRefusal({ sessionId, serviceType, code, message }: { sessionId: string; serviceType: string; code: string;
+        message: string }): Promise<'noted' | 'session_expired' | 'session_closed' | 'rate_limited'> {
+      type Row = { outcome: 'noted' | 'session_expired' | 'session_closed' | 'rate_limited' };
+      const [row] = await query<Row>('gateway-refusal', 'SELECT gateway_note_refusal($1, $2, $3, $4) AS outcome',
+        [sessionId, serviceType, code, message]);
+      return row?.outcome ?? 'noted';
     },
   };
 }
@@ -204,8 +208,9 @@ export interface SettleRow extends pg.QueryResultRow { outcome: Settled['outcome
   remaining: string; request_count: number }
 interface CallRow extends pg.QueryResultRow {
   id: string; session_id: string; buyer: string; service_type: string; params: string; candidates: Candidate[]; attempt: number;
+  refundable: boolean;
 }
-const takeSql = 'SELECT id, session_id, buyer, service_type, params, candidates, attempt FROM gateway_take_over($1, $2, $3)';
+const takeSql = 'SELECT id, session_id, buyer, service_type, params, candidates, refundable, attempt FROM gateway_take_over($1, $2, $3)';
 interface SingleRow extends pg.QueryResultRow {
   id: string; owner: string; open: boolean; capacity: string; used: string; reserved: string; uses: number; last_used_at: Date;
   workflow_id: string | null; accepted_at: Date;
@@ -228,8 +233,7 @@ function singleSession(row: SingleRow): Session {
 function toOpenCall(row: CallRow): OpenCall {
   return {
     id: row.id, sessionId: row.session_id, buyer: row.buyer, serviceType: row.service_type, paramsJson: row.params,
-    candidates: row.candidates,
-    attempt: row.attempt, takenOver: true,
+    candidates: row.candidates, refundable: row.refundable, attempt: row.attempt, takenOver: true,
   };
 }
 

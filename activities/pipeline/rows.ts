@@ -1,8 +1,9 @@
 /** The rows of a pipeline, and what they mean to those who drive it, show it, or keep its workflow. */
 import type pg from 'pg';
-import { micros } from '../../domain/money.ts';
-import { hasEnded, type Compensation, type Pipeline, type PipelineState, type PipelineStep, type StepState,
-  type UndoState } from '../../domain/pipeline.ts';
+import { formatMicros, micros } from '../../domain/money.ts';
+import type { PipelineReport, StepReport } from '../../domain/pipeline-messages.ts';
+import { hasEnded } from '../../domain/pipeline-rules.ts';
+import type { Compensation, Pipeline, PipelineState, PipelineStep, StepState, UndoState } from '../../domain/pipeline.ts';
 import type { Candidate, OpenCall } from '../gateway/call.ts';
 
 export interface PipelineRow extends pg.QueryResultRow {
@@ -22,7 +23,8 @@ export const pipelineColumns: readonly string[] = [
 export interface StepRow extends pg.QueryResultRow {
   id: string; session_id: string; buyer: string; pipeline_id: string; step_index: number; service_type: string; params: string;
   candidates: Candidate[]; attempt: number; state: StepState;
-  price: string; seller: string | null; service_id: string | null; service_name: string | null; http_status: number | null;
+  reserved: string; price: string; seller: string | null; service_id: string | null; service_name: string | null;
+  http_status: number | null;
   response: string | null; latency_ms: number | null;
   error_code: string | null; error_message: string | null; refundable: boolean; compensation: string | null; undo_state: UndoState | null;
   undo_attempts: number; undo_error: string | null;
@@ -30,7 +32,7 @@ export interface StepRow extends pg.QueryResultRow {
 
 /** Those of {@link StepRow}. */
 export const stepColumns: readonly string[] = [
-  'id', 'session_id', 'buyer', 'pipeline_id', 'step_index', 'service_type', 'params', 'candidates', 'attempt', 'state', 'price',
+  'id', 'session_id', 'buyer', 'pipeline_id', 'step_index', 'service_type', 'params', 'candidates', 'attempt', 'state', 'reserved', 'price',
   'seller', 'service_id', 'service_name',
   'http_status', 'response', 'latency_ms', 'error_code', 'error_message', 'refundable', 'compensation', 'undo_state', 'undo_attempts',
   'undo_error',
@@ -38,24 +40,35 @@ export const stepColumns: readonly string[] = [
 
 export interface BudgetRow extends pg.QueryResultRow { spent: string; remaining: string }
 
-/** Where a pipeline stands, for its workflow. */
-export interface PipelineView {
-  readonly version: number;
-  readonly state: PipelineState;
-  readonly ended: boolean;
-  readonly deadlineMs: null;
+/** Where a pipeline stands, for its workflow and whoever looks at that. */
+export function reportOf(row: PipelineRow, steps: readonly StepRow[]): PipelineReport {
+  const { id, version, state, failed_step: failedStep, error_message: reason } = row;
+  const [held, paid] = [BigInt(row.held), BigInt(row.total_paid)];
+  const money = { paid: formatMicros(paid), returned: formatMicros(paid > held ? 0n : held - paid) };
+  return {
+    id, version, state, ended: hasEnded(state), steps: steps.map(stepReportOf),
+    ...(state === 'running' || state === 'cancelling' ? {} : { money }),
+    ...(failedStep === null ? {} : { failedStep }), ...(reason === null ? {} : { reason }),
+  };
 }
 
-/** What `PaymentView` promises of a pipeline: it has no deadline of its own, its steps have. */
-export function viewOf({ version, state }: Pick<PipelineRow, 'version' | 'state'>): PipelineView {
-  return { version, state, ended: hasEnded(state), deadlineMs: null };
+function stepReportOf(row: StepRow): StepReport {
+  const { undo_state: state, undo_attempts: attempts, undo_error: undoError, compensation, error_message: error } = row;
+  return {
+    step: row.step_index, serviceType: row.service_type, service: row.service_name ?? '', seller: row.seller ?? '',
+    price: formatMicros(row.state === 'settled' ? row.price : row.reserved), refundable: row.refundable, state: row.state,
+    ...(error === null ? {} : { error }),
+    ...(state === null || compensation === null ? {} : {
+      undo: { endpoint: readCompensation(compensation).endpoint, state, attempts, ...(undoError === null ? {} : { error: undoError }) },
+    }),
+  };
 }
 
 /** A step as a call to drive. The parameters are those of the row unless it has just been given others. */
 export function openCallOf(row: StepRow, paramsJson = row.params): OpenCall {
   return {
     id: row.id, sessionId: row.session_id, buyer: row.buyer, serviceType: row.service_type, paramsJson, candidates: row.candidates,
-    attempt: row.attempt, takenOver: false,
+    refundable: row.refundable, attempt: row.attempt, takenOver: false,
   };
 }
 

@@ -24,12 +24,20 @@ export interface PipelineRunner {
   step(id: string, step: number): Promise<StepEnd>;
   /** Ends the pipeline if its steps say so. */
   finish(id: string): Promise<PipelineRow>;
+  /**
+   * Begins no further step of this pipeline in this process until the returned function is called, or for half a minute: somebody wants to
+   * stop it, and that cannot be written yet.
+   */
+  hold(id: string): () => void;
   /** Begins no further step in this process: others will. */
   stop(): void;
 }
 
 /** A workflow that asks a moment later hears of a quick step without a question to the database. */
 const ENDS_REMEMBERED = 5_000;
+const HELD_MAX = 5_000;
+/** Longer than the longest pause between two tries to write a wish. */
+const HELD_MS = 30_000;
 
 /** Sees to it that each step is at work once in this process, and never again after it has ended. */
 function createJoiner(crash: Crash): (id: string, step: number, begin: () => Promise<StepEnd>) => Promise<StepEnd> {
@@ -44,7 +52,7 @@ function createJoiner(crash: Crash): (id: string, step: number, begin: () => Pro
       running = begin().then((end) => {
         crash.at('step-ended');
         // Answers may be large, and whoever needs one later reads its row.
-        ended.set(key, end.tag === 'delivered' ? { tag: 'delivered', responseJson: undefined } : end);
+        ended.set(key, end.tag === 'delivered' ? { tag: 'delivered', responseJson: undefined, by: end.by } : end);
         return end;
       }).finally(() => underWay.delete(key));
       underWay.set(key, running);
@@ -56,8 +64,9 @@ function createJoiner(crash: Crash): (id: string, step: number, begin: () => Pro
 export function createPipelineRunner(deps: StepDeps): PipelineRunner {
   const { store, crash } = deps;
   const joined = createJoiner(crash);
+  const held = new LRUCache<string, true>({ max: HELD_MAX, ttl: HELD_MS });
   let stopped = false;
-  const { begin, drive } = createStepper(deps, () => stopped);
+  const { begin, drive } = createStepper(deps, (id) => stopped || held.has(id));
 
   async function step(id: string, index: number): Promise<StepEnd> {
     return joined(id, index, async () => {
@@ -78,7 +87,8 @@ export function createPipelineRunner(deps: StepDeps): PipelineRunner {
   return {
     step, finish,
     async run({ id, calls }) {
-      let last: Promise<StepEnd> =
+      type Before = { readonly tag: 'delivered'; readonly responseJson: null; readonly begun?: OpenCall };
+      let last: Promise<StepEnd | Before> =
         Promise.resolve({ tag: 'delivered', responseJson: null, ...(calls[0] === undefined ? {} : { begun: calls[0] }) });
       // Claimed before any of them begins: the statement that pays one begins the next, and nobody in this process may think it abandoned.
       for (const [index, call] of calls.entries()) {
@@ -93,11 +103,15 @@ export function createPipelineRunner(deps: StepDeps): PipelineRunner {
         last.catch(() => undefined);
       }
       const end = await last;
-      return (end.tag === 'delivered' ? end.ended : undefined) ?? finish(id);
+      return ('ended' in end ? end.ended : undefined) ?? finish(id);
     },
     async resume(id, steps) {
       for (let index = 0; index < steps; index += 1) if ((await step(id, index)).tag !== 'delivered') break;
       return finish(id);
+    },
+    hold(id) {
+      held.set(id, true);
+      return () => void held.delete(id);
     },
     stop: () => {
       stopped = true;

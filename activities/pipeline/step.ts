@@ -19,6 +19,8 @@ interface Delivered {
   readonly begun?: OpenCall;
   /** The pipeline, where the same statement has ended it. */
   readonly ended?: PipelineRow;
+  /** Who has delivered, and for how much; kept: to be paid when the pipeline completes. */
+  readonly by: { readonly service: string; readonly seller: string; readonly priceMicros: bigint; readonly kept: boolean };
 }
 
 /** A step of a pipeline. `calls`: all steps, for a process that sees the whole of it through; null: this step only. */
@@ -44,12 +46,13 @@ export interface Stepper {
 const POLL_MS_MIN = 20;
 const POLL_MS_MAX = 500;
 
-/** @param stopped whether this process begins no further step. */
-export function createStepper(deps: StepDeps, stopped: () => boolean): Stepper {
+/** @param stopped whether this process begins no further step of a pipeline. */
+export function createStepper(deps: StepDeps, stopped: (id: string) => boolean): Stepper {
   const { store, crash } = deps;
 
   async function begin(call: OpenCall, { id, step, calls }: Place, known: string | null | undefined): Promise<StepEnd> {
-    if (stopped()) throw new SuretyError('draining', 'This process is stopping; another one goes on with the pipeline.');
+    if (stopped(id)) throw new SuretyError('draining',
+      'This process begins no further step of the pipeline; its workflow goes on with it.');
     const previousJson = known === undefined && step > 0 ? (await store.step(id, step - 1))?.response : known;
     const filled = fillPrevious(call.paramsJson, previousJson ?? null);
     if (!filled.ok) {
@@ -67,9 +70,14 @@ export function createStepper(deps: StepDeps, stopped: () => boolean): Stepper {
 
   async function drive(call: OpenCall, place: Place): Promise<StepEnd> {
     const onward: { begun?: OpenCall; ended?: PipelineRow } = {};
-    const end = await deps.driver.drive(call, (delivery, settle) => (stopped() ? settle(delivery) : pass(place, delivery, settle, onward)));
+    const end = await deps.driver.drive(call, (delivery, settle) =>
+      (stopped(place.id) ? settle(delivery) : pass(place, delivery, settle, onward)));
     switch (end.tag) {
-      case 'settled': case 'delivered': return { tag: 'delivered', responseJson: end.responseJson, ...onward };
+      case 'settled': case 'delivered': {
+        const { serviceName: service, seller, priceMicros } = end.candidate;
+        const by = { service, seller, priceMicros: BigInt(priceMicros), kept: end.tag === 'delivered' };
+        return { tag: 'delivered', responseJson: end.responseJson, by, ...onward };
+      }
       case 'released': return { tag: 'given_up' };
       case 'elsewhere': return follow(deps, place.id, place.step);
     }
@@ -113,9 +121,13 @@ export async function follow({ driver, store }: StepDeps, id: string, step: numb
 }
 
 /** Null while its seller is at work. */
-export function endOf({ state, response }: StepRow): StepEnd | null {
+export function endOf({ state, response, service_name: service, seller, price, reserved }: StepRow): StepEnd | null {
   switch (state) {
-    case 'settled': case 'delivered': return { tag: 'delivered', responseJson: response };
+    case 'settled': case 'delivered': {
+      const kept = state === 'delivered';
+      const by = { service: service ?? '', seller: seller ?? '', priceMicros: BigInt(kept ? reserved : price), kept };
+      return { tag: 'delivered', responseJson: response, by };
+    }
     case 'released': return { tag: 'given_up' };
     case 'accepted': case 'planned': return null;
   }

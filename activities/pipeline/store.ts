@@ -2,6 +2,7 @@
 import type pg from 'pg';
 import { SuretyError } from '../../domain/errors.ts';
 import type { IdempotencyClaim } from '../../domain/gateway.ts';
+import type { PipelineAction } from '../../domain/pipeline-rules.ts';
 import type { Compensation, Pipeline } from '../../domain/pipeline.ts';
 import { columnList, query as run } from '../../ledger/query.ts';
 import type { Candidate } from '../gateway/call.ts';
@@ -51,9 +52,16 @@ export interface UndoNote {
   readonly id: string;
   readonly step: number;
   readonly done: boolean;
-  /** It will not be tried again. */
-  readonly final: boolean;
+  /** Until the next try; null: there will be none. */
+  readonly pauseMs: number | null;
   readonly error: string | null;
+}
+
+/** Whether this process may call a compensation now. `ageMs`: since when it is to be undone; `waitMs`: until it is worth asking again. */
+export interface UndoClaim {
+  readonly outcome: 'claimed' | 'later' | 'over';
+  readonly waitMs: number;
+  readonly ageMs: number;
 }
 
 export interface PipelineStoreOptions {
@@ -72,22 +80,26 @@ const stepsSql = `SELECT ${stepList} FROM gateway_call WHERE pipeline_id = $1 OR
 const passSql = `
 SELECT r.outcome, r.spent, r.remaining, r.request_count, r.next, ${columnList(pipelineColumns, '(r.ended)')}
   FROM pipeline_pass($1, $2, $3, $4, $5, $6, $7) r`;
+const rowSql = `SELECT ${pipelineList} FROM pipeline WHERE id = $1`;
 const finishSql = `SELECT ${pipelineList} FROM pipeline_finish($1, $2, $3, $4)`;
-const undoSql = `SELECT ${pipelineList} FROM pipeline_note_undo($1, $2, $3, $4, $5)`;
+const undoSql = 'SELECT id FROM pipeline_note_undo($1, $2, $3, $4, $5, $6)';
+const claimSql = 'SELECT outcome, wait_ms, age_ms FROM pipeline_claim_undo($1, $2, $3, $4)';
+/** The statement of each action, and what it is prepared as. */
+const actions = {
+  cancel: ['pipeline-cancel', `SELECT ${pipelineList} FROM pipeline_cancel($1, $2)`],
+  'retry-undo': ['pipeline-retry-undo', `SELECT ${pipelineList} FROM pipeline_retry_undo($1, $2)`],
+} as const satisfies Record<PipelineAction, readonly [string, string]>;
 type Query = <Row extends pg.QueryResultRow>(name: string, text: string, values: unknown[]) => Promise<Row[]>;
 
 export type PipelineStore = ReturnType<typeof createPipelineStore>;
 
 export function createPipelineStore({ pool, driver, leaseMs, feeOwner }: PipelineStoreOptions) {
   const query: Query = (name, text, values) => run(pool, { name, text, values });
-  const one = async (name: string, text: string, values: unknown[]): Promise<PipelineRow> => {
-    const [row] = await query<PipelineRow>(name, text, values);
-    if (row === undefined) throw new SuretyError('not_found', 'There is no such pipeline.');
-    return row;
-  };
-  const steps = (id: string): Promise<StepRow[]> => query<StepRow>('pipeline-steps', stepsSql, [id]);
+  const one = theOne(query);
 
   return {
+    ...peopleAndUndos(query, driver), ...reads(query),
+
     /** Writes the pipeline and reserves its sum. @throws SuretyError idempotency_mismatch. */
     async open(pipeline: NewPipeline): Promise<PipelineOpened> {
       const text = 'SELECT outcome, existing_id, remaining FROM pipeline_open($1, $2, $3)';
@@ -123,23 +135,50 @@ export function createPipelineStore({ pool, driver, leaseMs, feeOwner }: Pipelin
     finish: (id: string, fault: { readonly step: number; readonly message: string } | null = null) =>
       one('pipeline-finish', finishSql, [id, feeOwner, fault?.step ?? null, fault?.message ?? null]),
 
-    /** @param agent who asks; null for the platform. @throws SuretyError not_found, unauthorized (403), invalid_state. */
-    async cancel(id: string, agent: string | null): Promise<PipelineRow> {
-      try {
-        return await one('pipeline-cancel', `SELECT ${pipelineList} FROM pipeline_cancel($1, $2)`, [id, agent]);
-      } catch (error) {
-        if (!(error instanceof SuretyError) || error.code !== 'unauthorized') throw error;
-        throw new SuretyError('unauthorized', error.message, { status: 403, recovery: 'Use a key of the buyer.', cause: error });
-      }
+  };
+}
+
+/** One pipeline, or `not_found`. */
+function theOne(query: Query) {
+  return async (name: string, text: string, values: unknown[]): Promise<PipelineRow> => {
+    const [row] = await query<PipelineRow>(name, text, values);
+    if (row === undefined) throw new SuretyError('not_found', 'There is no such pipeline.');
+    return row;
+  };
+}
+
+/** What people do with pipelines, and compensations. */
+function peopleAndUndos(query: Query, driver: string) {
+  return {
+    /** Takes an action that the rules allow. Null: the pipeline has moved on, and they are to be asked again. */
+    async act(id: string, action: PipelineAction, by: string): Promise<PipelineRow | null> {
+      const [name, text] = actions[action];
+      return (await query<PipelineRow>(name, text, [id, by]))[0] ?? null;
     },
 
-    noteUndo: ({ id, step, done, final, error }: UndoNote) =>
-      one('pipeline-undo', undoSql, [id, step, done, final, error === null ? null : plain(error)]),
+    /** Takes the lease of a compensation, if it is due and nobody else has it. */
+    async claimUndo(id: string, step: number, undoLeaseMs: number): Promise<UndoClaim> {
+      type Row = { outcome: UndoClaim['outcome']; wait_ms: string; age_ms: string };
+      const [row] = await query<Row>('pipeline-claim-undo', claimSql, [id, step, driver, undoLeaseMs]);
+      return { outcome: row?.outcome ?? 'over', waitMs: Number(row?.wait_ms ?? 0), ageMs: Number(row?.age_ms ?? 0) };
+    },
+
+    async noteUndo({ id, step, done, pauseMs, error }: UndoNote): Promise<void> {
+      await query('pipeline-undo', undoSql, [id, step, driver, done, pauseMs, error === null ? null : plain(error)]);
+    },
+  };
+}
+
+function reads(query: Query) {
+  const one = theOne(query);
+  return {
+    /** @throws SuretyError not_found. */
+    row: (id: string) => one('pipeline-row', rowSql, [id]),
 
     async step(id: string, step: number): Promise<StepRow | null> {
       return (await query<StepRow>('pipeline-step', stepSql, [id, step]))[0] ?? null;
     },
-    steps,
+    steps: (id: string): Promise<StepRow[]> => query<StepRow>('pipeline-steps', stepsSql, [id]),
 
     async rows(ids: readonly string[]): Promise<PipelineRow[]> {
       return query<PipelineRow>('pipeline-rows', `SELECT ${pipelineList} FROM pipeline WHERE id = ANY ($1)`, [ids]);
@@ -150,20 +189,25 @@ export function createPipelineStore({ pool, driver, leaseMs, feeOwner }: Pipelin
      */
     async read(id: string, known: PipelineRow | null = null): Promise<Pipeline> {
       // The pipeline first: the steps read after it are at least as far.
-      const row = known ?? await one('pipeline-row', `SELECT ${pipelineList} FROM pipeline WHERE id = $1`, [id]);
+      const row = known ?? await one('pipeline-row', rowSql, [id]);
       const own = await query<StepRow & BudgetRow>('pipeline-whole', `
         SELECT ${columnList(stepColumns, 'c')}, m.used AS spent, CASE WHEN m.open THEN m.capacity - m.used - m.reserved ELSE 0 END AS remaining
           FROM gateway_call c JOIN meter m ON m.id = c.session_id WHERE c.pipeline_id = $1 ORDER BY c.step_index`, [id]);
       return pipelineOf(row, own, own[0]);
     },
 
-    /** Pipelines without a sign of life for `quietMs` (`undoingMs` where compensations are tried), with no step that somebody drives. */
-    async stale(quietMs: number, undoingMs: number, limit: number): Promise<PipelineRow[]> {
+    /** Steps of several pipelines, in their order. */
+    stepsOf: (ids: readonly string[]) => query<StepRow>('pipeline-steps-of',
+      `SELECT ${stepList} FROM gateway_call WHERE pipeline_id = ANY ($1) ORDER BY pipeline_id, step_index`, [ids]),
+
+    /** Pipelines without a sign of life for `quietMs`, with no step that somebody drives. */
+    async stale(quietMs: number, limit: number): Promise<PipelineRow[]> {
       return query<PipelineRow>('pipeline-stale', `
         SELECT ${columnList(pipelineColumns, 'p')} FROM pipeline p
-         WHERE p.ended_at IS NULL AND p.updated_at < clock_timestamp() - CASE p.state WHEN 'undoing' THEN $2::integer ELSE $1::integer END * interval '1 millisecond'
-           AND NOT EXISTS (SELECT 1 FROM gateway_call c WHERE c.pipeline_id = p.id AND c.state = 'accepted' AND c.lease_until > clock_timestamp())
-         ORDER BY p.updated_at LIMIT $3`, [quietMs, undoingMs, limit]);
+         WHERE p.ended_at IS NULL AND p.updated_at < clock_timestamp() - $1::integer * interval '1 millisecond'
+           AND NOT EXISTS (SELECT 1 FROM gateway_call c
+                            WHERE c.pipeline_id = p.id AND c.state = 'accepted' AND c.lease_until > clock_timestamp())
+         ORDER BY p.updated_at LIMIT $2`, [quietMs, limit]);
     },
   };
 }

@@ -25,6 +25,7 @@ export const pipelineKind = keptKind({
     undo_tried: (data) => `The compensation of ${stepIn(data)} was called and ${String(data['error'])}; it is called again.`,
     undo_failed: (data) =>
       `The compensation of ${stepIn(data)} was called for the last time and ${String(data['error'])}; it was given up.`,
+    undo_retried: 'Somebody asked to call the compensations again that were given up.',
     completed: (data) => `Every step has delivered; ${amountIn(data, 'paid')} were paid.`,
     failed: (data) => `The pipeline failed; ${amountIn(data, 'paid')} stay paid, the rest is back in the session.`,
     cancelled: (data) => `The pipeline was cancelled; ${amountIn(data, 'paid')} stay paid, the rest is back in the session.`,

@@ -4,7 +4,7 @@ import { SuretyError } from '../../domain/errors.ts';
 import { SERVICE_TYPE } from '../../domain/ids.ts';
 import { STEPS_MAX, stepName, type PipelineRequest, type StepWish } from '../../domain/pipeline.ts';
 import type { RouteDeps } from '../deps.ts';
-import { cancelExample, onePipelineExample, pipelineExample } from '../wire/examples/gateway.ts';
+import { cancelExample, onePipelineExample, pipelineExample, retryUndoExample } from '../wire/examples/gateway.ts';
 import { pipelineFault, pipelineOfModels, pipelineOut, pipelineRecordOut, pipelineSummaryOut, showPipeline, showPipelineLine,
   writePipeline } from '../wire/pipeline.ts';
 import { cutPage, listAnswer, pagingOut } from '../routing/paging.ts';
@@ -20,7 +20,8 @@ const stepBody = z.strictObject({
   maxPrice: z.preprocess(emptyIsAbsent, amount.optional()).describe('Most that this step may cost.'),
   preferAgent: z.preprocess(emptyIsAbsent, address.optional()).describe('This seller is asked first, if it fits.'),
   refundable: z.boolean().optional()
-    .describe('Paid when the pipeline completes, instead of when the step delivers; given back when it does not complete.'),
+    .describe('Paid when the pipeline completes, instead of when the step delivers; given back when it does not complete. Bought only of '
+      + 'services that offer this (`refundable: true`).'),
   compensation: z.strictObject({
     endpoint: z.string().min(1).max(2_000)
       .describe('Receives a signed POST when the pipeline does not complete and this step has delivered.'),
@@ -30,7 +31,8 @@ const stepBody = z.strictObject({
 
 const runBody = z.object({
   steps: z.array(stepBody).min(1).max(STEPS_MAX),
-  allOrNothing: z.boolean().optional().describe('Every step is refundable: a failure gives everything back.'),
+  allOrNothing: z.boolean().optional()
+    .describe('Every step is refundable: a failure gives everything back. Every service must offer that.'),
   idempotencyKey: z.preprocess(emptyIsAbsent, idempotencyKey.optional())
     .describe('The same key in the same session answers with the first pipeline and charges nothing.'),
 });
@@ -45,8 +47,8 @@ function wishOf(step: z.output<typeof stepBody>, index: number, { length }: read
     `${stepName(index, length)}: no service can have a type of this form.`, { body: { failedStep: index } });
   const { compensation } = step;
   return {
-    serviceType: step.serviceType, paramsJson: textOf(step.params), maxPriceMicros: step.maxPrice ?? null, preferAgent: step.preferAgent
-      ?? null, refundable: step.refundable ?? false,
+    serviceType: step.serviceType, paramsJson: textOf(step.params), maxPriceMicros: step.maxPrice ?? null,
+    preferAgent: step.preferAgent ?? null, refundable: step.refundable ?? false,
     compensation: compensation === undefined ? null : { endpoint: compensation.endpoint, paramsJson: textOf(compensation.params) },
   };
 }
@@ -54,7 +56,7 @@ function wishOf(step: z.output<typeof stepBody>, index: number, { length }: read
 const pipelineParams = z.object({ id: z.string().max(64) });
 
 export function gatewayPipelineRoutes(deps: RouteDeps): Route[] {
-  return [runRoute(deps), cancelRoute(deps), ...readRoutes(deps)];
+  return [runRoute(deps), cancelRoute(deps), retryUndoRoute(deps), ...readRoutes(deps)];
 }
 
 function runRoute({ pipelines }: RouteDeps): Route {
@@ -66,8 +68,8 @@ function runRoute({ pipelines }: RouteDeps): Route {
       + 'and declared compensations are called in reverse order.',
     body: runBody, answer: pipelineOut,
     example: pipelineExample,
-    errors: ['no_service', 'budget_exceeded', 'rate_limited', 'session_closed', 'session_expired', 'forbidden', 'invalid_endpoint',
-      'pipeline_failed', 'pipeline_cancelled', 'pipeline_pending',
+    errors: ['no_service', 'no_refundable_service', 'budget_exceeded', 'rate_limited', 'session_closed', 'session_expired', 'forbidden',
+      'invalid_endpoint', 'pipeline_failed', 'pipeline_cancelled', 'pipeline_pending',
       'idempotency_mismatch', 'idempotency_in_progress', 'unavailable'],
     handler: async ({ caller, req, body, idempotencyClaim }) => {
       const token = gatewayToken(req);
@@ -91,8 +93,21 @@ function cancelRoute({ pipelines }: RouteDeps): Route {
     method: 'post', path: '/v1/gateway/pipelines/:id/cancel', access: 'agent', tag: 'Gateway', movesMoney: true,
     summary: 'Stops a pipeline after the step under way; what that step costs is paid, or given back where it is refundable.',
     params: pipelineParams, answer: z.object({ pipeline: pipelineRecordOut }), example: cancelExample,
-    errors: ['not_found', 'unauthorized', 'invalid_state', 'unavailable'],
-    handler: async ({ caller, params }) => ({ body: { pipeline: showPipeline(await pipelines.cancel(caller.address, params.id)) } }),
+    errors: ['not_found', 'unauthorized', 'invalid_state', 'busy', 'unavailable'],
+    handler: async ({ caller, params }) =>
+      ({ body: { pipeline: showPipeline(await pipelines.act('cancel', caller.address, params.id)) } }),
+  });
+}
+
+function retryUndoRoute({ pipelines }: RouteDeps): Route {
+  return route({
+    method: 'post', path: '/v1/gateway/pipelines/:id/retry-undo', access: 'agent_or_admin', tag: 'Gateway', movesMoney: true,
+    summary: 'Has the compensations of a pipeline called again that were given up, for as long as the first time, under the same keys.',
+    params: pipelineParams, answer: z.object({ pipeline: pipelineRecordOut }), example: retryUndoExample,
+    errors: ['not_found', 'unauthorized', 'invalid_state', 'busy', 'unavailable'],
+    // An admin's key that is also an agent's acts for the platform.
+    handler: async ({ caller, isAdmin, params }) =>
+      ({ body: { pipeline: showPipeline(await pipelines.act('retry-undo', isAdmin ? null : (caller?.address ?? ''), params.id)) } }),
   });
 }
 

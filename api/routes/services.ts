@@ -20,10 +20,13 @@ const fields = {
   active: z.boolean(),
   idempotent: z.boolean()
     .meta({ description: 'You work on one Idempotency-Key once. Only then may a call be sent to you again after a crash.' }),
+  refundable: z.boolean()
+    .meta({ description: 'Your work may be given back unpaid when the pipeline that bought it does not complete. Such requests say so.' }),
 };
 const newService = z.object({
   ...fields, description: fields.description.default(''), endpoint: fields.endpoint.default(''), metadata: metadata.default({}),
   active: fields.active.default(true), idempotent: fields.idempotent.default(false),
+  refundable: fields.refundable.default(false),
 });
 const changedService = z.object(fields).partial();
 const serviceParams = addressParams.extend({ serviceId: z.string() });

@@ -69,12 +69,21 @@ export function showDryRun(run: DryRun): z.input<typeof dryRunOut> {
   };
 }
 
+/** One attempt at a seller, whether it delivered or not; nobody is paid for one that did not. */
+const attemptOut = z.object({
+  seller: addressOut, serviceId: z.string(), price: amountOut, outcome: z.string(), httpStatus: z.number().int().nullable(),
+  message: z.string().nullable(), startedAt: timeOut, latencyMs: z.number().int(),
+});
+
 export const logOut = z.object({
   id: z.string(), sessionId: z.string(), serviceType: z.string(), agentCalled: z.string(), amount: z.string(),
   feeAmount: amountOut.optional(),
   status: z.enum(['success', 'forward_failed', 'no_service', 'in_progress']), latencyMs: z.number().int(),
   error: z.string().optional(), createdAt: timeOut,
-  attempts: z.array(z.record(z.string(), z.unknown())), workflowId: z.string().nullable(),
+  attempts: z.array(attemptOut).describe('Every attempt at a seller, in order; empty where none was found.'),
+  times: z.number().int().optional()
+    .describe('How many calls of that minute found no seller for the same reason, where there were several.'),
+  workflowId: z.string().nullable(),
 });
 
 const logStatus = { planned: 'in_progress', accepted: 'in_progress', delivered: 'in_progress', settled: 'success',
@@ -88,6 +97,13 @@ export function showLog(row: GatewayCallModel): z.input<typeof logOut> {
     amount: settled ? formatMicros(row.price) : '0', ...(settled && row.fee > 0n ? { feeAmount: formatMicros(row.fee) } : {}),
     status: logStatus[row.state as keyof typeof logStatus], latencyMs: row.latencyMs ?? 0,
     ...(row.errorMessage === null ? {} : { error: row.errorMessage }),
-    createdAt: row.acceptedAt.toISOString(), attempts: row.attempts as Record<string, unknown>[], workflowId: row.workflowId,
+    createdAt: row.acceptedAt.toISOString(), attempts: showAttempts(row), ...(row.times > 1 ? { times: row.times } : {}),
+    workflowId: row.workflowId,
   };
+}
+
+type StoredAttempt = Omit<z.input<typeof attemptOut>, 'price'> & { readonly priceMicros: string };
+
+function showAttempts({ attempts }: GatewayCallModel): z.input<typeof attemptOut>[] {
+  return (attempts as StoredAttempt[]).map(({ priceMicros, ...attempt }) => ({ ...attempt, price: formatMicros(priceMicros) }));
 }

@@ -2,7 +2,8 @@
 import { z } from 'zod';
 import { SuretyError, type FundsStatus } from '../../domain/errors.ts';
 import { formatMicros, micros } from '../../domain/money.ts';
-import { hasEnded, stepName, type Pipeline, type PipelineState, type PipelineStep, type StepState,
+import { hasEnded } from '../../domain/pipeline-rules.ts';
+import { pipelineStates, stepName, type Pipeline, type PipelineState, type PipelineStep, type StepState,
   type UndoState } from '../../domain/pipeline.ts';
 import type { GatewayCallModel, MeterModel, PipelineModel } from '../../prisma/generated/models.ts';
 import { addressOut, amountOut, timeOut } from './fields.ts';
@@ -17,24 +18,23 @@ const stepOut = z.object({
   serviceName: z.string().nullable(), amountPaid: amountOut, latencyMs: z.number().int(), callId: z.string(), refundable: z.boolean(),
   status: z.enum(['planned', 'running', 'delivered', 'paid', 'failed', 'refunded', 'not_run']), error: z.string().optional(),
 });
-const states = ['running', 'cancelling', 'undoing', 'completed', 'failed', 'cancelled'] as const satisfies readonly PipelineState[];
 const sums = { totalPaid: amountOut, totalSpent: amountOut, remaining: amountOut };
 const result = { steps: z.array(stepOut), ...sums };
 
 /** The answer of a completed pipeline, nested and flat, because one client reads `result` and the other the top level. */
 export const pipelineOut =
   z.object({ result: z.object(result), ...result, pipelineId: z.string(), workflowId: z.string(), sessionId: z.string(),
-  status: z.enum(states) });
+  status: z.enum(pipelineStates) });
 
 export const pipelineRecordOut = z.object({
-  ...result, pipelineId: z.string(), workflowId: z.string(), sessionId: z.string(), buyer: addressOut, status: z.enum(states),
+  ...result, pipelineId: z.string(), workflowId: z.string(), sessionId: z.string(), buyer: addressOut, status: z.enum(pipelineStates),
   allOrNothing: z.boolean(), held: amountOut,
   failedStep: z.number().int().optional(), error: z.string().optional(), compensations: z.array(undoOut), createdAt: timeOut,
   endedAt: timeOut.optional(),
 });
 
 export const pipelineSummaryOut = z.object({
-  pipelineId: z.string(), workflowId: z.string(), sessionId: z.string(), status: z.enum(states), steps: z.number().int(),
+  pipelineId: z.string(), workflowId: z.string(), sessionId: z.string(), status: z.enum(pipelineStates), steps: z.number().int(),
   allOrNothing: z.boolean(), held: amountOut, totalPaid: amountOut,
   failedStep: z.number().int().optional(), createdAt: timeOut, endedAt: timeOut.optional(),
 });
@@ -143,8 +143,9 @@ export function pipelineFault(pipeline: Pipeline, replayed: boolean): SuretyErro
   };
   const paid = pipeline.steps.filter((step) => step.state === 'settled').length;
   const fundsStatus: FundsStatus = paid > 0 ? 'settled_safe' : 'returned';
-  const money = paid > 0
-    ? `${formatMicros(pipeline.paidMicros)} was paid for ${paid} of ${pipeline.steps.length} steps; the rest is back in the session's budget.` : 'Nothing was paid; all of it is back in the session\'s budget.';
+  const money = paid === 0 ? 'Nothing was paid; all of it is back in the session\'s budget.'
+    : `${formatMicros(pipeline.paidMicros)} was paid for ${paid} of ${pipeline.steps.length} steps; `
+      + 'the rest is back in the session\'s budget.';
   if (pipeline.steps.some((step) => step.errorCode === 'unavailable')) return new SuretyError('unavailable',
     `The pipeline could not be begun. ${money}`, { fundsStatus, body, replayed });
   if (failedStep === null) return new SuretyError('pipeline_cancelled', `The pipeline was cancelled. ${money}`,

@@ -23,17 +23,18 @@ export const metadata = jsonObject
 
 export const serviceOut = z.object({
   id: z.string(), type: z.string(), name: z.string(), description: z.string(), price: amountOut, endpoint: z.string(), active: z.boolean(),
-  idempotent: z.boolean(), agentAddress: addressOut, metadata: jsonObject.optional(), createdAt: timeOut, updatedAt: timeOut,
+  idempotent: z.boolean(), refundable: z.boolean(), agentAddress: addressOut, metadata: jsonObject.optional(),
+  createdAt: timeOut, updatedAt: timeOut,
 });
 
 /** Go clients drop an empty object anyway; leaving it out keeps lists short. */
 const filled = (value: Readonly<Record<string, unknown>>) => (Object.keys(value).length === 0 ? {} : { metadata: value });
 
 export function showService(service: ServiceRecord): z.input<typeof serviceOut> {
-  const { id, type, name, description, priceMicros, endpoint, active, idempotent, agentAddress, metadata: meta, createdAt, updatedAt } =
-    service;
+  const { id, type, name, description, priceMicros, endpoint, active, idempotent, refundable, agentAddress, metadata: meta } = service;
+  const { createdAt, updatedAt } = service;
   return {
-    id, type, name, description, price: formatMicros(priceMicros), endpoint, active, idempotent, agentAddress, ...filled(meta),
+    id, type, name, description, price: formatMicros(priceMicros), endpoint, active, idempotent, refundable, agentAddress, ...filled(meta),
     createdAt: createdAt.toISOString(), updatedAt: updatedAt.toISOString(),
   };
 }

@@ -59,9 +59,10 @@ export const pipelineRules: RuleSet = {
          CROSS JOIN LATERAL (
            SELECT count(*) AS events, count(*) FILTER (WHERE x.topic = 'pipeline.created') AS created,
                   count(*) FILTER (WHERE x.topic = 'pipeline.' || p.state) AS current,
+                  count(*) FILTER (WHERE x.topic = 'pipeline.undo_retried') AS retried,
                   count(*) FILTER (WHERE x.topic IN ('pipeline.step_undone', 'pipeline.undo_failed', 'pipeline.undo_tried')) AS undone
              FROM outbox x WHERE x.ref = p.id AND x.topic LIKE 'pipeline.%' AND x.topic NOT LIKE 'call.%') o
-         WHERE ${within('p')} AND (o.events <> p.version OR o.created <> 1 OR p.state <> 'running' AND o.current <> 1
+         WHERE ${within('p')} AND (o.events <> p.version OR o.created <> 1 OR p.state <> 'running' AND o.current NOT BETWEEN 1 AND 1 + o.retried
             OR o.undone <> (SELECT coalesce(sum(c.undo_attempts), 0) ${ofPipeline}))`,
     },
   ],

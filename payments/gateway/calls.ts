@@ -28,7 +28,10 @@ export type SessionTermsForCall =
   Pick<Session, 'id' | 'agentAddress' | 'maxTotalMicros' | 'maxPerRequestMicros' | 'strategy' | 'allowedTypes'
   | 'warnAtPercent'> & { readonly usedMicros: bigint };
 
-type Wanted = Pick<CallRequest, 'serviceType' | 'maxPriceMicros' | 'preferAgent'>;
+type Wanted = Pick<CallRequest, 'serviceType' | 'maxPriceMicros' | 'preferAgent'> & {
+  /** Only of services that let their work be given back. */
+  readonly refundable?: boolean | undefined;
+};
 
 /** How a new call is written: in a session that exists, or together with one of its own. */
 export type AcceptStep = (call: NewCall) => Promise<Accepted>;
@@ -88,7 +91,7 @@ export function createCalls(deps: CallDeps) {
 
   /** Drives the call in this process without waiting for Temporal. */
   async function headStart(call: NewCall, session: SessionTermsForCall): Promise<CallAnswer> {
-    const open: OpenCall = { ...call, attempt: 0, takenOver: false };
+    const open: OpenCall = { ...call, refundable: false, attempt: 0, takenOver: false };
     const end = await within(driver.drive(open), deps.answerTimeoutMs);
     if (end === null) throw pending(call.id, false);
     switch (end.tag) {
@@ -124,20 +127,33 @@ export function choose({ offers }: Pick<CallDeps, 'offers'>, session: SessionTer
     : session.maxPerRequestMicros;
   const ranked = rankOffers(offers(request.serviceType), {
     buyer: session.agentAddress, strategy: session.strategy, priceMicrosMax: cap, preferAgent: request.preferAgent,
-    budgetUsed: percentOf(session.usedMicros, session.maxTotalMicros) / 100,
+    budgetUsed: percentOf(session.usedMicros, session.maxTotalMicros) / 100, refundableOnly: request.refundable,
   });
   return ranked.map(({ serviceId, serviceName, seller, endpoint, priceMicros, idempotent }) =>
     ({ serviceId, serviceName, seller, endpoint, priceMicros: priceMicros.toString(), idempotent }));
 }
 
-/** The refusal where nobody offers what is wanted; noted in the log of the session. */
-export async function noService({ store }: Pick<CallDeps, 'store'>, session: SessionTermsForCall, request: Wanted): Promise<SuretyError> {
-  const allowed = session.allowedTypes.length === 0 || session.allowedTypes.includes(request.serviceType);
-  const message = allowed ? `No active service of type ${request.serviceType} fits the price limit.`
-    : `The session does not allow services of type ${request.serviceType}.`;
-  const { id: sessionId, agentAddress: buyer } = session;
-  await store.noteRefusal({ id: newId('call'), sessionId, buyer, serviceType: request.serviceType, code: 'no_service', message });
-  return new SuretyError('no_service', message);
+/**
+ * The refusal where nobody offers what is wanted: no_service or no_refundable_service. It counts for the pace of the session and stands in
+ * its log, so it may also be that of a session that is too fast, closed or expired.
+ */
+export async function noService(deps: Pick<CallDeps, 'store' | 'offers'>, session: SessionTermsForCall,
+    request: Wanted): Promise<SuretyError> {
+  const refused = whyNobody(deps, session, request);
+  const { code, message } = refused;
+  const outcome = await deps.store.noteRefusal({ sessionId: session.id, serviceType: request.serviceType, code, message });
+  return outcome === 'noted' ? refused : refusalOf(outcome);
+}
+
+function whyNobody(deps: Pick<CallDeps, 'offers'>, session: SessionTermsForCall, request: Wanted): SuretyError {
+  const { serviceType } = request;
+  const allowed = session.allowedTypes.length === 0 || session.allowedTypes.includes(serviceType);
+  if (!allowed) return new SuretyError('no_service', `The session does not allow services of type ${serviceType}.`);
+  if (request.refundable === true && choose(deps, session, { ...request, refundable: false }).length > 0) {
+    return new SuretyError('no_refundable_service',
+      `No service of type ${serviceType} that fits the price limit lets its work be given back (refundable).`);
+  }
+  return new SuretyError('no_service', `No active service of type ${serviceType} fits the price limit.`);
 }
 
 /** Until the database answers: the caller has been told that nothing happened. */
@@ -200,7 +216,7 @@ function released(callId: string, errorCode: string, message: string,
 }
 
 /** Sentences for refusals of the statement that accepts. */
-export const refusals: Partial<Record<ErrorCode, string>> = {
+const refusals: Partial<Record<ErrorCode, string>> = {
   not_found: 'There is no such session.',
   forbidden: 'The session belongs to somebody else.',
   session_closed: 'The session is closed.',
@@ -222,7 +238,12 @@ function refusal(accepted: Accepted, candidates: readonly Candidate[]): SuretyEr
       body: { price: formatMicros(price), currency: 'USDC', remaining },
     });
   }
-  return new SuretyError(code, refusals[code] ?? 'The call was refused.', code === 'rate_limited' ? { retryAfterSecs: 60 } : {});
+  return refusalOf(code);
+}
+
+/** The refusal of a session that does not take a call. */
+export function refusalOf(code: ErrorCode): SuretyError {
+  return new SuretyError(code, refusals[code] ?? 'This was refused.', code === 'rate_limited' ? { retryAfterSecs: 60 } : {});
 }
 
 function outcomeOf(error: unknown): Parameters<Metrics['callEnded']>[0] {

@@ -3,9 +3,12 @@
 -- Accepts a pipeline: writes it with all its steps and reserves the sum of their prices. The first step is accepted at once, for the
 -- process that asks. outcome: accepted, replay (same key and request: existing_id), or the code of the refusal, which frees the key.
 -- Raises idempotency_mismatch.
-CREATE OR REPLACE FUNCTION pipeline_open(p json, p_driver text, p_lease_ms integer) RETURNS TABLE (outcome text, existing_id text, remaining bigint) LANGUAGE plpgsql
+CREATE OR REPLACE FUNCTION pipeline_open(p json, p_driver text, p_lease_ms integer)
+RETURNS TABLE (outcome text, existing_id text, remaining bigint) LANGUAGE plpgsql
 SET plan_cache_mode = force_generic_plan SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
-DECLARE s meter; v_id text := p ->> 'id'; v_count integer; v_sum bigint; v_most bigint; v_in_window integer; v_now timestamptz := clock_timestamp();
+DECLARE
+  s meter; v_id text := p ->> 'id'; v_count integer; v_sum bigint; v_most bigint; v_in_window integer;
+  v_now timestamptz := clock_timestamp();
 BEGIN
   -- The session before the key, as where calls are accepted: otherwise the two could wait for each other.
   SELECT * INTO s FROM meter WHERE id = p ->> 'sessionId' FOR NO KEY UPDATE;
@@ -27,17 +30,21 @@ BEGIN
     RETURN NEXT; RETURN;
   END IF;
   UPDATE meter SET reserved = reserved + v_sum, last_used_at = v_now, window_uses = v_in_window + v_count,
-         window_started_at = CASE WHEN window_started_at > v_now - interval '1 minute' THEN window_started_at ELSE v_now END WHERE id = s.id;
+         window_started_at = CASE WHEN window_started_at > v_now - interval '1 minute' THEN window_started_at ELSE v_now END
+   WHERE id = s.id;
   INSERT INTO pipeline (id, session_id, buyer, tenant_id, steps, all_or_nothing, held, workflow_id, created_at, updated_at)
-  VALUES (v_id, s.id, s.owner, p ->> 'tenantId', v_count, (p ->> 'allOrNothing')::boolean, v_sum, p ->> 'workflowId', v_now, v_now);
-  INSERT INTO gateway_call (id, session_id, buyer, service_type, params, candidates, reserved, fee_bps, seller, service_id, service_name, workflow_id, accepted_at,
-                            pipeline_id, step_index, refundable, compensation, undo_state, state, driver, lease_until)
-  SELECT x.id, s.id, s.owner, x.service_type, x.params, x.candidates, x.price, (p ->> 'feeBps')::integer, x.seller, x.service_id, x.service_name, p ->> 'workflowId', v_now,
-         v_id, x.pos, x.refundable, x.compensation, CASE WHEN x.compensation IS NOT NULL THEN 'registered' END,
+  VALUES (v_id, s.id, s.owner, p ->> 'tenantId', v_count, (p ->> 'allOrNothing')::boolean, v_sum, p ->> 'workflowId', v_now,
+          v_now);
+  INSERT INTO gateway_call (id, session_id, buyer, service_type, params, candidates, reserved, fee_bps, seller, service_id, service_name,
+                            workflow_id, accepted_at, pipeline_id, step_index, refundable, compensation, undo_state, state, driver,
+                            lease_until)
+  SELECT x.id, s.id, s.owner, x.service_type, x.params, x.candidates, x.price, (p ->> 'feeBps')::integer, x.seller, x.service_id,
+         x.service_name, p ->> 'workflowId', v_now, v_id, x.pos, x.refundable, x.compensation,
+         CASE WHEN x.compensation IS NOT NULL THEN 'registered' END,
          CASE WHEN x.pos = 0 THEN 'accepted' ELSE 'planned' END, CASE WHEN x.pos = 0 THEN p_driver END,
          CASE WHEN x.pos = 0 THEN v_now + p_lease_ms * interval '1 millisecond' END
-    FROM json_to_recordset(p -> 'steps') AS x(pos integer, id text, service_type text, params text, candidates jsonb, price bigint, seller text, service_id text,
-                                              service_name text, refundable boolean, compensation text);
+    FROM json_to_recordset(p -> 'steps') AS x(pos integer, id text, service_type text, params text, candidates jsonb, price bigint,
+                                              seller text, service_id text, service_name text, refundable boolean, compensation text);
   PERFORM payment_moved('pipeline', v_id, 1, 'pipeline.created');
   remaining := remaining - v_sum;
   RETURN NEXT;
@@ -46,18 +53,22 @@ END $$;
 -- Lets a planned step begin, with the parameters that the step before it has completed; the process that asks drives it.
 -- outcome: started (also when this process had begun it and did not hear so), stopped (the pipeline goes no further), elsewhere (the
 -- step has begun before, or those before it have not delivered).
-CREATE OR REPLACE FUNCTION pipeline_start_step(p_id text, p_step integer, p_params text, p_driver text, p_lease_ms integer) RETURNS text LANGUAGE plpgsql
+CREATE OR REPLACE FUNCTION pipeline_start_step(p_id text, p_step integer, p_params text, p_driver text, p_lease_ms integer) RETURNS text
+LANGUAGE plpgsql
 SET plan_cache_mode = force_generic_plan SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
 DECLARE v pipeline; v_now timestamptz := clock_timestamp();
 BEGIN
   SELECT * INTO v FROM pipeline WHERE id = p_id FOR NO KEY UPDATE;
   IF v.id IS NULL THEN PERFORM refuse('not_found'); END IF;
   IF v.state <> 'running' THEN RETURN 'stopped'; END IF;
-  UPDATE gateway_call c SET state = 'accepted', params = p_params, driver = p_driver, lease_until = v_now + p_lease_ms * interval '1 millisecond', accepted_at = v_now
+  UPDATE gateway_call c SET state = 'accepted', params = p_params, driver = p_driver, accepted_at = v_now,
+         lease_until = v_now + p_lease_ms * interval '1 millisecond'
    WHERE c.pipeline_id = p_id AND c.step_index = p_step AND c.state = 'planned'
-     AND EXISTS (SELECT 1 FROM gateway_call b WHERE b.pipeline_id = p_id AND b.step_index = p_step - 1 AND b.state IN ('settled', 'delivered'));
+     AND EXISTS (SELECT 1 FROM gateway_call b
+                  WHERE b.pipeline_id = p_id AND b.step_index = p_step - 1 AND b.state IN ('settled', 'delivered'));
   IF NOT FOUND THEN
-    RETURN CASE WHEN EXISTS (SELECT 1 FROM gateway_call c WHERE c.pipeline_id = p_id AND c.step_index = p_step AND c.state = 'accepted' AND c.driver = p_driver AND c.drives = 1)
+    RETURN CASE WHEN EXISTS (SELECT 1 FROM gateway_call c WHERE c.pipeline_id = p_id AND c.step_index = p_step AND c.state = 'accepted'
+                                AND c.driver = p_driver AND c.drives = 1)
                 THEN 'started' ELSE 'elsewhere' END;
   END IF;
   UPDATE pipeline SET updated_at = v_now WHERE id = p_id;
@@ -70,9 +81,11 @@ SET plan_cache_mode = force_generic_plan SET enable_seqscan = off SET enable_has
 DECLARE v_ids text[]; v_sellers text[]; v_prices bigint[]; v_fees bigint[]; v_sum bigint;
 BEGIN
   WITH paid AS (
-    UPDATE gateway_call c SET state = 'settled', price = c.reserved, fee = fee_of(c.reserved, c.fee_bps), reserved = 0, finished_at = clock_timestamp()
+    UPDATE gateway_call c SET state = 'settled', price = c.reserved, fee = fee_of(c.reserved, c.fee_bps), reserved = 0,
+           finished_at = clock_timestamp()
      WHERE c.pipeline_id = p_id AND c.state = 'delivered' RETURNING c.id, c.seller, c.price, c.fee
-  ) SELECT array_agg(id ORDER BY id), array_agg(seller ORDER BY id), array_agg(price ORDER BY id), array_agg(fee ORDER BY id), sum(price) INTO v_ids, v_sellers, v_prices, v_fees, v_sum FROM paid;
+  ) SELECT array_agg(id ORDER BY id), array_agg(seller ORDER BY id), array_agg(price ORDER BY id), array_agg(fee ORDER BY id), sum(price)
+      INTO v_ids, v_sellers, v_prices, v_fees, v_sum FROM paid;
   IF v_ids IS NULL THEN RETURN; END IF;
   UPDATE meter SET used = used + v_sum, reserved = reserved - v_sum, uses = uses + cardinality(v_ids), last_used_at = clock_timestamp()
    WHERE id = p_session;
@@ -87,7 +100,8 @@ DECLARE v_ids text[]; v_amounts bigint[];
 BEGIN
   WITH given AS (
     UPDATE gateway_call c SET state = 'released', finished_at = clock_timestamp(), error_code = 'pipeline_failed',
-           error_message = CASE c.state WHEN 'planned' THEN 'The pipeline ended before this step.' ELSE 'Given back: the pipeline did not complete.' END
+           error_message = CASE c.state WHEN 'planned' THEN 'The pipeline ended before this step.'
+                                        ELSE 'Given back: the pipeline did not complete.' END
      WHERE c.pipeline_id = p_id AND c.state IN ('planned', 'delivered') RETURNING c.id, c.reserved
   ) SELECT array_agg(id ORDER BY id), array_agg(reserved ORDER BY id) INTO v_ids, v_amounts FROM given;
   IF v_ids IS NULL THEN RETURN; END IF;
@@ -95,10 +109,17 @@ BEGIN
   INSERT INTO outbox (topic, ref) SELECT 'call.released', u.id FROM unnest(v_ids) AS u(id);
 END $$;
 
+-- Tells the outside of a state that the pipeline has reached by itself.
+CREATE OR REPLACE FUNCTION pipeline_reached(v pipeline) RETURNS void LANGUAGE sql AS $$
+  INSERT INTO outbox (topic, ref, data)
+  VALUES ('pipeline.' || v.state, v.id, jsonb_build_object('version', v.version, 'paid', v.total_paid::text));
+$$;
+
 -- Ends a pipeline if its steps say so: all delivered → the kept ones are paid, completed. One given up, or cancelled → what is not paid
 -- goes back, and compensations are due for the steps that delivered, or may have. While a step is under way, or still to begin, it
 -- changes nothing. p_step, p_message: a step that cannot even begin, and why.
-CREATE OR REPLACE FUNCTION pipeline_finish(p_id text, p_fee_owner text, p_step integer DEFAULT NULL, p_message text DEFAULT NULL) RETURNS SETOF pipeline LANGUAGE plpgsql
+CREATE OR REPLACE FUNCTION pipeline_finish(p_id text, p_fee_owner text, p_step integer DEFAULT NULL, p_message text DEFAULT NULL)
+RETURNS SETOF pipeline LANGUAGE plpgsql
 SET plan_cache_mode = force_generic_plan SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
 DECLARE v pipeline; c record; f gateway_call; v_undo boolean; v_state text;
 BEGIN
@@ -106,7 +127,8 @@ BEGIN
   IF v.id IS NULL THEN PERFORM refuse('not_found'); END IF;
   IF v.state NOT IN ('running', 'cancelling') THEN RETURN NEXT v; RETURN; END IF;
   PERFORM 1 FROM gateway_call g WHERE g.pipeline_id = p_id ORDER BY g.id FOR NO KEY UPDATE;
-  SELECT bool_or(g.state = 'accepted') AS under_way, bool_or(g.state = 'planned') AS planned, bool_or(g.state = 'released') AS given_up INTO c FROM gateway_call g WHERE g.pipeline_id = p_id;
+  SELECT bool_or(g.state = 'accepted') AS under_way, bool_or(g.state = 'planned') AS planned, bool_or(g.state = 'released') AS given_up
+    INTO c FROM gateway_call g WHERE g.pipeline_id = p_id;
   IF c.under_way OR (v.state = 'running' AND c.planned AND NOT c.given_up AND p_step IS NULL) THEN RETURN NEXT v; RETURN; END IF;
   PERFORM 1 FROM meter m WHERE m.id = v.session_id FOR NO KEY UPDATE;
 
@@ -117,8 +139,10 @@ BEGIN
     -- At most one step was given up: those after it have not begun.
     SELECT * INTO f FROM gateway_call g WHERE g.pipeline_id = p_id AND g.state = 'released';
     -- Undone is what delivered, paid or not, and what may have been done although no answer came.
-    UPDATE gateway_call g SET undo_state = CASE WHEN g.state IN ('settled', 'delivered') OR g.error_code = 'execution_unknown'
-             OR EXISTS (SELECT 1 FROM jsonb_array_elements(g.attempts) a WHERE a ->> 'outcome' IN ('timeout', 'reset')) THEN 'pending' ELSE 'not_needed' END
+    UPDATE gateway_call g SET undo_since = clock_timestamp(), undo_due_at = clock_timestamp(),
+           undo_state = CASE WHEN g.state IN ('settled', 'delivered') OR g.error_code = 'execution_unknown'
+             OR EXISTS (SELECT 1 FROM jsonb_array_elements(g.attempts) a WHERE a ->> 'outcome' IN ('timeout', 'reset'))
+             THEN 'pending' ELSE 'not_needed' END
      WHERE g.pipeline_id = p_id AND g.compensation IS NOT NULL;
     PERFORM pipeline_give_back(p_id, v.session_id);
     SELECT bool_or(g.undo_state = 'pending') INTO v_undo FROM gateway_call g WHERE g.pipeline_id = p_id;
@@ -126,20 +150,23 @@ BEGIN
     v.ends_as := CASE v.state WHEN 'cancelling' THEN 'cancelled' ELSE 'failed' END;
     v_state := CASE WHEN v_undo THEN 'undoing' ELSE v.ends_as END;
   END IF;
-  UPDATE gateway_call g SET undo_state = 'not_needed' WHERE v_state = 'completed' AND g.pipeline_id = p_id AND g.undo_state = 'registered';
+  UPDATE gateway_call g SET undo_state = 'not_needed'
+   WHERE v_state = 'completed' AND g.pipeline_id = p_id AND g.undo_state = 'registered';
   UPDATE pipeline p SET state = v_state, ends_as = v.ends_as, version = p.version + 1, updated_at = clock_timestamp(),
          ended_at = CASE WHEN v_state <> 'undoing' THEN clock_timestamp() END,
          total_paid = (SELECT coalesce(sum(g.price), 0) FROM gateway_call g WHERE g.pipeline_id = p_id AND g.state = 'settled'),
-         failed_step = coalesce(p_step, f.step_index), error_code = CASE WHEN p_step IS NOT NULL THEN 'pipeline_failed' ELSE f.error_code END,
+         failed_step = coalesce(p_step, f.step_index),
+         error_code = CASE WHEN p_step IS NOT NULL THEN 'pipeline_failed' ELSE f.error_code END,
          error_message = coalesce(p_message, f.error_message)
    WHERE p.id = p_id RETURNING p.* INTO v;
-  INSERT INTO outbox (topic, ref, data) VALUES ('pipeline.' || v.state, p_id, jsonb_build_object('version', v.version, 'paid', v.total_paid::text));
+  PERFORM pipeline_reached(v);
   RETURN NEXT v;
 END $$;
 
 -- Settles a delivered step (p as in gateway_settle) and goes on in the same transaction: begins step p_next with these parameters, or ends
 -- the pipeline where there is none. next: as pipeline_start_step answers. ended: the pipeline. Both NULL where the delivery came too late.
-CREATE OR REPLACE FUNCTION pipeline_pass(p json, p_fee_owner text, p_id text, p_next integer, p_params text, p_driver text, p_lease_ms integer)
+CREATE OR REPLACE FUNCTION pipeline_pass(p json, p_fee_owner text, p_id text, p_next integer, p_params text, p_driver text,
+                                         p_lease_ms integer)
 RETURNS TABLE (outcome text, spent bigint, remaining bigint, request_count integer, next text, ended pipeline) LANGUAGE plpgsql
 SET plan_cache_mode = force_generic_plan SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
 DECLARE r record;
@@ -158,39 +185,83 @@ BEGIN
   RETURN NEXT;
 END $$;
 
--- Stops a pipeline after the step that is under way. p_agent: who asks; NULL for the platform. Raises not_found, unauthorized, invalid_state.
-CREATE OR REPLACE FUNCTION pipeline_cancel(p_id text, p_agent text) RETURNS SETOF pipeline LANGUAGE plpgsql
+-- Stops a running pipeline after the step that is under way. p_by: who asked, which the rules have allowed (domain/pipeline-rules.ts).
+-- No row: it was not running any more.
+CREATE OR REPLACE FUNCTION pipeline_cancel(p_id text, p_by text) RETURNS SETOF pipeline LANGUAGE plpgsql
 SET plan_cache_mode = force_generic_plan SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
 DECLARE v pipeline;
 BEGIN
-  SELECT * INTO v FROM pipeline WHERE id = p_id FOR NO KEY UPDATE;
-  IF v.id IS NULL THEN PERFORM refuse('not_found', 'There is no such pipeline.'); END IF;
-  IF p_agent <> v.buyer THEN PERFORM refuse('unauthorized', 'Only the buyer may cancel a pipeline.'); END IF;
-  IF v.state <> 'running' THEN PERFORM refuse('invalid_state', 'The pipeline is ' || v.state || ' and cannot be cancelled.'); END IF;
-  UPDATE pipeline p SET state = 'cancelling', version = p.version + 1, updated_at = clock_timestamp() WHERE p.id = p_id RETURNING p.* INTO v;
-  PERFORM payment_moved('pipeline', p_id, v.version, 'pipeline.cancelling', jsonb_build_object('version', v.version, 'by', coalesce(p_agent, 'platform')));
+  UPDATE pipeline p SET state = 'cancelling', version = p.version + 1, updated_at = clock_timestamp()
+   WHERE p.id = p_id AND p.state = 'running' RETURNING p.* INTO v;
+  IF v.id IS NULL THEN RETURN; END IF;
+  PERFORM payment_moved('pipeline', p_id, v.version, 'pipeline.cancelling', jsonb_build_object('version', v.version, 'by', p_by));
   RETURN NEXT v;
 END $$;
 
--- Notes a try to compensate a step, with an event for each. The pipeline ends with its last compensation. p_final: it will not be tried again.
-CREATE OR REPLACE FUNCTION pipeline_note_undo(p_id text, p_step integer, p_done boolean, p_final boolean, p_error text) RETURNS SETOF pipeline LANGUAGE plpgsql
+-- Has the compensations that were given up called again, from now on for as long as the first time; a pipeline that has ended is being
+-- undone once more. No row: there is none to call again, or the pipeline is not that far.
+CREATE OR REPLACE FUNCTION pipeline_retry_undo(p_id text, p_by text) RETURNS SETOF pipeline LANGUAGE plpgsql
 SET plan_cache_mode = force_generic_plan SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
-DECLARE v pipeline; v_attempt integer;
+DECLARE v pipeline; v_now timestamptz := clock_timestamp();
+BEGIN
+  SELECT * INTO v FROM pipeline WHERE id = p_id FOR NO KEY UPDATE;
+  IF v.state IS NULL OR v.state NOT IN ('undoing', 'failed', 'cancelled') THEN RETURN; END IF;
+  UPDATE gateway_call g SET undo_state = 'pending', undo_since = v_now, undo_due_at = v_now
+   WHERE g.pipeline_id = p_id AND g.undo_state = 'failed';
+  IF NOT FOUND THEN RETURN; END IF;
+  UPDATE pipeline p SET state = 'undoing', version = p.version + 1, updated_at = v_now, ended_at = NULL
+   WHERE p.id = p_id RETURNING p.* INTO v;
+  PERFORM payment_moved('pipeline', p_id, v.version, 'pipeline.undo_retried', jsonb_build_object('version', v.version, 'by', p_by));
+  RETURN NEXT v;
+END $$;
+
+-- Takes the lease of a compensation that is due: one process at a time calls it. outcome: claimed (age_ms: since when it is to be undone),
+-- later (wait_ms: until it is due, or the lease of another process ends), over (it is not to be undone any more).
+CREATE OR REPLACE FUNCTION pipeline_claim_undo(p_id text, p_step integer, p_driver text, p_lease_ms integer)
+RETURNS TABLE (outcome text, wait_ms bigint, age_ms bigint) LANGUAGE plpgsql
+SET plan_cache_mode = force_generic_plan SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
+DECLARE g gateway_call; v_now timestamptz := clock_timestamp(); v_free timestamptz;
+BEGIN
+  SELECT * INTO g FROM gateway_call c WHERE c.pipeline_id = p_id AND c.step_index = p_step FOR NO KEY UPDATE;
+  outcome := 'over'; wait_ms := 0; age_ms := 0;
+  IF g.undo_state = 'pending' THEN
+    v_free := greatest(g.undo_due_at, g.lease_until);
+    outcome := CASE WHEN v_free <= v_now THEN 'claimed' ELSE 'later' END;
+    wait_ms := ceil(greatest(0, extract(epoch FROM v_free - v_now)) * 1000);
+    age_ms := floor(extract(epoch FROM v_now - g.undo_since) * 1000);
+  END IF;
+  IF outcome = 'claimed' THEN
+    UPDATE gateway_call c SET driver = p_driver, lease_until = v_now + p_lease_ms * interval '1 millisecond' WHERE c.id = g.id;
+  END IF;
+  RETURN NEXT;
+END $$;
+
+-- Notes a try to compensate a step, with an event for each. The pipeline ends with its last compensation. p_pause_ms: until the next try;
+-- NULL: there will be none. Two processes may have tried at the same moment when a lease ran out: the try of the one that lost it counts
+-- only if it was good, and what is settled is not noted twice.
+CREATE OR REPLACE FUNCTION pipeline_note_undo(p_id text, p_step integer, p_driver text, p_done boolean, p_pause_ms bigint, p_error text)
+RETURNS SETOF pipeline LANGUAGE plpgsql
+SET plan_cache_mode = force_generic_plan SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
+DECLARE v pipeline; v_attempt integer; v_topic text; v_due timestamptz; v_now timestamptz := clock_timestamp();
 BEGIN
   SELECT * INTO v FROM pipeline WHERE id = p_id FOR NO KEY UPDATE;
   IF v.id IS NULL THEN PERFORM refuse('not_found'); END IF;
-  UPDATE gateway_call g SET undo_attempts = g.undo_attempts + 1, undo_error = p_error, undo_state = CASE WHEN p_done THEN 'done' WHEN p_final THEN 'failed' ELSE 'pending' END
-   WHERE g.pipeline_id = p_id AND g.step_index = p_step AND g.undo_state = 'pending'
+  UPDATE gateway_call g SET undo_attempts = g.undo_attempts + 1, undo_error = p_error, lease_until = NULL,
+         undo_due_at = v_now + p_pause_ms * interval '1 millisecond',
+         undo_state = CASE WHEN p_done THEN 'done' WHEN p_pause_ms IS NULL THEN 'failed' ELSE 'pending' END
+   WHERE g.pipeline_id = p_id AND g.step_index = p_step AND g.undo_state = 'pending' AND (p_done OR g.driver = p_driver)
   RETURNING g.undo_attempts INTO v_attempt;
-  -- Two processes may have tried at the same moment: what was settled by the other's try is not noted twice.
   IF v_attempt IS NULL THEN RETURN NEXT v; RETURN; END IF;
-  UPDATE pipeline p SET version = p.version + 1, updated_at = clock_timestamp() WHERE p.id = p_id RETURNING p.* INTO v;
-  INSERT INTO outbox (topic, ref, data) VALUES ('pipeline.' || CASE WHEN p_done THEN 'step_undone' WHEN p_final THEN 'undo_failed' ELSE 'undo_tried' END, p_id,
-    jsonb_build_object('version', v.version, 'stepIndex', p_step, 'attempt', v_attempt) || CASE WHEN p_error IS NULL THEN '{}' ELSE jsonb_build_object('error', p_error) END);
-  IF v.state <> 'undoing' OR EXISTS (SELECT 1 FROM gateway_call g WHERE g.pipeline_id = p_id AND g.undo_state = 'pending') THEN
-    RETURN NEXT v; RETURN;
+  -- Until the next try is due nobody expects a sign of life.
+  SELECT min(g.undo_due_at) INTO v_due FROM gateway_call g WHERE g.pipeline_id = p_id AND g.undo_state = 'pending';
+  UPDATE pipeline p SET version = p.version + 1, updated_at = greatest(v_now, v_due) WHERE p.id = p_id RETURNING p.* INTO v;
+  v_topic := CASE WHEN p_done THEN 'step_undone' WHEN p_pause_ms IS NULL THEN 'undo_failed' ELSE 'undo_tried' END;
+  INSERT INTO outbox (topic, ref, data) VALUES ('pipeline.' || v_topic, p_id,
+    jsonb_build_object('version', v.version, 'stepIndex', p_step, 'attempt', v_attempt)
+      || CASE WHEN p_error IS NULL THEN '{}' ELSE jsonb_build_object('error', p_error) END);
+  IF v.state = 'undoing' AND v_due IS NULL THEN
+    UPDATE pipeline p SET state = p.ends_as, version = p.version + 1, ended_at = v_now WHERE p.id = p_id RETURNING p.* INTO v;
+    PERFORM pipeline_reached(v);
   END IF;
-  UPDATE pipeline p SET state = p.ends_as, version = p.version + 1, updated_at = clock_timestamp(), ended_at = clock_timestamp() WHERE p.id = p_id RETURNING p.* INTO v;
-  INSERT INTO outbox (topic, ref, data) VALUES ('pipeline.' || v.state, p_id, jsonb_build_object('version', v.version, 'paid', v.total_paid::text));
   RETURN NEXT v;
 END $$;

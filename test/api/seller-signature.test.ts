@@ -13,7 +13,7 @@ const body = '{"text":"Grüße"}';
 function received(change: (request: { method: string; path: string; body: string; headers: Record<string, string> }) => void = () =>
     undefined, at = now): Received {
   const signed = signer.headersFor({ method: 'POST', path: '/work?lang=de', amount: '0.010000', from: addressOf(1), to: seller,
-    ref: 'call_1', idempotencyKey: 'call_1', body }, at);
+    ref: 'call_1', idempotencyKey: 'call_1', refundable: false, body }, at);
   const headers = Object.fromEntries(Object.entries(signed).map(([name, value]) => [name.toLowerCase(), value]));
   const request = { method: 'POST', path: '/work?lang=de', body, headers };
   change(request);
@@ -59,8 +59,8 @@ describe('the signature on a paid request', () => {
   });
 
   test('cannot be stretched over lines', () => {
-    expect(() => signer.headersFor({ method: 'POST', path: '/work', amount: '1\n2', from: '', to: '', ref: '', idempotencyKey: '', body }))
-      .toThrow(RangeError);
+    expect(() => signer.headersFor({ method: 'POST', path: '/work', amount: '1\n2', from: '', to: '', ref: '', idempotencyKey: '',
+      refundable: false, body })).toThrow(RangeError);
   });
 
   test('the same private key always has the same key id, and other kinds of key are refused', () => {

@@ -116,7 +116,7 @@ describe('the trust of a seller', () => {
 
   function aRequest(to = seller, by = signer) {
     const signed = by.headersFor({ method: 'POST', path: '/count', amount: '0.020000', from: other, to, ref: 'call_1',
-      idempotencyKey: 'call_1', body: '{}' });
+      idempotencyKey: 'call_1', refundable: false, body: '{}' });
     return { method: 'POST', path: '/count', body: '{}',
       headers: Object.fromEntries(Object.entries(signed).map(([name, value]) => [name.toLowerCase(), value])) };
   }

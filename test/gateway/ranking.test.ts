@@ -9,7 +9,7 @@ import { createPlatformSuite } from '../support/platform-suite.ts';
 function aMarket(...rows: readonly (readonly [name: string, price: string, score?: number, tier?: Offer['tier']])[]): Offer[] {
   return rows.map(([name, price, score = 0, tier = 'new'], index) => ({
     serviceId: name, serviceName: name, serviceType: 'x', seller: addressOf(index + 1), endpoint: 'http://127.0.0.1:9/',
-    priceMicros: parseAmount(price), idempotent: true, score, tier,
+    priceMicros: parseAmount(price), idempotent: true, refundable: name === 'middle' || name === 'dear', score, tier,
   }));
 }
 
@@ -36,6 +36,8 @@ test.each<[Strategy, Partial<Wish>, string[]]>([
   ['cheapest', { preferAgent: addressOf(4) }, ['dear', 'cheap', 'middle']],
   ['reputation', { preferAgent: addressOf(1) }, ['cheap', 'fine', 'dear']],
   ['cheapest', { preferAgent: addressOf(4), priceMicrosMax: parseAmount('0.50') }, ['cheap', 'middle', 'fine']],
+  ['cheapest', { refundableOnly: true }, ['middle', 'dear']],
+  ['reputation', { refundableOnly: true, preferAgent: addressOf(1) }, ['dear', 'middle']],
   ['cheapest', { preferAgent: addressOf(50) }, ['cheap', 'middle', 'fine']],
   ['cheapest', { preferAgent: addressOf(1), buyer: addressOf(1) }, ['middle', 'fine', 'dear']],
 ])('%s with %j asks %j', (strategy, change, expected) => {
@@ -109,7 +111,7 @@ describe('over HTTP', () => {
       .toEqual(Array(3).fill([404, 'no_service', 'no_change']));
     expect(new Set(refused.map(({ body }) => body.message)).size).toBe(3);
     const { body } = await platform().ask('GET', `/v1/gateway/sessions/${session.token}/logs`, { key: session.buyer.key });
-    expect(body.logs.map((line: { status: string }) => line.status)).toEqual(['no_service', 'no_service', 'no_service']);
+    expect(body.logs).toMatchObject([{ status: 'no_service', times: 3, error: refused[2]?.body.message, attempts: [] }]);
     expect((await platform().buy(session)).status).toBe(200);
   });
 

@@ -48,12 +48,12 @@ async function callsAndSessions(): Promise<void> {
   for (const each of [paid, given, moved]) expect((await store.accept(each)).outcome).toBe('accepted');
   await store.settle(aDelivery(paid.id));
   await store.release(aGivenUp(given.id));
-  expect(await store.nextAttempt(moved.id, 0, 1, anAttempt)).toBe('moved');
+  expect(await store.nextAttempt(moved.id, 0, 1, [anAttempt])).toBe('moved');
   await store.drivesAttempt(moved.id, 1);
   await db.pool.query(`UPDATE gateway_call SET lease_until = now() - interval '1 second' WHERE id = $1`, [moved.id]);
   expect(await store.takeOver([moved.id])).toHaveLength(1);
   await store.renewLeases([moved.id]);
-  await store.noteRefusal({ id: newId('call'), sessionId: session.id, buyer, serviceType: 'x', code: 'no_service', message: 'none' });
+  await store.noteRefusal({ sessionId: session.id, serviceType: 'x', code: 'no_service', message: 'none' });
   expect((await sessionNow(pool, session.id))?.agentAddress).toBe(buyer);
   expect((await store.call(paid.id))?.state).toBe('settled');
   await store.openAmong([moved.id]);
@@ -127,14 +127,18 @@ async function pipelines(): Promise<void> {
   expect((await store.pass(whole.id, aDelivery(whole.calls[1] ?? ''), null)).ended?.state).toBe('completed');
   expect((await store.read(whole.id)).steps).toHaveLength(2);
   const stopped = await open();
-  await store.cancel(stopped.id, buyer);
+  await store.act(stopped.id, 'cancel', buyer);
   await store.finish(stopped.id);
-  await store.noteUndo({ id: stopped.id, step: 0, done: true, final: true, error: null });
+  await store.claimUndo(stopped.id, 0, 1);
+  await store.noteUndo({ id: stopped.id, step: 0, done: true, pauseMs: null, error: null });
+  await store.act(stopped.id, 'retry-undo', buyer);
+  await store.row(stopped.id);
+  await store.stepsOf([stopped.id]);
   await store.earlier(buyer, { key: 'none', requestHash: 'h' });
   await store.step(stopped.id, 0);
   await store.steps(stopped.id);
   await store.rows([stopped.id]);
-  await store.stale(0, 0, 10);
+  await store.stale(0, 10);
 }
 
 async function books(): Promise<void> {

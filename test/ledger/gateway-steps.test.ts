@@ -105,7 +105,7 @@ describe('settling', () => {
     const session = await open();
     const [gone, overtaken] = [await accepted(session), await accepted(session)];
     await store.release(aGivenUp(gone.id));
-    await store.nextAttempt(overtaken.id, 0, 1, anAttempt);
+    await store.nextAttempt(overtaken.id, 0, 1, [anAttempt]);
     const outcomes = [await store.settle(aDelivery(gone.id)), await store.settle(aDelivery('call_missing')),
       await store.settle(aDelivery(overtaken.id, 0))];
     expect(outcomes.map(({ outcome }) => outcome)).toEqual(['released', 'missing', 'superseded']);
@@ -182,7 +182,7 @@ describe('moving on to the next seller', () => {
     const session = await open(wish);
     const call = await accepted(session, { next });
     if (closed) await endSession(db.pool, session.id, 'closed');
-    expect(await store.nextAttempt(call.id, 0, 1, anAttempt)).toBe(outcome);
+    expect(await store.nextAttempt(call.id, 0, 1, [anAttempt])).toBe(outcome);
     const attempt = outcome === 'moved' ? 1 : 0;
     expect((await store.settle(aDelivery(call.id, attempt))).outcome).toBe('settled');
     await sessionsFinished();
@@ -194,10 +194,10 @@ describe('moving on to the next seller', () => {
   test('from a place the call has left, or after its end, is superseded', async () => {
     const session = await open();
     const [moved, ended] = [await accepted(session), await accepted(session)];
-    expect(await store.nextAttempt(moved.id, 0, 1, anAttempt)).toBe('moved');
-    expect(await store.nextAttempt(moved.id, 0, 1, anAttempt)).toBe('superseded');
+    expect(await store.nextAttempt(moved.id, 0, 1, [anAttempt])).toBe('moved');
+    expect(await store.nextAttempt(moved.id, 0, 1, [anAttempt])).toBe('superseded');
     await store.release(aGivenUp(ended.id));
-    expect([await store.nextAttempt(ended.id, 0, 1, anAttempt), await store.nextAttempt('call_missing', 0, 1, anAttempt)])
+    expect([await store.nextAttempt(ended.id, 0, 1, [anAttempt]), await store.nextAttempt('call_missing', 0, 1, [anAttempt])])
       .toEqual(['superseded', 'superseded']);
   });
 });

@@ -23,12 +23,13 @@ afterEach(async () => {
 afterAll(async () => db.close());
 
 /** A pipeline of three steps at 0.10 each, written by our process. */
-async function opened({ refundable = false } = {}) {
+async function opened({ refundable = false, compensation = null }: Partial<Pick<NewPipeline['steps'][number],
+    'refundable' | 'compensation'>> = {}) {
   const session = await anOpenSession(db.pool);
   const sellers = [anAddress(), anAddress(), anAddress()];
   const steps = sellers.map((seller) =>
     ({ callId: newId('call'), serviceType: 'translation', paramsJson: '{}', candidates: [aCandidate(seller)],
-    refundable, compensation: null }));
+    refundable, compensation }));
   const id = newId('pipeline');
   const pipeline: NewPipeline = { id, sessionId: session.id, buyer: session.agent, tenantId: null, workflowId: `pipeline-${id}`,
     allOrNothing: false, feeBps: 0, steps, idempotency: null };
@@ -83,7 +84,8 @@ test('refundable deliveries keep their price until the last, and then all are pa
 
 test('cancelled meanwhile: the delivery is paid, and nothing is begun after it', async () => {
   const { id, buyer, deliver, paid, states } = await opened();
-  await ours.cancel(id, buyer);
+  expect(await ours.act(id, 'cancel', buyer)).toMatchObject({ state: 'cancelling' });
+  expect(await ours.act(id, 'cancel', buyer)).toBeNull();
   expect(await deliver(0, 1)).toMatchObject({ settled: { outcome: 'settled' }, next: 'stopped', ended: null });
   expect((await ours.finish(id)).state).toBe('cancelled');
   expect([await paid(), await states()]).toEqual([[usdc('0.10'), 0n, 0n], ['settled', 'released', 'released']]);
@@ -94,4 +96,63 @@ test('a delivery after its call was given up pays nobody and begins nothing', as
   await aStore(db.pool).release({ id: firstCall, errorCode: 'proxy_failed', errorMessage: 'Nobody delivered.', log: [] });
   expect(await deliver(0, 1)).toMatchObject({ settled: { outcome: 'released' }, next: null, ended: null });
   expect([await paid(), await states()]).toEqual([[0n, 0n, 0n], ['released', 'planned', 'planned']]);
+});
+
+describe('a compensation', () => {
+  const failure = { done: false, pauseMs: 60_000, error: 'answered with HTTP 503' };
+
+  /** A pipeline whose first step is to be undone. */
+  async function failed() {
+    const { id, deliver } = await opened({ compensation: { endpoint: 'http://127.0.0.1:9/undo', paramsJson: '{}' } });
+    await deliver(0, 1);
+    await ours.act(id, 'cancel', 'somebody');
+    const [, second] = await ours.steps(id);
+    await aStore(db.pool).release({ id: second?.id ?? '', errorCode: 'proxy_failed', errorMessage: 'Nobody delivered.', log: [] });
+    expect((await ours.finish(id)).state).toBe('undoing');
+    return id;
+  }
+
+  test('is claimed by one process at a time, and by another when the lease has run out', async () => {
+    const id = await failed();
+    const claims = await Promise.all([ours, theirs, ours, theirs].map((store) => store.claimUndo(id, 0, 300)));
+    expect(claims.map(({ outcome }) => outcome).toSorted()).toEqual(['claimed', 'later', 'later', 'later']);
+    expect(claims.find(({ outcome }) => outcome === 'later')?.waitMs).toBeGreaterThan(200);
+    await new Promise((resolve) => setTimeout(resolve, 350));
+    expect((await theirs.claimUndo(id, 0, 300)).outcome).toBe('claimed');
+  });
+
+  test('that did not work is due when its pause is over, and nobody expects a sign of life before', async () => {
+    const id = await failed();
+    await ours.claimUndo(id, 0, 10_000);
+    await ours.noteUndo({ id, step: 0, ...failure });
+    const { outcome, waitMs } = await theirs.claimUndo(id, 0, 10_000);
+    expect([outcome, waitMs > 55_000 && waitMs <= 60_000]).toEqual(['later', true]);
+    expect((await ours.stale(0, 10)).map((row) => row.id)).not.toContain(id);
+  });
+
+  test('is noted by the process that has its lease; of another only that it worked', async () => {
+    const id = await failed();
+    await ours.claimUndo(id, 0, 10_000);
+    await theirs.noteUndo({ id, step: 0, ...failure });
+    expect((await ours.step(id, 0))?.undo_attempts).toBe(0);
+    await theirs.noteUndo({ id, step: 0, done: true, pauseMs: null, error: null });
+    await ours.noteUndo({ id, step: 0, ...failure });
+    expect(await ours.step(id, 0)).toMatchObject({ undo_attempts: 1, undo_state: 'done' });
+    expect((await ours.row(id)).state).toBe('cancelled');
+    expect((await ours.claimUndo(id, 0, 10_000)).outcome).toBe('over');
+  });
+
+  test('that was given up is called again for as long as the first time when somebody asks, and the pipeline ends once more', async () => {
+    const id = await failed();
+    await db.pool.query(`UPDATE gateway_call SET undo_since = undo_since - interval '2 days' WHERE pipeline_id = $1`, [id]);
+    expect((await ours.claimUndo(id, 0, 10_000)).ageMs).toBeGreaterThan(47 * 3_600_000);
+    await ours.noteUndo({ id, step: 0, ...failure, pauseMs: null });
+    expect(await ours.row(id)).toMatchObject({ state: 'cancelled' });
+    expect(await ours.act(id, 'retry-undo', 'platform')).toMatchObject({ state: 'undoing', ended_at: null });
+    expect(await ours.act(id, 'retry-undo', 'platform')).toBeNull();
+    expect(await ours.claimUndo(id, 0, 10_000)).toMatchObject({ outcome: 'claimed', ageMs: expect.any(Number) });
+    expect((await ours.claimUndo(id, 0, 10_000)).ageMs).toBeLessThan(60_000);
+    await ours.noteUndo({ id, step: 0, done: true, pauseMs: null, error: null });
+    expect(await ours.row(id)).toMatchObject({ state: 'cancelled', ended_at: expect.any(Date) });
+  });
 });

@@ -58,7 +58,7 @@ test('settles, releases, failovers, closes and single calls of three processes n
     const { outcome } = single ? await callOnce(store, session, call) : await store.accept(call);
     if (outcome !== 'accepted') return;
     let attempt = 0;
-    if (roll(3) === 0 && (await store.nextAttempt(call.id, 0, 1, anAttempt)) === 'moved') attempt = 1;
+    if (roll(3) === 0 && (await store.nextAttempt(call.id, 0, 1, [anAttempt])) === 'moved') attempt = 1;
     // Somebody else thinks the same, or the opposite, at the same moment.
     const other = stores[(n + 1) % 3]!;
     const end = roll(3) === 0 ? store.release(aGivenUp(call.id)) : store.settle(aDelivery(call.id, attempt));

@@ -42,9 +42,10 @@ test('its workflow ends with it and shows it to whoever looks at Temporal', asyn
   const session = await platform().aSession();
   const { body } = await runPipeline(platform(), session, { steps: types.map((serviceType) => ({ serviceType })) });
   const handle = platform().temporal.client.workflow.getHandle(body.workflowId);
-  expect(await workflowResult(platform(), body.workflowId)).toMatchObject({ state: 'completed', ended: true, version: 2 });
+  expect(await workflowResult(platform(), body.workflowId)).toMatchObject({ state: 'completed', version: 2, returned: '0.000000' });
   const { searchAttributes } = await handle.describe();
-  expect(searchAttributes).toMatchObject({ Buyer: [session.buyer.address], PaymentState: ['completed'], AmountUsd: [0.2] });
+  expect(searchAttributes).toMatchObject(
+    { Buyer: [session.buyer.address], PaymentState: ['completed'], PaymentOutcome: ['paid'], AmountUsd: [0.2] });
   await eventually(async () => expect((await platform().db.pool.query('SELECT 1 FROM workflow_notice')).rows).toEqual([]));
   // One task of the workflow for all quick steps: the whole history is a handful of events.
   expect((await handle.fetchHistory()).events?.length).toBeLessThan(20);

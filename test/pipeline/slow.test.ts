@@ -87,7 +87,7 @@ for (const way of ['signal', 'update', 'cancellation'] as const) story(`an opera
     .toMatchObject({ state: 'cancelling' });
   else await handle.cancel();
   expect((await reply).body).toMatchObject({ code: 'pipeline_cancelled', partialResult: { totalPaid: '0.200000' } });
-  expect(await handle.result()).toMatchObject({ state: 'cancelled', ended: true });
+  expect(await handle.result()).toMatchObject({ state: 'cancelled', returned: '0.100000', paid: [{ step: 0 }, { step: 1 }] });
   expect(last.requests).toHaveLength(0);
 }, 40_000);
 

@@ -92,10 +92,10 @@ describe('A service over HTTP', () => {
     const added = await asAda('POST /v1/agents/:ada/services', valid);
     expect(added).toMatchObject({ status: 201,
       body: { id: expect.stringMatching(/^svc_[0-9a-f]{24}$/), price: '0.250000', active: true, idempotent: false,
-      agentAddress: ada.address } });
-    const changed = await asAda(`PUT /v1/agents/:ada/services/${added.body.id}`, { price: '0.3', idempotent: true });
+      refundable: false, agentAddress: ada.address } });
+    const changed = await asAda(`PUT /v1/agents/:ada/services/${added.body.id}`, { price: '0.3', idempotent: true, refundable: true });
     expect(changed).toMatchObject({ status: 200,
-      body: { name: 'Review', price: '0.300000', active: true, idempotent: true, endpoint: valid.endpoint } });
+      body: { name: 'Review', price: '0.300000', active: true, idempotent: true, refundable: true, endpoint: valid.endpoint } });
     const found = await ask('GET /v1/services?type=code-review&sortBy=best_value&minPrice=0');
     expect(found).toMatchObject({
       status: 200, body: { count: 1,

@@ -125,7 +125,8 @@ export function aNewCall(session: Pick<NewSession, 'id' | 'agent'>, candidates: 
   };
 }
 
-export const anAttempt: AttemptLog = { seller: '0x', serviceId: 'svc', outcome: 'error_answer', httpStatus: 500, message: 'no',
+export const anAttempt: AttemptLog = { seller: '0x', serviceId: 'svc', priceMicros: '100000', outcome: 'error_answer',
+  httpStatus: 500, message: 'no',
   startedAt: new Date(0).toISOString(), latencyMs: 1 };
 
 export function aDelivery(id: string, attempt = 0): Delivery {

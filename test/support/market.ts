@@ -18,6 +18,8 @@ export interface Offering {
   readonly name?: string;
   /** Works once for one Idempotency-Key; true unless the test is about the other kind. */
   readonly idempotent?: boolean;
+  /** Lets its work be given back unpaid when a pipeline does not complete; false unless the test is about that. */
+  readonly refundable?: boolean;
   /** Where it is called, when it is not the seller's own endpoint. */
   readonly endpoint?: string;
 }
@@ -78,11 +80,12 @@ export function createMarket({ baseUrl, pool }: { readonly baseUrl: string; read
   return {
     baseUrl, ask, aTrader,
     async offers(seller,
-        { serviceType = 'translation', price = '0.10', name = seller.name, idempotent = true, endpoint = seller.endpoint } = {}) {
+        { serviceType = 'translation', price = '0.10', name = seller.name, idempotent = true, refundable = false,
+          endpoint = seller.endpoint } = {}) {
       const trader = await aTrader();
       const { body } = await must(201,
         ask('POST', `/v1/agents/${trader.address}/services`,
-        { key: trader.key, body: { type: serviceType, name, price, endpoint, idempotent } }));
+        { key: trader.key, body: { type: serviceType, name, price, endpoint, idempotent, refundable } }));
       return { ...trader, serviceId: body.id as string };
     },
     async aSession(terms = {}, buyer) {

@@ -60,12 +60,12 @@ export async function newestPipeline(market: Pick<Market, 'ask'>, { buyer }: Pic
   return body.pipelines[0];
 }
 
-/** Puts one seller for each step on the market, of a type that bears its number, each at this price. */
+/** Puts one seller for each step on the market, of a type that bears its number, each at this price; they take work back. */
 export async function aLine(market: Pick<Market, 'offers'>, sellers: readonly Seller[],
-    { prefix = 'step', price = '0.10', idempotent = true } = {}) {
+    { prefix = 'step', price = '0.10', idempotent = true, refundable = true } = {}) {
   const types = sellers.map((_, step) => `${prefix}-${step}`);
   const owners = [];
   for (const [step, seller] of sellers.entries()) owners.push(await market.offers(seller,
-    { serviceType: types[step] ?? '', price, idempotent }));
+    { serviceType: types[step] ?? '', price, idempotent, refundable }));
   return { types, owners };
 }

@@ -58,15 +58,15 @@ export interface Seller {
   close(): Promise<void>;
 }
 
-/** Starts a seller on a free port of 127.0.0.1. Close it at the end of the test. */
-export async function startSeller(name = 'seller', behaviour: Behaviour = { kind: 'ok' }): Promise<Seller> {
+/** Starts a seller on a port of 127.0.0.1, a free one unless it is named. Close it at the end of the test. */
+export async function startSeller(name = 'seller', behaviour: Behaviour = { kind: 'ok' }, onPort = 0): Promise<Seller> {
   let usual = behaviour;
   const queue: Behaviour[] = [];
   const requests: SellerRequest[] = [];
   const server = createServer((req, res) => {
     serve(req, res).catch(() => res.destroy());
   });
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  await new Promise<void>((resolve) => server.listen(onPort, '127.0.0.1', resolve));
   const { port } = server.address() as AddressInfo;
   const baseUrl = `http://127.0.0.1:${port}`;
 

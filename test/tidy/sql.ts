@@ -24,3 +24,23 @@ export function starLists(sources: readonly Source[]): string[] {
   }
   return faults;
 }
+
+/**
+ * Names of prepared statements (`{ name, text }`) that are given in more than one file. A connection that has prepared the one refuses the
+ * other for ever: "Prepared statements must be unique". Both sweepers of notices had one name, and took turns in failing.
+ */
+export function sharedNames(sources: readonly Source[]): string[] {
+  const places = new Map<string, Set<string>>();
+  for (const source of sources.filter(({ path }) => isProduct(path))) {
+    walk(source.tree, (node) => {
+      if (!ts.isObjectLiteralExpression(node)) return;
+      const valueOf = (name: string): ts.Expression | undefined => node.properties
+        .filter(ts.isPropertyAssignment).find((property) => property.name.getText(source.tree) === name)?.initializer;
+      const name = valueOf('name');
+      if (name === undefined || !ts.isStringLiteralLike(name) || valueOf('text') === undefined) return;
+      places.set(name.text, (places.get(name.text) ?? new Set()).add(source.path));
+    });
+  }
+  return [...places].filter(([, paths]) => paths.size > 1)
+    .map(([name, paths]) => `${name} names statements of ${[...paths].join(' and ')}; give each a name of its own.`);
+}

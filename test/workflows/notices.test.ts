@@ -22,8 +22,8 @@ const kind: KeptKind = { queue: 'stream', workflow: 'stream', read: async (ids) 
 async function someNotices(count: number): Promise<string[]> {
   const ids = Array.from({ length: count }, (_, n) => `p${n}`);
   await db.pool.query(
-    `INSERT INTO workflow_notice (payment_id, kind, version, noted_at) SELECT id, 'stream', 1, clock_timestamp() - interval '10 seconds' FROM unnest($1::text[]) AS id`, [ids],
-  );
+    `INSERT INTO workflow_notice (payment_id, kind, version, noted_at)
+     SELECT id, 'stream', 1, clock_timestamp() - interval '10 seconds' FROM unnest($1::text[]) AS id`, [ids]);
   return ids;
 }
 

@@ -86,7 +86,7 @@ test.each<[what: string, file: string, from: RegExp, to: string]>([
   ['a longer run', 'stream-continued-as-new.json', /"timerId": "2"/g, '"timerId": "3"'],
   ['a second timer', 'gateway-session-expired.json', /"timerId": "1"/g, '"timerId": "2"'],
   ['another way of waiting for a slow step', 'pipeline-slow-step.json', /"name": "finishStep"/g, '"name": "hurryStep"'],
-  ['another way of undoing', 'pipeline-failed-and-undone.json', /"name": "compensateStep"/g, '"name": "forgetStep"'],
+  ['another way of undoing', 'pipeline-failed-and-undone.json', /"name": "undoStep"/g, '"name": "forgetStep"'],
 ])('code that did %s would be found out (%s)', async (_what, file, from, to) => {
   const changed = textOf(file).replace(from, to);
   expect(changed).not.toBe(textOf(file));
@@ -119,7 +119,9 @@ test.each<[file: string, events: readonly string[]]>([
   ['pipeline-slow-step', ['MARKER_RECORDED', 'ACTIVITY_TASK_COMPLETED', 'WORKFLOW_EXECUTION_COMPLETED']],
   ['pipeline-failed-and-undone',
     ['MARKER_RECORDED', 'ACTIVITY_TASK_COMPLETED', 'UPSERT_WORKFLOW_SEARCH_ATTRIBUTES', 'WORKFLOW_EXECUTION_COMPLETED']],
-  ['pipeline-all-or-nothing-given-back', ['MARKER_RECORDED', 'WORKFLOW_EXECUTION_COMPLETED']],
+  ['pipeline-undo-retried',
+    ['TIMER_STARTED', 'WORKFLOW_EXECUTION_SIGNALED', 'TIMER_CANCELED', 'ACTIVITY_TASK_COMPLETED', 'WORKFLOW_EXECUTION_COMPLETED']],
+  ['pipeline-all-or-nothing-given-back', ['MARKER_RECORDED', 'UPSERT_WORKFLOW_SEARCH_ATTRIBUTES', 'WORKFLOW_EXECUTION_COMPLETED']],
   ['pipeline-cancelled-by-signal', ['WORKFLOW_EXECUTION_SIGNALED', 'ACTIVITY_TASK_COMPLETED', 'WORKFLOW_EXECUTION_COMPLETED']],
   ['pipeline-cancelled-by-update', ['WORKFLOW_EXECUTION_UPDATE_COMPLETED', 'ACTIVITY_TASK_COMPLETED', 'WORKFLOW_EXECUTION_COMPLETED']],
   ['pipeline-cancelled-in-temporal', ['WORKFLOW_EXECUTION_CANCEL_REQUESTED', 'ACTIVITY_TASK_COMPLETED', 'WORKFLOW_EXECUTION_COMPLETED']],

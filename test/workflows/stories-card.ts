@@ -58,8 +58,9 @@ export const cardStories = [
   }),
   story('cancelled', ({ stage, card }) => stage.cancel(card)),
   story('by-update', async (scene) => {
-    await scene.handle.executeUpdate('surety-charge', { args: [{ ...byHand(scene), ...tooMuch }] as unknown as [] }).catch(() => undefined);
-    await scene.handle.executeUpdate('surety-charge', { args: [byHand(scene)] as unknown as [] });
+    const charge = (sent: object): Promise<unknown> => scene.handle.executeUpdate<unknown, [object]>('surety-charge', { args: [sent] });
+    await charge({ ...byHand(scene), ...tooMuch }).catch(() => undefined);
+    await charge(byHand(scene));
   }),
   story('by-signal', async (scene) => {
     await scene.handle.signal('surety-charge', { ...byHand(scene), ...tooMuch });

@@ -1,6 +1,6 @@
 /** The lives of pipelines that are kept as histories. */
 import type { Market, OpenSession } from '../support/market.ts';
-import { newestPipeline, runPipeline, workflowResult, type StepBody } from '../support/pipelines.ts';
+import { newestPipeline, runPipeline, undone, workflowResult, type StepBody } from '../support/pipelines.ts';
 import type { TestPlatform } from '../support/platform.ts';
 import { eventually } from '../support/platform-suite.ts';
 import { startSeller, type Behaviour, type Seller } from '../support/sellers.ts';
@@ -21,7 +21,7 @@ async function scene(market: Market, behaviours: readonly Behaviour[], play: (sc
     const steps: StepBody[] = [];
     for (const seller of sellers) {
       const serviceType = `story-${seller.port}`;
-      await market.offers(seller, { serviceType });
+      await market.offers(seller, { serviceType, refundable: true });
       steps.push({ serviceType });
     }
     return await play({ session: await market.aSession(), steps, sellers, undo });
@@ -75,6 +75,19 @@ export const pipelineStories: readonly Story[] = [
     live: (platform) => scene(platform, [ok, ok, broken], async ({ session, steps, undo }) => {
       undo.behaveOnce({ kind: 'status', status: 503 });
       return run(platform, { session, steps: steps.map((step) => ({ ...step, compensation: { endpoint: undo.endpoint } })) });
+    }),
+  },
+  {
+    name: 'pipeline-undo-retried',
+    live: (platform) => scene(platform, [unhurried, broken], async ({ session, steps, undo }) => {
+      undo.behaveOnce({ kind: 'status', status: 410 });
+      const { body } = await runPipeline(platform, session,
+        { steps: steps.map((step) => ({ ...step, compensation: { endpoint: undo.endpoint } })) });
+      const handle = platform.temporal.client.workflow.getHandle(body.workflowId as string);
+      await undone(platform, session, body.pipelineId as string);
+      await handle.signal('surety-retry-undo');
+      await handle.result();
+      return body.workflowId as string;
     }),
   },
   {

@@ -1,19 +1,20 @@
-import { defineSignal, defineUpdate } from '@temporalio/workflow';
-import type { KeptPaymentInput, PaymentView } from './kept-payment.ts';
+/** What the outside may say to the workflow of a pipeline, and what it may ask. */
+import { defineQuery, defineSignal, defineUpdate } from '@temporalio/workflow';
+import type { PipelineReport } from '../../domain/pipeline-messages.ts';
+import type { PipelineAction } from '../../domain/pipeline-rules.ts';
 
-/** What a pipeline's workflow is started with. */
-export interface PipelineInput extends KeptPaymentInput {
-  /** How many there are. */
-  readonly steps: number;
-}
-
-/** Who cancels: the buyer's address, which is then checked; the platform when left out. */
-export interface CancelInput {
+/** Who acts: the buyer's address, which is then checked; the platform when left out, or when there is no input at all. */
+export interface ActInput {
   readonly by?: string;
 }
 
-/** Stops a pipeline after the step under way, by update or by the signal of the same name. */
-export const cancelStep = {
-  update: defineUpdate<PaymentView, [CancelInput]>('surety-cancel'),
-  signal: defineSignal<[CancelInput]>('surety-cancel'),
-};
+/** An action as an update that answers with the pipeline, and as the signal of the same name: `surety-cancel`, `surety-retry-undo`. */
+export function actionMessages(action: PipelineAction) {
+  return {
+    update: defineUpdate<PipelineReport, [ActInput | undefined]>(`surety-${action}`),
+    signal: defineSignal<[ActInput | undefined]>(`surety-${action}`),
+  };
+}
+
+/** Where the pipeline stands, and why the latest signal was refused, since a signal cannot answer. */
+export const pipelineViewQuery = defineQuery<PipelineReport & { readonly lastRefusal: string | null }>('surety-view');

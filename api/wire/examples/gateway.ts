@@ -35,7 +35,8 @@ export const callExample = { body: wish, answer: JSON.parse(writeCall(bought)) a
 const log = {
   id: callId, sessionId: session.id, serviceType: wish.serviceType, agentCalled: seller, amount: '0.020000', status: 'success',
   latencyMs: 12, createdAt: at(1).toISOString(),
-  attempts: [{ seller, serviceId, outcome: 'delivered', httpStatus: 200, message: null, startedAt: at(1).toISOString(), latencyMs: 12 }],
+  attempts: [{ seller, serviceId, price: '0.020000', outcome: 'delivered', httpStatus: 200, message: null,
+    startedAt: at(1).toISOString(), latencyMs: 12 }],
   workflowId: callWorkflowId,
 };
 export const logsExample = { answer: { logs: [log], ...wholePage } };
@@ -66,10 +67,22 @@ const cancelling: Pipeline = {
     latencyMs: null, delivered: false })),
 };
 
+/** Its second step failed, and the compensation of the first was refused; now it is called again. */
+const undoneAgain: Pipeline = {
+  ...pipeline, state: 'undoing', version: 6, paidMicros: parseAmount('0.10'), spentMicros: parseAmount('0.10'),
+  remainingMicros: parseAmount('4.90'), failedStep: 1, errorCode: 'proxy_failed', errorMessage: 'In brief answered with HTTP 500.',
+  endedAt: null,
+  steps: pipeline.steps.map((each) => (each.step === 0
+    ? { ...each, undo: { state: 'pending', attempts: 1, error: 'answered with HTTP 410' } }
+    : { ...each, state: 'released', responseJson: null, paidMicros: ZERO, latencyMs: null, delivered: false, errorCode: 'proxy_failed',
+      errorMessage: 'In brief answered with HTTP 500.' })),
+};
+
 export const pipelineExample = {
   body: { steps: [{ serviceType: 'translation', params: { text: 'Hello' }, maxPrice: '0.10' },
     { serviceType: 'summary', params: { text: '$prev.output' }, refundable: true }] },
   answer: JSON.parse(writePipeline(pipeline)) as unknown,
 };
 export const cancelExample = { answer: { pipeline: showPipeline(cancelling) } };
+export const retryUndoExample = { answer: { pipeline: showPipeline(undoneAgain) } };
 export const onePipelineExample = { answer: { pipeline: showPipeline(pipeline) } };

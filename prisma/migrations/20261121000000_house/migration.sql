@@ -39,6 +39,8 @@ CREATE TABLE service (
   active        boolean NOT NULL DEFAULT true,
   -- The seller promises that one Idempotency-Key is worked on once; only then may a call be sent again after a crash.
   idempotent    boolean NOT NULL DEFAULT false,
+  -- The seller lets its work be given back unpaid when a pipeline does not complete.
+  refundable    boolean NOT NULL DEFAULT false,
   metadata      jsonb NOT NULL DEFAULT '{}',
   deleted_at    timestamptz,
   created_at    timestamptz NOT NULL DEFAULT now(),

@@ -45,6 +45,11 @@ CREATE TABLE gateway_call (
   undo_state      text CHECK (undo_state IN ('registered', 'pending', 'done', 'failed', 'not_needed')),
   undo_attempts   integer NOT NULL DEFAULT 0,
   undo_error      text,
+  -- Since when it is to be undone, and when that is tried next. Whoever tries it has the lease.
+  undo_since      timestamptz,
+  undo_due_at     timestamptz,
+  -- How many calls a refused one stands for: of one minute, session and reason.
+  times           integer NOT NULL DEFAULT 1,
   accepted_at     timestamptz NOT NULL DEFAULT now(),
   finished_at     timestamptz
 ) WITH (fillfactor = 70);

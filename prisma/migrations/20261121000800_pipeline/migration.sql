@@ -8,8 +8,7 @@ CREATE TABLE pipeline (
   tenant_id      text,
   steps          integer NOT NULL CHECK (steps BETWEEN 1 AND 10),
   all_or_nothing boolean NOT NULL DEFAULT false,
-  -- running → completed; running → (cancelling →) (undoing →) failed or cancelled. While it is undoing its money is where it stays:
-  -- only compensations are still being called.
+  -- As domain/pipeline-rules.ts has it. While it is undoing its money is where it stays: only compensations are still being called.
   state          text NOT NULL DEFAULT 'running' CHECK (state IN ('running', 'cancelling', 'undoing', 'completed', 'failed', 'cancelled')),
   -- What it will be when everything is undone.
   ends_as        text CHECK (ends_as IN ('failed', 'cancelled')),
@@ -22,7 +21,7 @@ CREATE TABLE pipeline (
   error_message  text,
   workflow_id    text NOT NULL,
   created_at     timestamptz NOT NULL DEFAULT now(),
-  -- Of the latest sign of life: a change of state, a step that began, a compensation that was tried.
+  -- Of the latest sign of life: a change of state, a step that began. While compensations wait to be called again: when the next is due.
   updated_at     timestamptz NOT NULL DEFAULT now(),
   ended_at       timestamptz,
   CHECK ((ended_at IS NOT NULL) = (state IN ('completed', 'failed', 'cancelled')))
