@@ -1,6 +1,5 @@
 /** What Prometheus hears of payments that are more than one call: each beginning and each end once, whoever brought it about. */
 import { escrowKind, multistepKind, streamKind } from '../../payments/kinds.ts';
-import { createMetrics } from '../../platform/metrics.ts';
 import { deadlineIn, setStage } from '../support/escrows.ts';
 import { anOpenMultistep, confirm, refund } from '../support/multistep.ts';
 import { aLine, runPipeline } from '../support/pipelines.ts';
@@ -106,7 +105,6 @@ test('pipelines: by what their request was answered', async () => {
 
 test('many who find at the same moment that the time is up count one end', async () => {
   const { pool } = platform().db;
-  const metrics = createMetrics({ runtime: false });
   const stage = await setStage(platform(), '10');
   const [escrow, plan, stream] = [await stage.anEscrow(), await anOpenMultistep(platform()), await aStream(platform())];
   for (const id of [escrow, plan.id]) await deadlineIn(pool, id, -1);
