@@ -2,8 +2,8 @@
 
 /** The points of the gateway where a crash is worth trying, in the order a payment passes them. */
 export const crashPoints = [
-  'session-held', 'session-started', 'call-accepted', 'call-promised', 'before-forward', 'forwarding', 'seller-answered', 'call-settled',
-  'before-failover', 'failed-over', 'before-release', 'call-released', 'close-asked', 'session-closed',
+  'call-accepted', 'call-promised', 'before-forward', 'forwarding', 'seller-answered', 'call-settled', 'before-failover', 'failed-over',
+  'before-release', 'call-released',
 ] as const;
 export type CrashPoint = (typeof crashPoints)[number];
 

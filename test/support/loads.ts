@@ -121,7 +121,7 @@ export async function aStall({ safe, favourite }: Doors,
     behaviour: Parameters<typeof startSeller>[1]): Promise<{ seller: Seller; owner: { address: string }; serviceType: string }> {
   const seller = await startSeller('Seller', behaviour);
   const serviceType = `load-${randomBytes(4).toString('hex')}`;
-  const owner = await safe.offers(seller, { serviceType, price: '0.01' });
+  const owner = await safe.offers(seller, { serviceType, price: '0.01', refundable: true });
   // Other processes hear of the service a moment later.
   await eventually(async () => {
     const { status } = await favourite.ask('GET', `/v1/services?type=${serviceType}`);
