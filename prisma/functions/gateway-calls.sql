@@ -52,10 +52,9 @@ BEGIN
              GROUP BY u.id) d
      WHERE m.id = d.id RETURNING m.id, m.single_use
   ) SELECT array_agg(counted.id ORDER BY counted.id) INTO v_single FROM counted WHERE counted.single_use;
-  PERFORM ledger_capture(v_meters, v_ids, v_ids, v_sellers, v_prices, v_fees, p_fee_owner);
+  PERFORM spend_pay(v_meters, v_ids, v_ids, v_sellers, v_prices, v_fees, p_fee_owner, 'call.settled');
   -- The hold of a single call ends with it; what a cheaper seller left goes back.
   IF v_single IS NOT NULL THEN PERFORM ledger_close_hold(u.id, 0) FROM unnest(v_single) AS u(id); END IF;
-  INSERT INTO outbox (topic, ref) SELECT 'call.settled', u.id FROM unnest(v_ids) AS u(id);
   RETURN QUERY SELECT u.pos, 'settled'::text, m.used, m.capacity - m.used - m.reserved, m.uses, meter_drained(m)
     FROM unnest(v_pos, v_meters) AS u(pos, id) JOIN meter m ON m.id = u.id;
 END $$;

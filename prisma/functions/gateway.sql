@@ -62,12 +62,7 @@ BEGIN
 
   IF cardinality(v_refused) > 0 THEN DELETE FROM idempotency WHERE resource_id = ANY (v_refused); END IF;
   IF cardinality(v_ok) = 0 THEN RETURN; END IF;
-  UPDATE meter m SET reserved = m.reserved + d.price, last_used_at = v_now,
-         window_uses = d.calls + CASE WHEN m.window_started_at > v_now - interval '1 minute' THEN m.window_uses ELSE 0 END,
-         window_started_at = CASE WHEN m.window_started_at > v_now - interval '1 minute' THEN m.window_started_at ELSE v_now END
-    FROM (SELECT u.id, sum(u.price)::bigint AS price, count(*)::integer AS calls
-            FROM unnest(v_ok_sessions, v_ok_prices) AS u(id, price) GROUP BY u.id) d
-   WHERE m.id = d.id;
+  PERFORM spend_reserve(v_ok_sessions, v_ok_prices, v_now);
   INSERT INTO gateway_call (id, session_id, buyer, service_type, params, candidates, idempotency_key, reserved, fee_bps, seller, service_id,
                             service_name, driver, lease_until, workflow_id, accepted_at)
   SELECT x.id, x.session_id, x.buyer, x.service_type, x.params, x.candidates, x.key, x.price, x.fee_bps, x.seller, x.service_id,
@@ -97,7 +92,9 @@ BEGIN
       RETURN NEXT; RETURN;
     END IF;
   END IF;
-  PERFORM ledger_hold(c ->> 'session_id', c ->> 'buyer', p_asset, p_limit, 'pending', NULL);
+  IF NOT spend_begin(c ->> 'session_id', c ->> 'session_id', c ->> 'buyer', p_asset, p_limit, 'pending', NULL) THEN
+    PERFORM refuse('insufficient_balance');
+  END IF;
   INSERT INTO meter (id, owner, capacity, price_max, last_used_at, single_use)
   VALUES (c ->> 'session_id', c ->> 'buyer', p_limit, p_limit, clock_timestamp(), true);
   SELECT * INTO a FROM gateway_accept(p_call, p_driver, p_lease_ms);

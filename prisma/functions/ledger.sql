@@ -1,6 +1,6 @@
 -- The movements of money. They know accounts, holds and postings, and nothing of what they are for. All amounts are micros of the asset.
 -- Errors a caller should see are raised with ERRCODE 'SURTY' and the error code of domain/errors.ts as message.
--- Locks are taken in one rank everywhere, each kind in id order: row of the payment, call, session, idempotency key, hold, unfolded fee,
+-- Locks are taken in one rank everywhere, each kind in id order: row of the payment, call, meter, idempotency key, hold, unfolded fee,
 -- account. Postings are written after the accounts are locked: for each account the order of their ids is that of their commits. (Fees are
 -- the exception, on the side of the platform, whose row they do not touch.)
 --

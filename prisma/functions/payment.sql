@@ -148,27 +148,23 @@ END $$;
 
 -- Moves the money of one decision, in the order of its moves (domain/payment.ts, `Move`). `of` in place of an amount: `rest` is all that is
 -- still held and promised to no use under way, `used` what the meter has counted. Returns what was held, paid and returned, as an event
--- has it; NULL when the buyer has not enough, and then nothing was moved. What moves at the end has the payment's id as its `ref`, what moved
--- before it the number of its version or part besides.
+-- has it; NULL when the buyer has not enough, and then nothing was moved. What moves at the end has the payment's id as its `ref`, what
+-- moved before it the number of its version or part besides.
 CREATE OR REPLACE FUNCTION payment_move_money(p_id text, p payment, u meter, p_opening jsonb, p_moves jsonb, p_ends boolean)
 RETURNS payment_event LANGUAGE plpgsql AS $$
-DECLARE
-  m record; h hold; e payment_event; v_amount bigint; v_payee bigint;
-  v_buyer text := coalesce(p_opening ->> 'buyer', p.buyer); v_asset text := coalesce(p_opening ->> 'asset', p.asset);
+DECLARE m record; h hold; e payment_event; v_amount bigint; v_ref text;
 BEGIN
   e.held := 0; e.paid := 0; e.returned := 0;
   FOR m IN SELECT * FROM ROWS FROM (jsonb_to_recordset(p_moves) AS (move text, amount bigint, "of" text, "to" text, part integer))
     WITH ORDINALITY AS x(move, amount, "of", "to", part, n) ORDER BY x.n LOOP
     IF m.move IN ('hold', 'increase') THEN
-      IF NOT EXISTS (SELECT FROM account a WHERE a.owner = v_buyer AND a.asset = v_asset AND a.available >= m.amount) THEN
+      IF NOT spend_begin(p_id, p_id || CASE m.move WHEN 'hold' THEN '' ELSE ':' || p.version + 1 END,
+                         coalesce(p_opening ->> 'buyer', p.buyer), coalesce(p_opening ->> 'asset', p.asset), m.amount,
+                         p_opening ->> 'bucket', p_opening ->> 'tenant_id') THEN
         RETURN NULL;
       END IF;
       e.held := e.held + m.amount;
-      IF m.move = 'hold' THEN
-        PERFORM ledger_hold(p_id, v_buyer, v_asset, m.amount, p_opening ->> 'bucket', NULL,
-                            p_opening ->> 'tenant_id');
-      ELSE
-        PERFORM ledger_increase_hold(p_id, p_id || ':' || p.version + 1, m.amount);
+      IF m.move = 'increase' THEN
         UPDATE meter x SET capacity = x.capacity + m.amount, low_noted = false, empty_noted = false WHERE x.id = p_id;
       END IF;
     ELSE
@@ -179,35 +175,19 @@ BEGIN
       IF m.move = 'count' THEN e.paid := e.paid + v_amount; CONTINUE; END IF;
       IF v_amount < 0 OR v_amount > h.amount - h.captured - h.released THEN PERFORM refuse('invalid_amount'); END IF;
       IF v_amount = 0 THEN CONTINUE; END IF;
+      v_ref := p_id || coalesce(':part:' || m.part, CASE WHEN p_ends THEN '' ELSE ':' || p.version + 1 END);
       IF m.move = 'pay' THEN
-        v_payee := ledger_account(m."to", h.asset);
+        PERFORM spend_pay(ARRAY[p_id], ARRAY[p_id], ARRAY[v_ref], ARRAY[m."to"], ARRAY[v_amount], ARRAY[0::bigint], NULL, NULL);
         e.payee := m."to"; e.paid := e.paid + v_amount;
       ELSE
-        v_payee := h.account_id; e.returned := e.returned + v_amount;
+        PERFORM ledger_release(ARRAY[p_id], ARRAY[p_id], ARRAY[v_ref], ARRAY[v_amount]);
+        e.returned := e.returned + v_amount;
       END IF;
-      PERFORM ledger_move_held(h, p_id || coalesce(':part:' || m.part, CASE WHEN p_ends THEN '' ELSE ':' || p.version + 1 END),
-                               m.move = 'pay', v_payee, v_amount);
       UPDATE payment_part x SET paid_at = clock_timestamp() WHERE x.payment_id = p_id AND x.part_index = m.part;
     END IF;
   END LOOP;
   IF p_ends THEN UPDATE hold x SET closed_at = clock_timestamp() WHERE x.id = p_id; END IF;
   RETURN e;
-END $$;
-
--- A part of a hold goes to the payee (a capture) or back to its owner (a release). The caller holds the locks. p_ref makes it unique.
-CREATE OR REPLACE FUNCTION ledger_move_held(h hold, p_ref text, p_is_capture boolean, p_account bigint, p_amount bigint)
-RETURNS void LANGUAGE plpgsql AS $$
-BEGIN
-  UPDATE hold x SET captured = x.captured + CASE WHEN p_is_capture THEN p_amount ELSE 0 END,
-                    released = x.released + CASE WHEN p_is_capture THEN 0 ELSE p_amount END WHERE x.id = h.id;
-  INSERT INTO posting (ref, kind, payment_id, hold_id, asset, debit_account, debit_bucket, credit_account, credit_bucket, amount)
-  VALUES (p_ref, CASE WHEN p_is_capture THEN 'capture' ELSE 'release' END, h.id, h.id, h.asset, h.account_id, h.bucket, p_account,
-          'available', p_amount);
-  UPDATE account SET pending   = pending  - CASE h.bucket WHEN 'pending'  THEN p_amount ELSE 0 END,
-                     escrowed  = escrowed - CASE h.bucket WHEN 'escrowed' THEN p_amount ELSE 0 END,
-                     total_out = total_out + CASE WHEN p_is_capture THEN p_amount ELSE 0 END, updated_at = now() WHERE id = h.account_id;
-  UPDATE account SET available = available + p_amount, total_in = total_in + CASE WHEN p_is_capture THEN p_amount ELSE 0 END,
-                     updated_at = now() WHERE id = p_account;
 END $$;
 
 -- Writes the row of a payment: a new one from its opening, or what a decision has made of it. Returns it as it is now.

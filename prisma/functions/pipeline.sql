@@ -29,9 +29,8 @@ BEGIN
     DELETE FROM idempotency i WHERE i.agent_address = p ->> 'buyer' AND i.key = p ->> 'key';
     RETURN NEXT; RETURN;
   END IF;
-  UPDATE meter SET reserved = reserved + v_sum, last_used_at = v_now, window_uses = v_in_window + v_count,
-         window_started_at = CASE WHEN window_started_at > v_now - interval '1 minute' THEN window_started_at ELSE v_now END
-   WHERE id = s.id;
+  PERFORM spend_reserve(array_fill(s.id, ARRAY[v_count]),
+                        (SELECT array_agg(x.price) FROM json_to_recordset(p -> 'steps') AS x(price bigint)), v_now);
   INSERT INTO pipeline (id, session_id, buyer, tenant_id, steps, all_or_nothing, held, workflow_id, created_at, updated_at)
   VALUES (v_id, s.id, s.owner, p ->> 'tenantId', v_count, (p ->> 'allOrNothing')::boolean, v_sum, p ->> 'workflowId', v_now,
           v_now);
@@ -89,8 +88,8 @@ BEGIN
   IF v_ids IS NULL THEN RETURN; END IF;
   UPDATE meter SET used = used + v_sum, reserved = reserved - v_sum, uses = uses + cardinality(v_ids), last_used_at = clock_timestamp()
    WHERE id = p_session;
-  PERFORM ledger_capture(array_fill(p_session, ARRAY[cardinality(v_ids)]), v_ids, v_ids, v_sellers, v_prices, v_fees, p_fee_owner);
-  INSERT INTO outbox (topic, ref) SELECT 'call.settled', u.id FROM unnest(v_ids) AS u(id);
+  PERFORM spend_pay(array_fill(p_session, ARRAY[cardinality(v_ids)]), v_ids, v_ids, v_sellers, v_prices, v_fees, p_fee_owner,
+                    'call.settled');
 END $$;
 
 -- Gives back what the steps of a pipeline have kept and will not pay: planned ones, and refundable ones that had delivered.
