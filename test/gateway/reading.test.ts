@@ -4,7 +4,7 @@ import { sessionBounds, type SessionTerms } from '../../domain/gateway.ts';
 import { parseAmount } from '../../domain/money.ts';
 import { usdc, type OpenSession } from '../support/market.ts';
 import { createPlatformSuite, eventually } from '../support/platform-suite.ts';
-import { letExpire } from '../support/builders-gateway.ts';
+import { anOpenSession, endSession, letExpire } from '../support/builders-gateway.ts';
 
 const { platform, seller } = createPlatformSuite({ WORKER_QUEUES: 'gateway' });
 
@@ -23,6 +23,23 @@ test('a dry run says what a call would cost, asks nobody and moves nothing', asy
   expect(good.requests).toHaveLength(0);
   expect((await platform().sessionNow(session)).requestCount).toBe(0);
 });
+
+test('a session that was closed without its workflow, by another process or by hand, is closed for its workflow too', async () => {
+  const session = await platform().aSession({ maxTotal: '1.00' });
+  await endSession(platform().db.pool, session.token);
+  const handle = platform().temporal.client.workflow.getHandle(`gateway-session-${session.token}`);
+  await eventually(async () => expect((await handle.describe()).status.name).toBe('COMPLETED'), { withinMs: 20_000 });
+  expect(await handle.result()).toMatchObject({ id: session.token, state: 'closed', returned: '1.000000' });
+}, 30_000);
+
+test('a session whose start was lost has a workflow again that ends with it', async () => {
+  const { pool } = platform().db;
+  const lost = await anOpenSession(pool, { maxTotal: '1.00' });
+  const handle = platform().temporal.client.workflow.getHandle(`gateway-session-${lost.id}`);
+  await eventually(async () => expect((await handle.describe()).status.name).toBe('RUNNING'), { withinMs: 20_000 });
+  await endSession(pool, lost.id);
+  await eventually(async () => expect((await handle.describe()).status.name).toBe('COMPLETED'), { withinMs: 20_000 });
+}, 60_000);
 
 test('a dry run gives the reason in the words clients know: no service, budget, closed, expired', async () => {
   await platform().offers(await seller(), { price: '0.30' });
