@@ -22,6 +22,8 @@ export interface GatewayShape extends Shape {
   /** For shapes that buy calls themselves. */
   readonly store: GatewayStore;
   readonly driver: Driver;
+  /** Has a session finished that is closing and has nothing under way any more. Never rejects. */
+  readonly finishSession: (sessionId: string) => Promise<void>;
 }
 
 const CALLS_EVERY_MS = 2_000;
@@ -31,8 +33,9 @@ const AT_ONCE = 200;
 export function createGatewayShape(context: ShapeContext, payments: Payments): GatewayShape {
   const { env, log, metrics, pool, registry, outbound, signer, crash } = context;
   const taskQueue = context.taskQueue('gateway');
+  const finish = (sessionId: string): Promise<void> => finishSession(context, payments, sessionId);
   const store = createGatewayStore({ pool, driver: processId, leaseMs: env.CALL_LEASE, feeOwner: env.PLATFORM_ADDRESS, metrics,
-    onDrained: (sessionId) => void finishSession(context, payments, sessionId) });
+    onDrained: (sessionId) => void finish(sessionId) });
   const breaker = createBreaker({ threshold: env.CB_THRESHOLD, openMs: env.CB_DURATION });
   const driver = createDriver({ store, outbound, signer, breaker, crash, log, metrics, sellerTimeoutMs: env.SELLER_TIMEOUT,
     leaseMs: env.CALL_LEASE });
@@ -44,7 +47,7 @@ export function createGatewayShape(context: ShapeContext, payments: Payments): G
   });
   const reputation = createReputationJob({ pool, log });
   return {
-    queue: 'gateway', activities: { ...activities }, port, store, driver, jobs: jobs(context, store, driver),
+    queue: 'gateway', activities: { ...activities }, port, store, driver, finishSession: finish, jobs: jobs(context, store, driver),
     begin: () => reputation.start(),
     async drain() {
       await reputation.stop();

@@ -24,7 +24,8 @@ const AT_ONCE = 50;
 /** @param gateway whose driver asks the sellers: a step is a call like any other. */
 export function createPipelineShape(context: ShapeContext, gateway: GatewayShape): PipelineShape {
   const { env, log, metrics, pool, registry, outbound, signer, crash } = context;
-  const store = createPipelineStore({ pool, driver: processId, leaseMs: env.CALL_LEASE, feeOwner: env.PLATFORM_ADDRESS });
+  const store = createPipelineStore({ pool, driver: processId, leaseMs: env.CALL_LEASE, feeOwner: env.PLATFORM_ADDRESS,
+    onDrained: (sessionId) => void gateway.finishSession(sessionId) });
   const runner = createPipelineRunner({ store, driver: gateway.driver, crash });
   const keeper = context.keeper.of({ queue: 'pipeline', workflow: 'pipeline', read: (ids) => readKept(store, ids) });
   const undo: UndoDeps = { store, outbound, signer, crash, undoForMs: env.UNDO_DEADLINE };

@@ -70,6 +70,8 @@ export interface PipelineStoreOptions {
   readonly driver: string;
   readonly leaseMs: number;
   readonly feeOwner: string;
+  /** A session that is closing has nothing under way any more. */
+  readonly onDrained: (sessionId: string) => void;
 }
 
 interface OpenedRow extends pg.QueryResultRow { outcome: string; existing_id: string | null; remaining: string | null }
@@ -78,10 +80,11 @@ const stepList = columnList(stepColumns);
 const stepSql = `SELECT ${stepList} FROM gateway_call WHERE pipeline_id = $1 AND step_index = $2`;
 const stepsSql = `SELECT ${stepList} FROM gateway_call WHERE pipeline_id = $1 ORDER BY step_index`;
 const passSql = `
-SELECT r.outcome, r.spent, r.remaining, r.request_count, r.next, ${columnList(pipelineColumns, '(r.ended)')}
+SELECT r.outcome, r.spent, r.remaining, r.request_count, r.next, ${columnList(pipelineColumns, '(r.ended)')},
+       session_drained((r.ended).session_id) AS drained
   FROM pipeline_pass($1, $2, $3, $4, $5, $6, $7) r`;
 const rowSql = `SELECT ${pipelineList} FROM pipeline WHERE id = $1`;
-const finishSql = `SELECT ${pipelineList} FROM pipeline_finish($1, $2, $3, $4)`;
+const finishSql = `SELECT ${pipelineList}, session_drained(session_id) AS drained FROM pipeline_finish($1, $2, $3, $4)`;
 const undoSql = 'SELECT id FROM pipeline_note_undo($1, $2, $3, $4, $5, $6)';
 const claimSql = 'SELECT outcome, wait_ms, age_ms FROM pipeline_claim_undo($1, $2, $3, $4)';
 /** The statement of each action, and what it is prepared as. */
@@ -93,9 +96,14 @@ type Query = <Row extends pg.QueryResultRow>(name: string, text: string, values:
 
 export type PipelineStore = ReturnType<typeof createPipelineStore>;
 
-export function createPipelineStore({ pool, driver, leaseMs, feeOwner }: PipelineStoreOptions) {
+export function createPipelineStore({ pool, driver, leaseMs, feeOwner, onDrained }: PipelineStoreOptions) {
   const query: Query = (name, text, values) => run(pool, { name, text, values });
   const one = theOne(query);
+  const heard = (row: PipelineRow): PipelineRow => {
+    const { drained } = row as pg.QueryResultRow;
+    if (typeof drained === 'string') onDrained(drained);
+    return row;
+  };
 
   return {
     ...peopleAndUndos(query, driver), ...reads(query),
@@ -128,12 +136,12 @@ export function createPipelineStore({ pool, driver, leaseMs, feeOwner }: Pipelin
     async pass(id: string, delivery: Delivery, next: { readonly step: number; readonly paramsJson: string } | null): Promise<Passed> {
       const [row] = await query<SettleRow & { next: StartOutcome | null } & PipelineRow>('pipeline-pass', passSql,
         [JSON.stringify([deliveryJson(delivery, 0)]), feeOwner, id, next?.step, next?.paramsJson, driver, leaseMs]);
-      return { settled: toSettled(row), next: row?.next ?? null, ended: typeof row?.id === 'string' ? row : null };
+      return { settled: toSettled(row), next: row?.next ?? null, ended: typeof row?.id === 'string' ? heard(row) : null };
     },
 
     /** Ends the pipeline if its steps say so; changes nothing while one is under way. `fault`: a step that cannot begin. */
-    finish: (id: string, fault: { readonly step: number; readonly message: string } | null = null) =>
-      one('pipeline-finish', finishSql, [id, feeOwner, fault?.step ?? null, fault?.message ?? null]),
+    finish: async (id: string, fault: { readonly step: number; readonly message: string } | null = null) =>
+      heard(await one('pipeline-finish', finishSql, [id, feeOwner, fault?.step ?? null, fault?.message ?? null])),
 
   };
 }

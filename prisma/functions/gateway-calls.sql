@@ -106,6 +106,12 @@ CREATE OR REPLACE FUNCTION meter_drained(m meter) RETURNS text LANGUAGE sql IMMU
   SELECT CASE WHEN NOT m.open AND NOT m.single_use AND m.reserved = 0 THEN m.id END;
 $$;
 
+-- The same for a session by its id; volatile, so that it sees what the statement that asks has just written.
+CREATE OR REPLACE FUNCTION session_drained(p_id text) RETURNS text LANGUAGE plpgsql VOLATILE AS $$
+BEGIN
+  RETURN (SELECT meter_drained(m) FROM meter m WHERE m.id = p_id);
+END $$;
+
 -- Moves a call on to its next seller, before that seller is asked: the reservation becomes the new price, the failed attempt is
 -- noted. outcome: moved, superseded (another driver was quicker, or the call has ended), budget_exceeded.
 CREATE OR REPLACE FUNCTION gateway_next_attempt(p_id text, p_from integer, p_to integer, p_log jsonb) RETURNS text LANGUAGE plpgsql

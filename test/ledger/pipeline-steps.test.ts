@@ -14,7 +14,9 @@ let theirs: PipelineStore;
 beforeAll(async () => {
   db = await createTestDatabase();
   [ours, theirs] = ['ours',
-    'theirs'].map((driver) => createPipelineStore({ pool: db.pool, driver, leaseMs: 6_000, feeOwner: platformAddress })) as [PipelineStore,
+    'theirs'].map((driver) =>
+      createPipelineStore({ pool: db.pool, driver, leaseMs: 6_000, feeOwner: platformAddress, onDrained: () => undefined })) as [
+      PipelineStore,
     PipelineStore];
 }, 30_000);
 afterEach(async () => {

@@ -89,12 +89,13 @@ test('a session tells of its budget, of each call with attempts and postings ins
     amounts: { total: '1.000000', spent: '0.200000', reserved: '0.000000', remaining: '0.000000', refunded: '0.800000' },
   });
   const entries = timelineOf(reply);
-  expect(entries.map(({ kind }) => kind)).toEqual(['state', 'posting', 'call', 'call', 'state', 'posting']);
+  expect(entries.map(({ kind }) => kind)).toEqual(['posting', 'state', 'call', 'call', 'posting', 'state']);
   expect(entries.filter(({ kind }) => kind === 'call').map(({ data }) => data['callId'])).toEqual(bought);
   expect(entries[2]?.data)
     .toMatchObject({ state: 'settled', price: '0.100000', attempts: [{ outcome: 'delivered' }],
     postings: [{ type: 'capture', amount: '0.090000' }, { type: 'fee', amount: '0.010000' }] });
-  expect(entries.at(-1)?.what).toBe('0.800000 USDC that had been set aside went back to the buyer.');
+  expect(entries.at(-2)?.what).toBe('0.800000 USDC that had been set aside went back to the buyer.');
+  expect(entries.at(-1)?.what).toMatch(/^The session was closed\. The session has ended/);
 });
 
 test('a payment that was reversed tells so, in its own timeline and in that of its session', async () => {
@@ -185,7 +186,8 @@ test('where a Temporal UI is configured, the payment links to its workflow there
   const { db, env } = platform();
   const app = await startApp({
     env: { ADMIN_SECRET: 'a-secret-for-tests', TEMPORAL_NAMESPACE: 'pay ments' },
-    deps: { pool: db.pool, reads: db.pool, prisma: db.prisma, links: { api: '', temporalUi: 'https://temporal.example/' } },
+    deps: { pool: db.pool, reads: db.pool, prisma: db.prisma, payments: platform().runtime.ports.payments,
+      links: { api: '', temporalUi: 'https://temporal.example/' } },
   });
   const { body } = await app.ask('GET', `/v1/payments/${session.token}`, { adminSecret: env.ADMIN_SECRET ?? '' });
   expect(body.payment.temporalUrl).toBe(`https://temporal.example/namespaces/pay%20ments/workflows/gateway-session-${session.token}`);

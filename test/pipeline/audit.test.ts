@@ -16,7 +16,8 @@ const ids = { done: '', failed: '', undoing: '', running: '', session: '' };
 beforeAll(async () => {
   db = await createTestDatabase();
   const gateway = aStore(db.pool);
-  const store = createPipelineStore({ pool: db.pool, driver: 'test', leaseMs: 6_000, feeOwner: platformAddress });
+  const store = createPipelineStore({ pool: db.pool, driver: 'test', leaseMs: 6_000, feeOwner: platformAddress,
+    onDrained: () => undefined });
   const session = await anOpenSession(db.pool, { maxTotal: '5.00' });
   const opened = async (compensated = false): Promise<NewPipeline> => {
     const steps = [0, 1].map((step) => ({

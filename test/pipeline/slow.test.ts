@@ -123,5 +123,5 @@ story('a closed session whose all-or-nothing pipeline fails gives everything bac
   const { reply } = await begin(session, steps.map((step) => ({ ...step, refundable: true })), slow);
   await platform().closeSession(session);
   expect((await reply).body).toMatchObject({ code: 'pipeline_failed', funds_status: 'returned' });
-  expect(await platform().moneyOf(session.buyer)).toEqual({ available: usdc('1.00'), pending: 0n });
+  await eventually(async () => expect(await platform().moneyOf(session.buyer)).toEqual({ available: usdc('1.00'), pending: 0n }));
 }, 40_000);
