@@ -42,12 +42,13 @@ test('streams that were kept by the rules have no finding', async () => {
 });
 
 test.each<[string, string, string, RegExp]>([
-  ['an ended stream that nobody was paid for', `UPDATE posting SET ref = 'elsewhere' WHERE ref = :closed AND kind = 'capture'`, 'I4',
-    /postings for exactly/],
+  ['an ended stream that nobody was paid for', `UPDATE posting SET (ref, payment_id) = ('elsewhere', 'elsewhere') WHERE ref = :closed AND kind = 'capture'`,
+    'I4', /postings for exactly/],
   ['a payment for a stream that is open', `UPDATE posting SET ref = :live WHERE ref = :closed AND kind = 'capture'`, 'I4',
     /postings for exactly/],
   ['a top-up without its posting', `DELETE FROM posting WHERE ref = :live || ':2'`, 'I4', /postings for exactly/],
-  ['a top-up under the id of no stream', `UPDATE posting SET ref = 'str_nowhere:2' WHERE ref = :live || ':2'`, 'I4', /that is there/],
+  ['a top-up under the id of no stream', `UPDATE posting SET (ref, payment_id) = ('str_nowhere:2', 'str_nowhere') WHERE ref = :live || ':2'`,
+    'I15', /every posting belongs/],
   ['a payment that is not what was ticked', `UPDATE posting SET amount = amount - 1 WHERE ref = :closed AND kind = 'capture'`, 'I4',
     /postings for exactly/],
   ['an end that paid less than was ticked',
@@ -58,7 +59,7 @@ test.each<[string, string, string, RegExp]>([
   ['a top-up by somebody else', `UPDATE posting
     SET debit_account = (SELECT credit_account FROM posting WHERE ref = :closed AND kind = 'capture')
     WHERE ref = :live || ':2'`, 'I5', /reached its payees/],
-  ['a rest that was not returned', `UPDATE posting SET ref = 'elsewhere' WHERE ref = :stale AND kind = 'release'`,
+  ['a rest that was not returned', `UPDATE posting SET (ref, payment_id) = ('elsewhere', 'elsewhere') WHERE ref = :stale AND kind = 'release'`,
     'I4', /postings for exactly/],
   ['a rest that went to somebody else',
     `UPDATE posting SET credit_account = (SELECT id FROM account WHERE owner = (SELECT buyer FROM payment WHERE id = :live))
@@ -76,7 +77,7 @@ test.each<[string, string, string, RegExp]>([
   ['a hold that was paid from too early', `UPDATE hold SET captured = 1 WHERE id = :live`, 'I6', /the hold of a payment/],
   ['a stream that forgot what it spent', `UPDATE meter SET used = used - 1 WHERE id = :live`, 'I10', /sum of its ticks/],
   ['a stream that miscounted', `UPDATE meter SET uses = 7 WHERE id = :live`, 'I10', /sum of its ticks/],
-  ['a tick that was removed', `DELETE FROM stream_tick WHERE stream_id = :closed AND seq = 4`, 'I10', /no gap/],
+  ['a tick that was removed', `DELETE FROM stream_tick WHERE stream_id = :closed AND seq = 4`, 'I10', /one before it/],
   ['a gap', `UPDATE stream_tick SET seq = 5 WHERE stream_id = :live AND seq = 3`, 'I10', /no gap/],
   ['a stream beyond its deposit', `UPDATE payment SET held = 1 WHERE id = :live`, 'I10', /within its deposit/],
   ['a tick that says another sum', `UPDATE stream_tick SET cumulative = cumulative + 1 WHERE stream_id = :live AND seq = 2`, 'I10',
