@@ -1,4 +1,4 @@
-/** ESM and TypeScript as they are: swc strips the types, imports keep their `.ts` endings. Run through test/run.ts, which starts the servers. */
+/** ESM and TypeScript as they are: swc strips the types, imports keep their `.ts` endings. test/run.ts runs it and starts the servers. */
 export default {
   rootDir: import.meta.dirname,
   testMatch: ['<rootDir>/test/**/*.test.ts'],

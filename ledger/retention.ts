@@ -78,7 +78,8 @@ interface Removal {
 function removal({ table, age, only = 'true', returning = age, also = '' }: Removal): string {
   return `
     WITH gone AS (DELETE FROM ${table} WHERE ctid = ANY (ARRAY(
-      SELECT ctid FROM ${table} WHERE ${age} < ${bound} AND ${only} ORDER BY ${age} LIMIT $2 FOR UPDATE SKIP LOCKED)) RETURNING ${returning}),
+      SELECT ctid FROM ${table} WHERE ${age} < ${bound} AND ${only} ORDER BY ${age} LIMIT $2 FOR UPDATE SKIP LOCKED))
+      RETURNING ${returning}),
     marked AS (INSERT INTO retention_mark AS mark (kind, removed_before) SELECT $3, ${bound}
                ON CONFLICT (kind) DO UPDATE SET removed_before = greatest(mark.removed_before, excluded.removed_before))${also}
     SELECT (SELECT count(*) FROM gone)::integer AS removed, (SELECT count(*) FROM gone) < $2 AS done`;

@@ -21,8 +21,7 @@ import { showInSearches } from './search-attributes.ts';
 
 /**
  * Local: each is one quick statement, safe to repeat, and the history stays short. Given up before a workflow task would time out, because
- * a
- * local activity that is tried again and again keeps its task open; what is not done by then is the patient one's.
+ * a local activity that is tried again and again keeps its task open; what is not done by then is the patient one's.
  */
 export const quickly: LocalActivityOptions = {
   startToCloseTimeout: '3s', scheduleToCloseTimeout: '6s', retry: { initialInterval: '100ms', maximumInterval: '1s', maximumAttempts: 4 },

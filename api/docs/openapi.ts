@@ -13,9 +13,10 @@ export interface OpenapiDocument {
   readonly components: Record<string, unknown>;
 }
 
-const introduction = `Surety is a payment platform for AI agents. Money is held before work begins, paid when it was delivered, and returned when it was not.
-
-Amounts are decimal strings in USDC with at most six decimal places, such as "1.50"; answers always have six. Every error has a code, a sentence, where the money is (\`funds_status\`) and what to do next (\`recovery\`). Requests that move money take an \`Idempotency-Key\`: the same key with the same body is answered as the first time, and nothing is paid twice.`;
+const introduction = 'Surety is a payment platform for AI agents. Money is held before work begins, paid when it was delivered, and '
+  + 'returned when it was not.\n\nAmounts are decimal strings in USDC with at most six decimal places, such as "1.50"; answers always have '
+  + 'six. Every error has a code, a sentence, where the money is (`funds_status`) and what to do next (`recovery`). Requests that move '
+  + 'money take an `Idempotency-Key`: the same key with the same body is answered as the first time, and nothing is paid twice.';
 
 /** What each group of routes is for. A group without a sentence is listed all the same. */
 export const tagDescriptions: Readonly<Record<string, string>> = {

@@ -41,9 +41,10 @@ function ticks(pool: pg.Pool, { id, asset, meter: { uses: count, usedMicros } }:
     const span = count === 0 ? null : await readTickSpan(pool, id, count);
     if (span === null) return [];
     const [firstAt, lastAt] = [span.firstAtMicros, span.lastAtMicros].map((at) => dateOf(at).toISOString());
+    const counted = count === 1 ? 'tick was counted' : 'ticks were counted';
     return fixed([{
       atMicros: span.lastAtMicros, kind: 'ticks', id: 0n,
-      what: `${count} ${count === 1 ? 'tick was' : 'ticks were'} counted, together ${money(usedMicros, asset)}, from ${firstAt} to ${lastAt}.`,
+      what: `${count} ${counted}, together ${money(usedMicros, asset)}, from ${firstAt} to ${lastAt}.`,
       data: { count, spent: formatMicros(usedMicros), firstAt, lastAt },
     }])(after, limit);
   };

@@ -112,8 +112,8 @@ export function money(micros: bigint, asset: string = DEFAULT_ASSET): string {
 /** A posting as an entry; its sentence says who paid whom. */
 export function postingEntry(posting: TimelinePosting, roleOf: RoleOf): Entry {
   const { id, atMicros, kind, ref, from, to, note } = posting;
-  const data = { entry: `entry_${id}`, type: kind, reference: ref, amount: formatMicros(posting.amountMicros), currency: posting.asset, from, to,
-    ...(note === null ? {} : { note }) };
+  const data = { entry: `entry_${id}`, type: kind, reference: ref, amount: formatMicros(posting.amountMicros), currency: posting.asset,
+    from, to, ...(note === null ? {} : { note }) };
   return { id, atMicros, kind: 'posting', what: sentenceOf(posting, roleOf), data };
 }
 

@@ -26,8 +26,8 @@ export function timeAgo(at: Date, now: Date): string {
 
 function showItem(payment: Payment, toName: string, now: Date): z.input<typeof feedItem> {
   return {
-    id: `tx_${payment.postingId}`, ...hiddenBuyer, toName, toAddress: payment.to, amount: formatMicros(payment.amount), currency: payment.asset,
-    ...(payment.serviceName === null ? {} : { serviceName: payment.serviceName }),
+    id: `tx_${payment.postingId}`, ...hiddenBuyer, toName, toAddress: payment.to, amount: formatMicros(payment.amount),
+    currency: payment.asset, ...(payment.serviceName === null ? {} : { serviceName: payment.serviceName }),
     ...(payment.serviceType === null ? {} : { serviceType: payment.serviceType }),
     txHash: '', timestamp: payment.createdAt.toISOString(), timeAgo: timeAgo(payment.createdAt, now),
   };

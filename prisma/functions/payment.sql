@@ -148,8 +148,8 @@ END $$;
 
 -- Moves the money of one decision, in the order of its moves (domain/payment.ts, `Move`). `of` in place of an amount: `rest` is all that is
 -- still held and promised to no use under way, `used` what the meter has counted. Returns what was held, paid and returned, as an event
--- has it; NULL when the buyer has not enough, and then nothing was moved. What moves at the end has the payment's id as its `ref`, what moved
--- before it the number of its version or part besides.
+-- has it; NULL when the buyer has not enough, and then nothing was moved. What moves at the end has the payment's id as its `ref`, what
+-- moved before it the number of its version or part besides.
 CREATE OR REPLACE FUNCTION payment_move_money(p_id text, p payment, u meter, p_opening jsonb, p_moves jsonb, p_ends boolean)
 RETURNS payment_event LANGUAGE plpgsql AS $$
 DECLARE

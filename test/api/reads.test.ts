@@ -23,7 +23,8 @@ let blocker: pg.PoolClient;
 beforeAll(async () => {
   db = await createTestDatabase();
   const poolOf = (connectionsMax: number, statementMs: number): pg.Pool => createPool({
-    databaseUrl: db.url, connectionsMax, connectMs: READ_MS, timeouts: { statementMs, lockMs: 10_000, idleInTransactionMs: 60_000 }, name: 'reads-test', log: silent });
+    databaseUrl: db.url, connectionsMax, connectMs: READ_MS, name: 'reads-test', log: silent,
+    timeouts: { statementMs, lockMs: 10_000, idleInTransactionMs: 60_000 } });
   pool = poolOf(2, 30_000);
   reads = poolOf(2, READ_MS);
   const prisma = createPrisma(reads);

@@ -14,7 +14,9 @@ import { newId } from '../../platform/random.ts';
 import { discover } from '../../registry/discovery.ts';
 import { createReputationReader } from '../../trust/reputation.ts';
 import { aDeposit, anAgent, aRegistry, platformAddress } from '../support/builders.ts';
-import { aCandidate, aDelivery, aGivenUp, anAttempt, aNewCall, aNewSession, aStore, callOnce, endSession, openSession, sessionNow } from '../support/builders-gateway.ts';
+import {
+  aCandidate, aDelivery, aGivenUp, anAttempt, aNewCall, aNewSession, aStore, callOnce, endSession, openSession, sessionNow,
+} from '../support/builders-gateway.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 import { aMultistepOpening } from '../support/multistep-rules.ts';
 import { directPayments, noAttempt } from '../support/payments.ts';

@@ -38,10 +38,12 @@ test('events of one payment are told in their order, page by page, with amounts 
 
 test('events are found by index, however many payments and calls there are', async () => {
   await db.pool.query(
-    `INSERT INTO outbox (topic, ref) SELECT CASE n % 2 WHEN 0 THEN 'call.settled' ELSE 'escrow.created' END, 'esc_' || n FROM generate_series(1, 20000) n`);
+    `INSERT INTO outbox (topic, ref) SELECT CASE n % 2 WHEN 0 THEN 'call.settled' ELSE 'escrow.created' END, 'esc_' || n
+       FROM generate_series(1, 20000) n`);
   await db.pool.query('ANALYZE outbox');
   const { rows } = await db.pool.query<{ 'QUERY PLAN': string }>(
-    `EXPLAIN SELECT id FROM outbox WHERE ref = 'esc_77' AND topic NOT LIKE 'call.%' AND (created_at, id) > (timestamptz 'epoch', -1) ORDER BY created_at, id LIMIT 10`);
+    `EXPLAIN SELECT id FROM outbox WHERE ref = 'esc_77' AND topic NOT LIKE 'call.%'
+        AND (created_at, id) > (timestamptz 'epoch', -1) ORDER BY created_at, id LIMIT 10`);
   expect(rows.map((row) => row['QUERY PLAN']).join('\n')).toContain('outbox_by_ref');
   expect(await readTimelineEvents(db.pool, 'esc_77', { limit: 10 })).toHaveLength(1);
   expect(await readTimelineEvents(db.pool, 'esc_78', { limit: 10 })).toEqual([]);

@@ -21,7 +21,8 @@ beforeAll(async () => {
   const { store } = payments;
   // What the page of a payment asks; nothing here takes a step over HTTP.
   const port = { read: async (id: string) => (await store.read(id))?.payment ?? null, eventsOf: (id: string) => store.eventsAfter(id, 0) };
-  app = await startApp({ env: { ADMIN_SECRET: admin.adminSecret }, deps: { pool: db.pool, reads: db.pool, prisma: db.prisma, payments: port as never } });
+  app = await startApp({ env: { ADMIN_SECRET: admin.adminSecret },
+    deps: { pool: db.pool, reads: db.pool, prisma: db.prisma, payments: port as never } });
   await aDeposit(db.pool, buyer, '100');
 });
 afterAll(async () => {
