@@ -130,7 +130,7 @@ export interface Decision {
 }
 
 /**
- * Take this decision, and tell whoever asked about `refusal` if the decision is not what was asked for: the clock came first, or it was a
+ * Take this decision, and answer whoever asked with `refusal` if the decision is not what was asked for: the clock came first, or it was a
  * wrong try that counts. Or only refuse.
  */
 export type Verdict =

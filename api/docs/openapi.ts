@@ -150,7 +150,7 @@ function success(route: Route): object {
     content: { 'application/json': { schema, example: route.example?.answer ?? exampleOf(schema, 'output') } } };
 }
 
-/** Everything a client can be told by this route: what the edge says of every route like it, then what is its own. */
+/** Every error a client can get from this route: what the edge says of every route like it, then what is its own. */
 export function errorCodesOf(route: Route): ErrorCode[] {
   const codes = new Set<ErrorCode>();
   if (bodySchemaOf(route) !== undefined) for (const code of ['invalid_request', 'validation_error', 'payload_too_large',

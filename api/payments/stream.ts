@@ -1,13 +1,12 @@
-/** A metered stream. It may have a hundred thousand ticks, so they are told as one; `GET /v1/streams/:id/ticks` lists them. */
+/** A metered stream. It may have a hundred thousand ticks, so they are one entry; `GET /v1/streams/:id/ticks` lists them. */
 import type pg from 'pg';
 import { formatMicros } from '../../domain/money.ts';
 import { asStream, leftOf, priceOf, type StreamPayment } from '../../domain/stream.ts';
 import { readTickSpan } from '../../ledger/ticks.ts';
 import { streamKind as onEngine } from '../../payments/kinds.ts';
 import { endOf, engineKind } from './engine.ts';
-import { amountIn } from './kept.ts';
 import { dateOf } from './kind.ts';
-import { events, fixed, money, type Source } from './timeline.ts';
+import { amountIn, events, fixed, money, type Source } from './timeline.ts';
 
 /** What the statement of ticks writes into the outbox by itself, without a step. */
 const notes: Readonly<Record<string, (data: Readonly<Record<string, unknown>>) => string>> = {

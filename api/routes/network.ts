@@ -1,4 +1,4 @@
-/** The network at a glance. Public, so nobody learns from it who bought what (docs/decisions/reads-of-money.md). */
+/** The network at a glance. Public, so it does not show who bought what (docs/decisions/reads-of-money.md). */
 import { z } from 'zod';
 import { formatMicros } from '../../domain/money.ts';
 import { readLatestPayments, type Payment } from '../../ledger/payments.ts';

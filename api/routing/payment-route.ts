@@ -19,7 +19,7 @@ export function wrongRole(message: string): SuretyError {
   return wrongParty(message, 'Use a key of the party whose step this is.');
 }
 
-/** Tells what it would have cost where there is not enough money. */
+/** Says what it would have cost where there is not enough money. */
 export function sayingPrice(amountMicros: Micros, currency: Asset): (error: unknown) => never {
   return (error) => {
     if (!(error instanceof SuretyError) || error.code !== 'insufficient_balance') throw error;

@@ -1,6 +1,6 @@
--- What all payments share that are kept in a row and followed by a workflow of their own.
+-- Notices for workflows, and idempotency keys: what payments share that a workflow of their own follows.
 
--- Notes that the workflow of a payment must be told, and tells the outside by an event, both with the change itself.
+-- Notes that the workflow of a payment must be notified, and writes the event for the outside, both with the change itself.
 CREATE OR REPLACE FUNCTION payment_moved(p_kind text, p_id text, p_version integer, p_topic text, p_data jsonb DEFAULT NULL)
 RETURNS void LANGUAGE sql AS $$
   INSERT INTO workflow_notice (payment_id, kind, version) VALUES (p_id, p_kind, p_version)

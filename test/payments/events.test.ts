@@ -1,6 +1,5 @@
-/** What the timelines of all kept payments are made of: events out of the outbox, sentences, and amounts as the wire has them. */
-import { afterAmong, BEGINNING, events, isKey, keyOf, readTimeline, shownData, type Entry } from '../../api/payments/timeline.ts';
-import { amountIn } from '../../api/payments/kept.ts';
+/** What timelines are made of: events out of the outbox, sentences, and amounts as the wire has them. */
+import { afterAmong, amountIn, BEGINNING, events, isKey, keyOf, readTimeline, shownData, type Entry } from '../../api/payments/timeline.ts';
 import { readTimelineEvents } from '../../ledger/timeline.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 
@@ -13,7 +12,7 @@ afterAll(() => db.close());
 const moved = (id: string, version: number, topic: string, data: object | null = null) =>
   db.pool.query(`SELECT payment_moved('escrow', $1, $2, $3, $4)`, [id, version, topic, data === null ? null : JSON.stringify(data)]);
 
-test('events of one payment are told in their order, page by page, with amounts as decimal text', async () => {
+test('events of one payment come in their order, page by page, with amounts as decimal text', async () => {
   const client = await db.pool.connect();
   // One transaction, hence one time for all: the order is that of writing.
   await client.query('BEGIN');
