@@ -15,7 +15,8 @@ export const layers = {
   workflows: ['domain'],
   temporal: ['workflows', 'platform', 'domain'],
   payments: ['temporal', 'workflows', 'activities', 'registry', 'policy', 'ledger', 'prisma', 'platform', 'domain'],
-  workers: ['payments', 'temporal', 'workflows', 'activities', 'ledger', 'registry', 'policy', 'trust', 'events', 'prisma', 'platform', 'domain'],
+  workers: ['payments', 'temporal', 'workflows', 'activities', 'ledger', 'registry', 'policy', 'trust', 'events', 'prisma', 'platform',
+    'domain'],
   api: ['payments', 'temporal', 'registry', 'policy', 'trust', 'events', 'ledger', 'prisma', 'platform', 'domain'],
 };
 const folders = [...Object.keys(layers), 'demo', 'bench', 'test'];
@@ -59,5 +60,6 @@ export default tseslint.config(
   ...layering,
   { files: ['test/**/*.ts'], rules: { 'max-lines-per-function': 'off' } },
   { files: ['**/main.ts', '**/*-main.ts', 'demo/**/*.ts', 'bench/**/*.ts', 'test/run.ts'], rules: { 'no-console': 'off' } },
-  { files: ['scripts/**/*.mjs', '*.js'], languageOptions: { globals: { process: 'readonly', console: 'readonly', URL: 'readonly', Buffer: 'readonly', performance: 'readonly' } }, rules: { 'no-console': 'off' } },
+  { files: ['scripts/**/*.mjs', '*.js'], rules: { 'no-console': 'off' }, languageOptions: {
+    globals: { process: 'readonly', console: 'readonly', URL: 'readonly', Buffer: 'readonly', performance: 'readonly' } } },
 );

@@ -63,6 +63,6 @@ function refuse(code: string | undefined, socket: Duplex): void {
   const head = [`HTTP/1.1 ${status}`, 'Content-Type: application/json; charset=utf-8', `Content-Length: ${Buffer.byteLength(body)}`,
     'Connection: close'];
   socket.end(`${head.join('\r\n')}\r\n\r\n${body}`);
-  // Ended is not closed: the request whose body will never come must learn that its connection is gone.
+  // Ended is not closed: the request whose body will never come must notice that its connection is gone.
   setTimeout(() => socket.destroy(), LINGER_MS).unref();
 }

@@ -1,4 +1,4 @@
-/** Numbers of cards: sixteen digits, the last made of the others (Luhn), so that a misread number is told from an unknown one. */
+/** Numbers of cards: sixteen digits, the last made of the others (Luhn), so that a misread number differs from an unknown one. */
 
 /** All numbers begin with it; the nine digits behind are random. */
 export const cardPrefix = '424242';

@@ -99,9 +99,9 @@ function charge(context: CardContext): Choice<CardStatus> {
   }
   const wrongTries = details.wrongTries + 1;
   const isLast = wrongTries >= cardBounds.wrongTriesMax;
-  const told = isLast ? 'It was the last wrong try: the card is blocked, and its money is back with the buyer.'
+  const count = isLast ? 'It was the last wrong try: the card is blocked, and its money is back with the buyer.'
     : `Wrong try ${wrongTries} of ${cardBounds.wrongTriesMax}.`;
-  const counted = { details: { wrongTries }, note: wrong.message, refusal: { code: wrong.code, message: `${wrong.message} ${told}` } };
+  const counted = { details: { wrongTries }, note: wrong.message, refusal: { code: wrong.code, message: `${wrong.message} ${count}` } };
   if (isLast) return { to: 'blocked', moves: [rest], resolution: 'blocked', ...counted };
   return { to: 'active', moves: [], resolution: null, ...counted };
 }

@@ -4,7 +4,9 @@
  */
 import type { ErrorCode, FundsStatus } from './errors.ts';
 import { formatMicros } from './money.ts';
-import type { Actor, AnyRules, Choice, ClockVerdict, Context, Decision, Move, Opening, Payment, Refusal, Role, Transition, Verdict } from './payment.ts';
+import type {
+  Actor, AnyRules, Choice, ClockVerdict, Context, Decision, Move, Opening, Payment, Refusal, Role, Transition, Verdict,
+} from './payment.ts';
 
 /** Has this state of the kind nothing after it? */
 export function isEnd(rules: AnyRules, state: string): boolean {

@@ -184,7 +184,8 @@ function namesAnother({ payment, input }: EscrowContext): Refusal | null {
     'unauthorized',
     named === payment.buyer || named === payment.seller
       ? 'A party of the escrow cannot be its arbiter.'
-      : 'An arbiter is named when the escrow is made (arbitratorAddr) and cannot be chosen afterwards. Leave the field out to call in the arbiter.',
+      : 'An arbiter is named when the escrow is made (arbitratorAddr) and cannot be chosen afterwards. Leave the field out to call in the '
+        + 'arbiter.',
   );
 }
 

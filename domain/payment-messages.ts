@@ -1,5 +1,5 @@
 /**
- * What requests, workflows and activities of payments tell one another. JSON: amounts are decimal strings, times milliseconds since 1970.
+ * What requests, workflows and activities of payments send one another. JSON: amounts are decimal strings, times milliseconds since 1970.
  */
 import type { Actor, Opening, Refusal } from './payment.ts';
 

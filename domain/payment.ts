@@ -130,7 +130,7 @@ export interface Decision {
 }
 
 /**
- * Take this decision, and tell whoever asked about `refusal` if the decision is not what was asked for: the clock came first, or it was a
+ * Take this decision, and answer whoever asked with `refusal` if the decision is not what was asked for: the clock came first, or it was a
  * wrong try that counts. Or only refuse.
  */
 export type Verdict =
@@ -196,7 +196,7 @@ export type StateRule<Terms, Details, Input, State extends string, Step extends 
 
 /** What holds of a step in every state. */
 export interface StepRule<Terms, Details, Input> {
-  readonly by: readonly Role[] | ((payment: Payment<Terms, Details>) => readonly Role[]);
+  readonly by: readonly Role[] | ((payment: Pick<Payment, 'arbiter'>) => readonly Role[]);
   /** Refusal of anybody else. */
   readonly only: string | ((payment: Payment<Terms, Details>) => string);
   /** As whom an operator acts who does not say it; null: it must be said. */
@@ -233,7 +233,8 @@ export interface Rules<Terms, Details, Input, State extends string, Step extends
   readonly roleOf?: (payment: Payment<Terms, Details>, address: string) => Role | null;
 }
 
-// eslint-disable-next-line @typescript-eslint/no-explicit-any -- the engine handles kinds without knowing their terms; each kind is typed where it is written
+// The engine handles kinds without knowing their terms; each kind is typed where it is written.
+// eslint-disable-next-line @typescript-eslint/no-explicit-any -- see above
 export type AnyRules = Rules<any, any, any, any, any>;
 
 /** What is asked for when a payment is opened. JSON but for the amount. */

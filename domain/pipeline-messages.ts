@@ -1,5 +1,5 @@
 /**
- * What requests, the workflow and the activities of a pipeline tell one another. JSON: amounts are decimal strings, times milliseconds
+ * What requests, the workflow and the activities of a pipeline send one another. JSON: amounts are decimal strings, times milliseconds
  * since 1970.
  */
 import type { PipelineState, StepState, UndoState } from './pipeline.ts';

@@ -1,6 +1,6 @@
 /** Rules of a kind of payment as a picture: the diagrams of docs/ are made from the tables, so they cannot say anything else. */
 import { isEnd } from './decide.ts';
-import type { AnyRules, Payment, Role } from './payment.ts';
+import type { AnyRules, Role } from './payment.ts';
 import { pipelineArrows } from './pipeline-rules.ts';
 
 /** States and what leads from one to another, as a mermaid `stateDiagram-v2`: each step with who may take it, and the clock. */
@@ -42,6 +42,6 @@ function targetsOf(transition: { readonly to: string | readonly string[] } | und
 function rolesOf(rules: AnyRules, step: string): readonly Role[] {
   const by = rules.steps[step]?.by ?? [];
   if (typeof by !== 'function') return by;
-  const among = (arbiter: string | null): readonly Role[] => by({ arbiter, terms: {}, details: {} } as unknown as Payment);
+  const among = (arbiter: string | null): readonly Role[] => by({ arbiter });
   return [...new Set([...among('an arbiter'), ...among(null)])];
 }

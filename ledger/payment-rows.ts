@@ -56,8 +56,8 @@ export interface PaymentEvent {
 }
 
 const columnNames = [
-  'id', 'kind', 'state', 'version', 'deadline', 'buyer', 'seller', 'arbiter', 'tenant_id', 'asset', 'held', 'paid', 'returned', 'resolution',
-  'terms', 'details', 'workflow_id', 'workflow_started', 'created_at', 'updated_at', 'ended_at',
+  'id', 'kind', 'state', 'version', 'deadline', 'buyer', 'seller', 'arbiter', 'tenant_id', 'asset', 'held', 'paid', 'returned',
+  'resolution', 'terms', 'details', 'workflow_id', 'workflow_started', 'created_at', 'updated_at', 'ended_at',
 ] as const;
 const eventNames = [
   'version', 'step', 'role', 'actor', 'state', 'deadline', 'held', 'paid', 'returned', 'payee', 'resolution', 'note', 'created_at',
@@ -130,8 +130,8 @@ interface PartJson { index: number; payee: string; amount: string; paidAtMs: num
 export interface PaymentRow extends pg.QueryResultRow, MeterRow {
   id: string; kind: string; state: string; version: number; deadline: Date | null; buyer: string; seller: string | null;
   arbiter: string | null; tenant_id: string | null; asset: string; held: string; paid: string; returned: string; resolution: string | null;
-  terms: unknown; details: unknown; workflow_id: string; workflow_started: boolean; created_at: Date; updated_at: Date; ended_at: Date | null;
-  parts: PartJson[] | null;
+  terms: unknown; details: unknown; workflow_id: string; workflow_started: boolean; created_at: Date; updated_at: Date;
+  ended_at: Date | null; parts: PartJson[] | null;
 }
 export type AppliedRow = PaymentRow & { pos: number; outcome: ApplyOutcome; refusal: Refusal | null };
 export interface EventRow extends pg.QueryResultRow {

@@ -71,7 +71,7 @@ export function createPaymentStore({ pool, metrics }: { readonly pool: pg.Pool; 
       return (await query<PaymentRow>('payment-by-ids', byIdsSql, [ids])).map(toPayment);
     },
 
-    /** Can this be opened as far as a look can tell, and has its key been used before? The statement that opens it judges. */
+    /** Can this be opened as far as a read can say, and has its key been used before? The statement that opens it judges. */
     async canOpen({ buyer, asset, amountMicros }: Pick<Opening, 'buyer' | 'asset' | 'amountMicros'>,
         key: string | null): Promise<{ covered: boolean; claimed: boolean; nowMs: number }> {
       const [row] = await query<{ now_ms: string; covered: boolean; claimed: boolean }>('payment-openable', openableSql,

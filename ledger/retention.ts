@@ -39,7 +39,7 @@ const bound = `now() - $1 * interval '1 millisecond'`;
 /** Parameters: milliseconds to keep, rows at most, kind. Each writes its mark with what it removes. `done` says: nothing more is due. */
 const statements: Readonly<Record<RetentionKind, string>> = {
   idempotency_keys: removal({ table: 'idempotency', age: 'created_at' }),
-  // A timeline is told from the events of its payment, so those stay; calls keep their own times. Undelivered ones wait, however old.
+  // A timeline is made of the events of its payment, so those stay; calls keep their own times. Undelivered ones wait, however old.
   call_events: removal({ table: 'outbox', age: 'delivered_at', only: `topic LIKE 'call.%'` }),
   attempt_refusals: removal({ table: 'payment_refusal', age: 'created_at' }),
   ownership_challenges: removal({ table: 'ownership_challenge', age: 'expires_at' }),
@@ -66,7 +66,7 @@ const statements: Readonly<Record<RetentionKind, string>> = {
 
 interface Removal {
   readonly table: string;
-  /** The column that tells how old a row is. */
+  /** The column that has the age of a row. */
   readonly age: string;
   /** Which of the old rows; all of them when left out. */
   readonly only?: string;
@@ -78,7 +78,8 @@ interface Removal {
 function removal({ table, age, only = 'true', returning = age, also = '' }: Removal): string {
   return `
     WITH gone AS (DELETE FROM ${table} WHERE ctid = ANY (ARRAY(
-      SELECT ctid FROM ${table} WHERE ${age} < ${bound} AND ${only} ORDER BY ${age} LIMIT $2 FOR UPDATE SKIP LOCKED)) RETURNING ${returning}),
+      SELECT ctid FROM ${table} WHERE ${age} < ${bound} AND ${only} ORDER BY ${age} LIMIT $2 FOR UPDATE SKIP LOCKED))
+      RETURNING ${returning}),
     marked AS (INSERT INTO retention_mark AS mark (kind, removed_before) SELECT $3, ${bound}
                ON CONFLICT (kind) DO UPDATE SET removed_before = greatest(mark.removed_before, excluded.removed_before))${also}
     SELECT (SELECT count(*) FROM gone)::integer AS removed, (SELECT count(*) FROM gone) < $2 AS done`;

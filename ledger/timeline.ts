@@ -1,5 +1,5 @@
 /**
- * What happened to one payment, as the books tell it: its postings and its events, oldest first and page by page. Times are whole
+ * What happened to one payment, as the books have it: its postings and its events, oldest first and page by page. Times are whole
  * microseconds, as Postgres keeps them, so that two things of one millisecond stay in their order.
  */
 import type pg from 'pg';

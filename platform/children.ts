@@ -46,7 +46,7 @@ export function forceServers(): void {
   running.clear();
 }
 
-// Whatever makes this process exit, an error included, its servers are told to stop; they need no help with that.
+// Whatever makes this process exit, an error included, its servers are signalled to stop; they need no help with that.
 process.on('exit', () => {
   for (const [pid, command] of running) signal(pid, command.stopSignal);
 });
@@ -123,7 +123,7 @@ export interface Supervised {
 
 /**
  * @param start starts the server anew and resolves when it answers.
- * @param notice is told in a sentence when the server has ended unasked and when it is back.
+ * @param notice gets a sentence when the server has ended unasked and when it is back.
  */
 export function supervise(first: ServerHandle, start: () => Promise<ServerHandle>, notice: (sentence: string) => void): Supervised {
   let current = first;

@@ -1,5 +1,5 @@
 /**
- * Tells "the database is not there" from "the database refused". The first is nobody's fault in the request: it becomes
+ * Distinguishes "the database is not there" from "the database refused". The first is nobody's fault in the request: it becomes
  * `unavailable` (503), and whoever asked may ask again. Here is also what an error means for the connection it came over.
  */
 

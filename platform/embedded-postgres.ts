@@ -69,7 +69,7 @@ export interface EmbeddedPostgres {
 
 export interface PostgresOptions {
   readonly dataDir: DataDir;
-  /** Told in sentences about first-time work, restarts and recovery. */
+  /** Gets sentences on first-time work, restarts and recovery. */
   readonly notice: (sentence: string) => void;
   /** Settings that replace ours; tests turn off what makes disks safe. */
   readonly overrides?: Readonly<Record<string, string>>;

@@ -29,7 +29,7 @@ function settings(): Setting[] {
     .map(([name, schema]) => ({ name, meaning: schema.description ?? '', fallback: written(name, defaults[name]) }));
 }
 
-/** Times in the schema are in milliseconds and are told apart from counts by how they are written in their own default. */
+/** Times in the schema are in milliseconds and differ from counts by how they are written in their own default. */
 function written(name: string, value: unknown): string {
   if (value === undefined) return '';
   if (Array.isArray(value)) return value.join(',');

@@ -87,11 +87,13 @@ export const envSchema = z.object({
     .describe('How long a silent process keeps its calls before another takes them over. Longer than any pause of a healthy process.'),
   CALL_OVERDUE: duration(15_000).describe('Age from which a call that nobody drives is finished even if its workflow is lost.'),
   UNDO_DEADLINE: duration(24 * 3_600_000)
-    .describe('For how long a compensation that does not work is called again, with growing pauses; a day covers a night and a bad deploy.'),
+    .describe('For how long a compensation that does not work is called again, with growing pauses; a day covers a night and a bad '
+      + 'deploy.'),
   CB_THRESHOLD: whole(1, 1_000, 5).describe('Failures in a row after which a seller is not asked for a while.'),
   CB_DURATION: duration(30_000).describe('How long such a seller is left alone.'),
   AUDIT_EVERY: duration(3_600_000)
-    .describe('Time from one audit of the books to the next. One process at a time runs it, slowly; its result is in /health and /metrics.'),
+    .describe('Time from one audit of the books to the next. One process at a time runs it, slowly; its result is in /health and '
+      + '/metrics.'),
   POSTGRES_MAX_OPEN_CONNS: whole(2, 500, 20)
     .describe('Database connections of one process through which money moves. Beside them are those for reads, and four more.'),
   POSTGRES_READ_CONNS: whole(1, 500, 5).describe('Database connections of one process for lists, timelines and other reads.'),

@@ -39,7 +39,7 @@ export function commandLine(pid: number): string {
   }
 }
 
-/** Processes whose working directory is `dir`. Only Linux tells; elsewhere the list is empty. */
+/** Processes whose working directory is `dir`. Only Linux shows them; elsewhere the list is empty. */
 export function pidsWorkingIn(dir: string): number[] {
   if (!onLinux) return [];
   return allPids().filter((pid) => {
@@ -51,7 +51,7 @@ export function pidsWorkingIn(dir: string): number[] {
   });
 }
 
-/** Processes of which every one of `parts` occurs in the command line. Only Linux tells; elsewhere the list is empty. */
+/** Processes of which every one of `parts` occurs in the command line. Only Linux shows them; elsewhere the list is empty. */
 export function pidsRunning(...parts: readonly string[]): number[] {
   if (!onLinux) return [];
   return allPids().filter((pid) => {

@@ -9,13 +9,13 @@ export interface Service {
   readonly signal: AbortSignal;
   /** Registers how to stop a part that has been started. The last registered is stopped first. */
   onStop(stop: () => Promise<void> | void): void;
-  /** Tells the person at the terminal. */
+  /** Prints for the person at the terminal. */
   say(sentence: string): void;
 }
 
 /**
  * Runs until SIGINT, SIGTERM or SIGHUP, then stops all parts and exits with 0. A second signal ends everything at once. When
- * `start` fails, its message is told without a stack trace, what had been started is stopped, and the exit code is 1.
+ * `start` fails, its message is printed without a stack trace, what had been started is stopped, and the exit code is 1.
  */
 export async function runService(say: (sentence: string) => void, start: (service: Service) => Promise<void>): Promise<void> {
   const stops: (() => Promise<void> | void)[] = [];

@@ -1,5 +1,5 @@
 /**
- * Tells this process when another one has changed who exists. Postgres notifies on the channel `registry_changed` with the name of
+ * Notifies this process when another one has changed who exists. Postgres notifies on the channel `registry_changed` with the name of
  * the table (triggers in the first migration); one connection a process listens, and everybody who caches registry rows subscribes.
  *
  * A pgbouncer in transaction mode swallows LISTEN: give `databaseUrl` of Postgres itself then. Until the listener lives, `isLive`
@@ -20,7 +20,7 @@ export interface RegistryChanges {
   subscribe(listener: RegistryListener): () => void;
   /** True while notifications arrive; false means that changes of other processes may go unnoticed. */
   isLive(): boolean;
-  /** Tells the subscribers of this process at once, without waiting for Postgres to come round. */
+  /** Notifies the subscribers of this process at once, without waiting for Postgres to come round. */
   announce(change: RegistryChange): void;
 }
 

@@ -86,7 +86,7 @@ const findKeySql = {
           WHERE k.secret_hash = $1 AND k.revoked_at IS NULL AND a.deleted_at IS NULL`,
 };
 
-/** Answers who holds a secret, from memory where it can. Forgets everything when told of a change. */
+/** Answers who holds a secret, from memory where it can. Forgets everything when notified of a change. */
 function createAuthenticator({ pool, changes }: { pool: pg.Pool; changes: RegistryChanges }) {
   const cache = new LRUCache<string, KeyHolder>({ max: cacheEntriesMax, ttl: cacheTtlMs });
   const lookups = new Map<string, Promise<KeyHolder | null>>();

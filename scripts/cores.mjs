@@ -26,7 +26,9 @@ async function inThreads(threads) {
 if (isMainThread) {
   const alone = await inThreads(1);
   const together = await inThreads(2);
-  console.log(`One signature: ${alone.toFixed(1)} µs with one busy thread, ${together.toFixed(1)} µs with two: the second core adds ${Math.round(((2 * alone) / together - 1) * 100)} %.`);
+  const added = Math.round(((2 * alone) / together - 1) * 100);
+  console.log(`One signature: ${alone.toFixed(1)} µs with one busy thread, ${together.toFixed(1)} µs with two: `
+    + `the second core adds ${added} %.`);
 } else {
   parentPort.postMessage(signatureMicros());
 }

@@ -22,7 +22,7 @@ export interface InstallOptions {
   readonly cli?: string;
   /** Directory that keeps what is fetched or built; `~/.cache/surety` when undefined. */
   readonly cacheDir?: string;
-  /** Told in sentences what is going on whenever it takes longer than a moment. */
+  /** Gets sentences on what is going on whenever it takes longer than a moment. */
   readonly notice: (sentence: string) => void;
   /** Gives up a download or a build that is under way. */
   readonly signal?: AbortSignal;
@@ -138,12 +138,12 @@ async function build(scratch: string, notice: (sentence: string) => void, signal
 }
 
 async function waitForLock(file: string, { notice, signal }: InstallOptions): Promise<() => Promise<void>> {
-  let told = false;
+  let announced = false;
   for (;;) {
     const lock = await takeLock(file);
     if ('release' in lock) return lock.release;
-    if (!told) notice(`Process ${lock.heldBy} is installing the Temporal server; waiting for it.`);
-    told = true;
+    if (!announced) notice(`Process ${lock.heldBy} is installing the Temporal server; waiting for it.`);
+    announced = true;
     await sleep(500, undefined, { signal });
   }
 }

@@ -1,6 +1,6 @@
 /**
  * Which search attributes a Temporal server offers. One that is missing, or has another type, must stop no payment: starts leave it
- * out, workflows are told which they may upsert, and health says what cannot be searched by.
+ * out, workflows get the list of those that they may upsert, and health says what cannot be searched by.
  */
 import type { OperatorService } from '@temporalio/client';
 import type { SearchAttributePair } from '@temporalio/common';
@@ -21,7 +21,7 @@ export interface StartSearchAttributes {
 export interface SearchAttributes {
   /** Those that the server has with the right type. */
   usable(): ReadonlySet<SearchAttributeName>;
-  /** What a start may carry of these values. Prefer `starting`, which also learns from a refusal. */
+  /** What a start may carry of these values. Prefer `starting`, which also takes note of a refusal. */
   forStart(values: SearchAttributeValues): StartSearchAttributes;
   /**
    * Runs a start with what it may carry. Where the server refuses it because of an attribute that has just gone or changed, finds out
@@ -64,7 +64,7 @@ export function createSearchAttributes({ connection, namespace, log, everyMs = E
   let faults: Faults = new Map();
   let asking: Promise<void> | null = null;
 
-  function learn(found: Faults): void {
+  function update(found: Faults): void {
     const before = sentenceOf(faults);
     faults = found;
     const now = sentenceOf(faults);
@@ -75,7 +75,7 @@ export function createSearchAttributes({ connection, namespace, log, everyMs = E
 
   async function ask(): Promise<void> {
     try {
-      learn(await connection.withDeadline(Date.now() + PATIENCE_MS, () => askServer(connection.operatorService, namespace)));
+      update(await connection.withDeadline(Date.now() + PATIENCE_MS, () => askServer(connection.operatorService, namespace)));
     } catch (error) {
       log?.debug({ err: error }, 'Temporal does not say which search attributes it has.');
     }
@@ -101,7 +101,7 @@ export function createSearchAttributes({ connection, namespace, log, everyMs = E
           await refresh();
           // A server that may not be asked, or whose caches are a minute old, has still said which one it does not take.
           const refused = carried.names.filter((name) => isNamed(name, error));
-          learn(new Map([...refused.map((name) => [name, 'refused'] as const), ...faults]));
+          update(new Map([...refused.map((name) => [name, 'refused'] as const), ...faults]));
           const again = forStart(values);
           // One attribute at least has gone each time, so this ends.
           if (again.typedSearchAttributes.length >= carried.typedSearchAttributes.length) throw error;

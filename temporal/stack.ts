@@ -19,7 +19,7 @@ export interface Stack extends Connections {
 
 export interface StackOptions {
   readonly env: StackEnv;
-  /** Told in sentences about anything that takes longer than a moment, and about servers that had to be started again. */
+  /** Gets sentences on anything that takes longer than a moment, and about servers that had to be started again. */
   readonly notice: (sentence: string) => void;
   /** Gives up work that takes minutes, such as building Temporal. */
   readonly signal?: AbortSignal;

@@ -64,7 +64,8 @@ describe('the Prisma schema', () => {
 
   test('is compared, not waved through', () => {
     const table = tablesOf(
-      'model Thing {\n  id String @id\n  note String? @map("a_note") @db.Text\n  tags String[]\n  other Other @relation(fields: [id], references: [id])\n\n  @@map("thing")\n}\n');
+      'model Thing {\n  id String @id\n  note String? @map("a_note") @db.Text\n  tags String[]\n  '
+        + 'other Other @relation(fields: [id], references: [id])\n\n  @@map("thing")\n}\n');
     expect(table).toEqual(
       { thing: { id: { type: 'text', nullable: false }, a_note: { type: 'text', nullable: true },
       tags: { type: 'text[]', nullable: false } } });

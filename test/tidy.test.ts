@@ -2,14 +2,17 @@
 import { execFileSync } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
 import path from 'node:path';
-import { forbiddenCalls, foreignLines } from './tidy/calls.ts';
+import { blindCasts, forbiddenCalls, foreignLines } from './tidy/calls.ts';
 import { orphans, wrongLayers, wrongPackages, type Layers } from './tidy/imports.ts';
-import { longFiles, longFunctions, withoutComment } from './tidy/shape.ts';
+import { longFiles, longFunctions, longLines, withoutComment } from './tidy/shape.ts';
 import { allSources, isProduct, productFolders, root, sourceOf } from './tidy/sources.ts';
 import { sharedNames, starLists } from './tidy/sql.ts';
 
 const sources = allSources();
 const read = (file: string): string => readFileSync(path.join(root, file), 'utf8');
+const tracked = execFileSync('git', ['ls-files', '-z'], { cwd: root, encoding: 'utf8' }).split('\0')
+  .filter((name) => name !== '' && existsSync(path.join(root, name)) && !/\.(png|jpg|ico|woff2?)$/.test(name))
+  .map((name) => ({ path: name, text: read(name) }));
 // Not a literal: the compiler would want types for a file that has none.
 const eslintConfig = '../eslint.config.js';
 const { layers } = (await import(eslintConfig)) as { layers: Layers };
@@ -28,17 +31,15 @@ describe('the repository', () => {
   test('imports only downwards', () => nothing(wrongLayers(sources, layers)));
   test('keeps packages in their part of the house', () => nothing(wrongPackages(sources)));
   test('has no file that nobody uses', () => nothing(orphans(sources, [read('package.json'), read('.ci/run')].join('\n'))));
+  test('has no long line', () => nothing(longLines(tracked)));
   test('has no long file', () => nothing(longFiles(sources)));
   test('has no long function', () => nothing(longFunctions(sources.filter((source) => !source.path.startsWith('test/')))));
   test('calls nothing that has a better replacement', () => nothing(forbiddenCalls(sources)));
+  test('says why where it overrules the compiler', () => nothing(blindCasts(sources)));
   test('names the columns that it reads', () => nothing(starLists(sources)));
   test('gives every prepared statement a name of its own', () => nothing(sharedNames(sources)));
   test('says of everything it offers what it is for', () => nothing(withoutComment(sources.filter((source) => isProduct(source.path)))));
-  test('names no path of one machine and no package registry', () => {
-    const names = execFileSync('git', ['ls-files', '-z'], { cwd: root, encoding: 'utf8' }).split('\0')
-      .filter((name) => name !== '' && existsSync(path.join(root, name)));
-    nothing(foreignLines(names.filter((name) => !/\.(png|jpg|ico|woff2?)$/.test(name)).map((name) => ({ path: name, text: read(name) }))));
-  });
+  test('names no path of one machine and no package registry', () => nothing(foreignLines(tracked)));
   test('has one table of layers: that of ESLint is that of docs/architecture.md', () => {
     const rows = [...read('docs/architecture.md').matchAll(/^\| `([a-z]+)\/` \|[^|]*\| ([^|]*) \|$/gm)].map(([, folder = '', may = '']) =>
       [folder, [...may.matchAll(/`([a-z]+)`/g)].map((match) => match[1])]);
@@ -122,6 +123,25 @@ describe('the checks find', () => {
     expect(found(longFiles, 'api/a.ts', 'x();\n'.repeat(301))).toHaveLength(1);
     expect(found(longFiles, 'api/a.ts', 'x();\n'.repeat(300))).toHaveLength(0);
   });
+
+  test.each([
+    ['a line that is too long', 'api/a.ts', `${'x'.repeat(141)}\n`, 1], ['a long line of SQL', 'prisma/a.sql', `${'é'.repeat(141)}\nx`, 1],
+    ['each long line of a script', 'scripts/a.mjs', `${'x'.repeat(141)}\ny\n${'x'.repeat(200)}`, 2],
+    ['nothing in a line of just that length', 'api/a.ts', `${'é'.repeat(140)}\n`, 0],
+    ['nothing in prose', 'docs/a.md', 'x'.repeat(141), 0],
+    ['nothing in what is generated', 'prisma/generated/a.ts', 'x'.repeat(141), 0],
+    ['nothing in a recorded history', 'test/workflows/histories/a.ts', 'x'.repeat(141), 0],
+  ])('%s', (_what, file, text, count) => expect(longLines([{ path: file, text }])).toHaveLength(count));
+
+  test.each([
+    ['a cast without a reason', 'const a = b as unknown as C;', 1],
+    ['a cast below a boundary without a reason', '// Boundary:\nconst a = b as unknown as C;', 1],
+    ['a cast that is further away', '// Boundary: the server sends what it likes.\nconst c = 1;\nconst a = b as unknown as C;', 1],
+    ['a cast that another cast explains', 'const a = b as unknown as C; // Boundary: why\nconst d = e as unknown as F;', 1],
+    ['nothing below a reason', '// Boundary: the SDK has no type for it.\nconst a = b as unknown as C;', 0],
+    ['nothing beside a reason', 'const a = b as unknown as C; // Boundary: the SDK has no type for it.', 0],
+    ['nothing in another cast, or in words', "const a = b as C, d = 'b as unknown as C'; // b as unknown as C", 0],
+  ])('%s', (_what, text, count) => expect(found(blindCasts, 'test/a.ts', text)).toHaveLength(count));
 
   test.each([
     ['a function without a word', "import x from 'x';\nexport function f(): void {}\n", 1],

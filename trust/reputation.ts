@@ -86,7 +86,7 @@ export function successRate(settled: number, failed: number): number {
   return settled + failed === 0 ? 1 : settled / (settled + failed);
 }
 
-/** Totals change slowly, and counting reads everybody: whoever asks within this time is told the same. */
+/** Totals change slowly, and counting reads everybody: whoever asks within this time gets the same answer. */
 const freshMs = 5_000;
 
 /** A tier is taken from the score before it was rounded to a tenth, so it reaches so far beyond its bounds. */

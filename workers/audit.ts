@@ -1,6 +1,6 @@
 /**
  * Proves the books by a schedule, in one process at a time: slowly, so that payments do not feel it, and with its result on record for all
- * processes. A process that dies at it leaves the rest to whoever looks next, from the beginning.
+ * processes. A process that dies at it leaves the rest to whichever process comes next, from the beginning.
  */
 import type pg from 'pg';
 import { auditBooks, OVERDUE_MS } from '../ledger/audit.ts';
@@ -21,14 +21,14 @@ export interface AuditJobOptions {
 }
 
 /** How often it is asked whether one is due. */
-const LOOK_EVERY_MS = 60_000;
+const CHECK_EVERY_MS = 60_000;
 const FIRST_AFTER_MS = 300_000;
 /** An audit that is under way renews its claim four times in this time. */
 const LEASE_MS = 60_000;
 /** It rests four times as long as it works: a fifth of one processor at most. */
 const REST_FACTOR = 4;
 
-/** The job; each look also brings this process's metrics up to date. */
+/** The job; each check also brings this process's metrics up to date. */
 export function createAuditJob({ pool, log, metrics, everyMs, firstAfterMs = FIRST_AFTER_MS }: AuditJobOptions): Job {
   const claims = createClaims({ pool, job: 'audit', leaseMs: LEASE_MS });
   const begunAt = Date.now();
@@ -41,7 +41,7 @@ export function createAuditJob({ pool, log, metrics, everyMs, firstAfterMs = FIR
   }
 
   return {
-    name: 'audit', everyMs: LOOK_EVERY_MS,
+    name: 'audit', everyMs: CHECK_EVERY_MS,
     async run(signal) {
       const [mine] = await claims.take(1, async () => ((await isDue()) ? ['books'] : []));
       // Another process may have ended one between the question and the claim.

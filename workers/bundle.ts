@@ -13,7 +13,7 @@ import { defaultCacheDir } from '../temporal/install.ts';
 const root = fileURLToPath(new URL('..', import.meta.url));
 /** All that may reach the sandbox; the layering rules let workflows import nothing else. */
 const sources = ['workflows', 'domain'];
-const BUNDLES_KEPT = 8;
+const BUNDLES_MAX = 8;
 
 /**
  * Path of the bundled workflows, made now unless these very sources were bundled before.
@@ -59,5 +59,5 @@ async function removeOld(folder: string): Promise<void> {
     return { file, usedAt: (await stat(file).catch(() => undefined))?.mtimeMs ?? 0 };
   }));
   files.sort((a, b) => b.usedAt - a.usedAt);
-  await Promise.all(files.slice(BUNDLES_KEPT).map(({ file }) => rm(file, { force: true })));
+  await Promise.all(files.slice(BUNDLES_MAX).map(({ file }) => rm(file, { force: true })));
 }

@@ -73,7 +73,8 @@ export async function createRuntime(options: RuntimeOptions): Promise<Runtime> {
     async start() {
       setFlagsFromString(SANDBOX_YOUNG_SPACE);
       setFlagsFromString(SANDBOX_STACK_TRACES);
-      workers = await Promise.all([...new Set(served.map(({ queue }) => queue))].map((queue) => createWorker(context, queue, activitiesOf(shapes, queue))));
+      workers = await Promise.all([...new Set(served.map(({ queue }) => queue))].map((queue) =>
+        createWorker(context, queue, activitiesOf(shapes, queue))));
       running = Promise.all(workers.map((worker) => worker.run()
         .catch((error: unknown) => log.error({ err: error }, 'A Temporal worker ended.'))));
       const kinds = paymentKinds.filter(({ queue }) => queues.includes(queue));

@@ -15,7 +15,8 @@ export function outcomeOf(facts: readonly PaymentFact[]): PaymentOutcome {
 
 /** Lines for the "current details" of a run: what it is about, where it stands, and what has happened, the latest last. */
 export function detailsOf(input: PaymentInput, view: PaymentView | null, facts: readonly PaymentFact[]): string {
-  const title = `**${input.amount} ${input.asset}** of \`${input.buyer}\`${view === null || view.seller === null ? '' : ` for \`${view.seller}\``}`;
+  const title = `**${input.amount} ${input.asset}** of \`${input.buyer}\``
+    + (view === null || view.seller === null ? '' : ` for \`${view.seller}\``);
   const now =
     view === null
       ? 'being opened'
@@ -33,7 +34,8 @@ function line(asset: string, { atMs, role, by, step, state, held, paid, payee, r
     returned === undefined ? null : `${returned} ${asset} returned to the buyer`,
   ].filter((text) => text !== null);
   const money = moved.length === 0 ? '' : `: ${moved.join(', ')}`;
-  return `${moment(atMs)} ${who} · ${step} → ${state}${money}${resolution === undefined ? '' : ` (${resolution})`}${note === undefined ? '' : ` “${note}”`}`;
+  return `${moment(atMs)} ${who} · ${step} → ${state}${money}`
+    + `${resolution === undefined ? '' : ` (${resolution})`}${note === undefined ? '' : ` “${note}”`}`;
 }
 
 /** `2026-12-01 12:00:00 UTC`, without fractions. */

@@ -21,8 +21,7 @@ import { showInSearches } from './search-attributes.ts';
 
 /**
  * Local: each is one quick statement, safe to repeat, and the history stays short. Given up before a workflow task would time out, because
- * a
- * local activity that is tried again and again keeps its task open; what is not done by then is the patient one's.
+ * a local activity that is tried again and again keeps its task open; what is not done by then is the patient one's.
  */
 export const quickly: LocalActivityOptions = {
   startToCloseTimeout: '3s', scheduleToCloseTimeout: '6s', retry: { initialInterval: '100ms', maximumInterval: '1s', maximumAttempts: 4 },
@@ -36,7 +35,7 @@ const TIMER_MS_MAX = 2_000_000_000;
 const ASK_AGAIN_MS = 1_000;
 /** Any timer ends the workflow task; it need not be a long one. */
 const NEXT_TASK_MS = 1;
-const FACTS_KEPT = 50;
+const FACTS_MAX = 50;
 
 /** The activities of any kind by name; each takes the task that is its own. */
 type Performer<Options> = Readonly<Record<string, { executeWithOptions(options: Options, args: [never]): Promise<PaymentReport> }>>;
@@ -73,7 +72,7 @@ interface Run {
   /** Why there is no payment. */
   notOpened: Refusal | null;
   lastRefusal: string | null;
-  /** The latest version that somebody has told of. */
+  /** The latest version that a signal has named. */
   newsUpTo: number;
   /** How often the clock was asked since the payment last moved. */
   asked: number;
@@ -117,11 +116,11 @@ function knownBy({ facts }: Run): number {
   return facts.at(-1)?.version ?? 0;
 }
 
-/** Takes in what an activity has reported. */
-function learn(run: Run, report: PaymentReport): PaymentReport {
+/** Applies what an activity has reported. */
+function applyReport(run: Run, report: PaymentReport): PaymentReport {
   // Reports of handlers that ran side by side may come in any order, and repeat one another.
   const fresh = report.facts.filter(({ version }) => version > knownBy(run));
-  if (fresh.length > 0) run.facts = [...run.facts, ...fresh].slice(-FACTS_KEPT);
+  if (fresh.length > 0) run.facts = [...run.facts, ...fresh].slice(-FACTS_MAX);
   const known = run.view?.version ?? 0;
   if (report.view !== null && report.view.version >= known) {
     if (report.view.version > known) run.asked = 0;
@@ -147,10 +146,10 @@ async function perform(run: Run, name: string, task: Task, summary: string): Pro
   const [quick, patient] = [run.performers.quick[name], run.performers.patient[name]];
   if (quick === undefined || patient === undefined) throw new TypeError(`There is no activity called ${name}.`);
   try {
-    return learn(run, await quick.executeWithOptions({ ...quickly, summary }, [task as never]));
+    return applyReport(run, await quick.executeWithOptions({ ...quickly, summary }, [task as never]));
   } catch (error) {
     if (isCancellation(error)) throw error;
-    return learn(run, await patient.executeWithOptions({ ...patiently, summary }, [task as never]));
+    return applyReport(run, await patient.executeWithOptions({ ...patiently, summary }, [task as never]));
   }
 }
 
@@ -235,7 +234,7 @@ async function nextEvent(run: Run): Promise<'moved' | 'deadline'> {
     if (run.newsUpTo > now.version) {
       const upTo = run.newsUpTo;
       await perform(run, 'catchUp', { id: now.id, known: knownBy(run) }, `read what has happened since version ${knownBy(run)}`);
-      // Somebody may have told of a version that there is not; what was told meanwhile is read next.
+      // A signal may have named a version that there is not; what was signalled meanwhile is read next.
       if (run.newsUpTo === upTo) run.newsUpTo = 0;
     } else if (isFull(run.input)) await goOnInANewRun(run);
     else if (await timeIsUp(run, now)) return 'deadline';

@@ -19,8 +19,8 @@ export interface GatewayActivityDeps {
   readonly sleep: (ms: number) => Promise<void>;
 }
 
-/** How long a workflow's first look waits for quick calls. Far below the time limit of a workflow task. */
-const FIRST_LOOK_MS = 2_000;
+/** How long the first activity of a workflow waits for quick calls. Far below the time limit of a workflow task. */
+const FIRST_WAIT_MS = 2_000;
 const POLL_MS = 500;
 
 export function createGatewayActivities({ driver, store, heartbeat, sleep }: GatewayActivityDeps): GatewayActivities {
@@ -34,7 +34,7 @@ export function createGatewayActivities({ driver, store, heartbeat, sleep }: Gat
 
   return {
     async driveCalls({ callIds }) {
-      await settledHere(callIds, FIRST_LOOK_MS);
+      await settledHere(callIds, FIRST_WAIT_MS);
       const open = await store.openAmong(callIds);
       await driver.adopt(open);
       return { open };

@@ -1,6 +1,6 @@
 /**
  * Leaves a seller alone for a while after failures in a row (contract alancoin-platform 11.6). One endpoint, one circuit, in the
- * memory of this process: each process learns for itself, which costs a few failed attempts and no coordination.
+ * memory of this process: each process counts for itself, which costs a few failed attempts and no coordination.
  */
 import { LRUCache } from 'lru-cache';
 

@@ -68,7 +68,7 @@ export async function forward(deps: ForwardDeps, call: OpenCall, candidate: Cand
 }
 
 const paths = new Map<string, string>();
-const PATHS_KEPT = 10_000;
+const PATHS_MAX = 10_000;
 
 /** Path and query of an endpoint; parsing a URL for every call would be a waste. */
 function pathOf(endpoint: string): string {
@@ -76,7 +76,7 @@ function pathOf(endpoint: string): string {
   if (path === undefined) {
     const url = new URL(endpoint);
     path = url.pathname + url.search;
-    if (paths.size >= PATHS_KEPT) paths.clear();
+    if (paths.size >= PATHS_MAX) paths.clear();
     paths.set(endpoint, path);
   }
   return path;

@@ -111,14 +111,15 @@ function hotSteps(query: Query, { driver, leaseMs, feeOwner, metrics, onDrained 
       'accept', 'SELECT pos, outcome, existing_id, remaining FROM gateway_accept($1, $2, $3)', [driver, leaseMs], callJson, toAccepted,
     ),
     settle: grouped<Delivery, SettleRow & { pos: number }, Settled>(
-      'settle', 'SELECT pos, outcome, spent, remaining, request_count, drained FROM gateway_settle($1, $2)', [feeOwner], deliveryJson, toSettled,
+      'settle', 'SELECT pos, outcome, spent, remaining, request_count, drained FROM gateway_settle($1, $2)',
+      [feeOwner], deliveryJson, toSettled,
     ),
     release: grouped(
       'release', 'SELECT pos, outcome, drained FROM gateway_release($1)', [], givenUpJson,
       (row: ReleaseRow | undefined): Released => row?.outcome ?? 'missing',
     ),
 
-    /** Hold, meter and call of a single call in one transaction. @param limitMicros what is held. @throws SuretyError insufficient_balance. */
+    /** Hold, meter and call of a single call in one transaction. @param limitMicros what is held. @throws insufficient_balance. */
     async callOnce(call: NewCall, limitMicros: bigint, asset: string): Promise<Accepted> {
       const values = [limitMicros.toString(), asset, JSON.stringify([{ ...callJson(call, 0), key_taken: true }]), driver, leaseMs];
       const text = 'SELECT pos, outcome, existing_id, remaining FROM gateway_call_once($1, $2, $3, $4, $5)';
@@ -198,8 +199,8 @@ export interface StoredCall extends pg.QueryResultRow {
   spent: string; remaining: string; request_count: number;
 }
 const storedCallSql = `
-SELECT c.id, c.session_id, c.buyer, c.state, c.price, c.seller, c.service_id, c.service_name, c.response, c.latency_ms, c.attempt, c.error_code,
-       c.error_message, c.workflow_id, m.used AS spent, m.capacity - m.used - m.reserved AS remaining, m.uses AS request_count
+SELECT c.id, c.session_id, c.buyer, c.state, c.price, c.seller, c.service_id, c.service_name, c.response, c.latency_ms, c.attempt,
+       c.error_code, c.error_message, c.workflow_id, m.used AS spent, m.capacity - m.used - m.reserved AS remaining, m.uses AS request_count
   FROM gateway_call c LEFT JOIN meter m ON m.id = c.session_id WHERE c.id = $1`;
 
 interface ReleaseRow extends pg.QueryResultRow { pos: number; outcome: Released }

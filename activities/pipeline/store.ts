@@ -199,7 +199,8 @@ function reads(query: Query) {
       // The pipeline first: the steps read after it are at least as far.
       const row = known ?? await one('pipeline-row', rowSql, [id]);
       const own = await query<StepRow & BudgetRow>('pipeline-whole', `
-        SELECT ${columnList(stepColumns, 'c')}, m.used AS spent, CASE WHEN m.open THEN m.capacity - m.used - m.reserved ELSE 0 END AS remaining
+        SELECT ${columnList(stepColumns, 'c')}, m.used AS spent,
+               CASE WHEN m.open THEN m.capacity - m.used - m.reserved ELSE 0 END AS remaining
           FROM gateway_call c JOIN meter m ON m.id = c.session_id WHERE c.pipeline_id = $1 ORDER BY c.step_index`, [id]);
       return pipelineOf(row, own, own[0]);
     },

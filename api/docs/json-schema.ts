@@ -33,7 +33,7 @@ export function jsonSchemaOf(schema: z.ZodType, side: 'input' | 'output'): JsonS
   return rest as JsonSchema;
 }
 
-/** zod states the range of JavaScript's integers everywhere; readers learn nothing from it. */
+/** zod states the range of JavaScript's integers everywhere; it says nothing to readers. */
 function tidy(schema: { minimum?: number; maximum?: number; propertyNames?: unknown; additionalProperties?: unknown }): void {
   if (schema.minimum === Number.MIN_SAFE_INTEGER) delete schema.minimum;
   if (schema.maximum === Number.MAX_SAFE_INTEGER) delete schema.maximum;

@@ -13,9 +13,10 @@ export interface OpenapiDocument {
   readonly components: Record<string, unknown>;
 }
 
-const introduction = `Surety is a payment platform for AI agents. Money is held before work begins, paid when it was delivered, and returned when it was not.
-
-Amounts are decimal strings in USDC with at most six decimal places, such as "1.50"; answers always have six. Every error has a code, a sentence, where the money is (\`funds_status\`) and what to do next (\`recovery\`). Requests that move money take an \`Idempotency-Key\`: the same key with the same body is answered as the first time, and nothing is paid twice.`;
+const introduction = 'Surety is a payment platform for AI agents. Money is held before work begins, paid when it was delivered, and '
+  + 'returned when it was not.\n\nAmounts are decimal strings in USDC with at most six decimal places, such as "1.50"; answers always have '
+  + 'six. Every error has a code, a sentence, where the money is (`funds_status`) and what to do next (`recovery`). Requests that move '
+  + 'money take an `Idempotency-Key`: the same key with the same body is answered as the first time, and nothing is paid twice.';
 
 /** What each group of routes is for. A group without a sentence is listed all the same. */
 export const tagDescriptions: Readonly<Record<string, string>> = {
@@ -149,7 +150,7 @@ function success(route: Route): object {
     content: { 'application/json': { schema, example: route.example?.answer ?? exampleOf(schema, 'output') } } };
 }
 
-/** Everything a client can be told by this route: what the edge says of every route like it, then what is its own. */
+/** Every error a client can get from this route: what the edge says of every route like it, then what is its own. */
 export function errorCodesOf(route: Route): ErrorCode[] {
   const codes = new Set<ErrorCode>();
   if (bodySchemaOf(route) !== undefined) for (const code of ['invalid_request', 'validation_error', 'payload_too_large',

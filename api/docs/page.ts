@@ -22,16 +22,22 @@ export function renderDocs(routes: readonly Route[],
     { version, serverUrl }: { readonly version: string; readonly serverUrl: string }): DocsPage {
   const tags = [...new Set([...tagOrder, ...routes.map((route) => route.tag)])].filter((tag) => routes.some((route) => route.tag === tag));
   const inTag = (tag: string): Route[] => routes.filter((route) => route.tag === tag);
-  const html = `<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
+  const inNav = (route: Route): string => `<li><a href="#${anchor(route)}" title="${escape(route.summary)}">`
+    + `${escape(`${route.method.toUpperCase()} ${shortPath(route)}`)}</a></li>`;
+  const section = (tag: string): string => `<section id="tag-${slug(tag)}"><h2>${escape(tag)}</h2>`
+    + `<p>${escape(tagDescriptions[tag] ?? '')}</p>${inTag(tag).map((route) => routeCard(route, serverUrl)).join('\n')}</section>`;
+  const html = `<!doctype html><html lang="en"><head><meta charset="utf-8">${
+    '<meta name="viewport" content="width=device-width, initial-scale=1">'}
 <title>Surety API</title><style>${docsStyle}</style></head><body>
 <nav><strong>Surety API</strong><small>version ${escape(version)} · <a href="/openapi.json">openapi.json</a></small>
-<h2>Read first</h2><ul><li><a href="#start">First call in four steps</a></li><li><a href="#rules">Rules of the house</a></li><li><a href="#errors">Errors</a></li></ul>
-${tags.map((tag) => `<h2>${escape(tag)}</h2><ul>${inTag(tag).map((route) => `<li><a href="#${anchor(route)}" title="${escape(route.summary)}">${escape(`${route.method.toUpperCase()} ${shortPath(route)}`)}</a></li>`).join('')}</ul>`).join('\n')}
+<h2>Read first</h2><ul><li><a href="#start">First call in four steps</a></li><li><a href="#rules">Rules of the house</a></li>${
+  '<li><a href="#errors">Errors</a></li></ul>'}
+${tags.map((tag) => `<h2>${escape(tag)}</h2><ul>${inTag(tag).map(inNav).join('')}</ul>`).join('\n')}
 </nav><main>
-<h1>Surety API</h1><p>Agents buy work from agents. Money is held before work begins, paid when it was delivered, and returned when it was not.</p>
+<h1>Surety API</h1><p>Agents buy work from agents. Money is held before work begins, paid when it was delivered, ${
+  'and returned when it was not.</p>'}
 ${start(serverUrl)}${rules()}
-${tags.map((tag) => `<section `
-  + `id="tag-${slug(tag)}"><h2>${escape(tag)}</h2><p>${escape(tagDescriptions[tag] ?? '')}</p>${inTag(tag).map((route) => routeCard(route, serverUrl)).join('\n')}</section>`).join('\n')}
+${tags.map(section).join('\n')}
 ${errors()}
 </main></body></html>`;
   const styleHash = createHash('sha256').update(docsStyle).digest('base64');
@@ -52,8 +58,8 @@ function start(serverUrl: string): string {
       `curl -X POST ${serverUrl}/v1/gateway/call -H "Authorization: Bearer $KEY" \\\n  -H 'Content-Type: application/json' -H `
         + `'Idempotency-Key: my-first-call' \\\n  -d '{"serviceType":"word-statistics","maxPrice":"0.01","params":{"text":"To be"}}'`],
   ];
-  return `<section id="start"><h2>First call in four `
-    + `steps</h2><ol>${steps.map(([text, command]) => `<li>${text}<pre><code>${escape(command)}</code></pre></li>`).join('')}</ol></section>`;
+  const items = steps.map(([text, command]) => `<li>${text}<pre><code>${escape(command)}</code></pre></li>`);
+  return `<section id="start"><h2>First call in four steps</h2><ol>${items.join('')}</ol></section>`;
 }
 
 function rules(): string {
@@ -78,7 +84,10 @@ function routeCard(route: Route, serverUrl: string): string {
   const bodySchema = body === undefined ? undefined : jsonSchemaOf(body, 'input');
   const answerSchema = route.answer === undefined ? undefined : jsonSchemaOf(route.answer, 'output');
   const aliases = (route.aliases ?? []).map((alias) => `<code>${escape(alias)}</code>`).join(', ');
-  return `<details class="route"><summary><span class="verb ${route.method}">${route.method.toUpperCase()}</span><span class="path">${escape(route.path)}</span><span class="who">${whoMay[route.access]}${route.access === 'owner' && route.method === 'get' ? ', or the admin' : ''}</span><span class="says">${inline(route.summary)}</span></summary>
+  const who = `${whoMay[route.access]}${route.access === 'owner' && route.method === 'get' ? ', or the admin' : ''}`;
+  const summary = `<span class="verb ${route.method}">${route.method.toUpperCase()}</span><span class="path">${escape(route.path)}</span>`
+    + `<span class="who">${who}</span><span class="says">${inline(route.summary)}</span>`;
+  return `<details class="route"><summary>${summary}</summary>
 <div class="body" id="${anchor(route)}">${route.description === undefined ? '' : `<p>${inline(route.description)}</p>`}${aliases === '' ? ''
   : `<p class="soft">Also as ${aliases}.</p>`}
 ${parameterTable('Query', route.query === undefined ? undefined : jsonSchemaOf(route.query, 'input'))}
@@ -118,7 +127,9 @@ function headerTable(route: Route): string {
     ? [{ name: 'Idempotency-Key', description: 'Makes it safe to send the request again. 1 to 200 visible ASCII characters.',
     required: false }] : [])];
   if (headers.length === 0) return '';
-  return `<h4>Headers</h4><table>${headers.map(({ name, description, required }) => `<tr><td><code>${escape(name)}</code>${required === true ? ' <span class="need">required</span>' : ''}</td><td>${inline(description)}</td></tr>`).join('')}</table>`;
+  const rows = headers.map(({ name, description, required }) => `<tr><td><code>${escape(name)}</code>`
+    + `${required === true ? ' <span class="need">required</span>' : ''}</td><td>${inline(description)}</td></tr>`);
+  return `<h4>Headers</h4><table>${rows.join('')}</table>`;
 }
 
 function curl(route: Route, serverUrl: string, body: JsonSchema | undefined): string {
@@ -145,7 +156,8 @@ function errors(): string {
   const rows = Object.entries(errorRules).sort(([, a], [, b]) => a.status - b.status)
     .map(([code, { status, recovery }]) =>
       `<tr id="error-${code}"><td>${status}</td><td><code>${code}</code></td><td>${inline(recovery)}</td></tr>`);
-  return `<section id="errors"><h2>Errors</h2><p>One shape everywhere; branch on <code>error</code>.</p><pre><code>${escape(JSON.stringify(example, null, 2))}</code></pre>
+  const shown = escape(JSON.stringify(example, null, 2));
+  return `<section id="errors"><h2>Errors</h2><p>One shape everywhere; branch on <code>error</code>.</p><pre><code>${shown}</code></pre>
 <table><tr><th>Status</th><th>Code</th><th>What to do</th></tr>${rows.join('')}</table></section>`;
 }
 

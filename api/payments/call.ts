@@ -39,7 +39,7 @@ function hasEnded({ state }: TimelineCall): boolean {
   return state === 'settled' || state === 'released' || state === 'refused';
 }
 
-/** How the entries of a call are told from those of other calls in one timeline. */
+/** What sets the entries of a call apart from those of other calls in one timeline. */
 export interface CallLabel {
   readonly firstId: bigint;
   /** Before each sentence. */
@@ -53,17 +53,17 @@ const alone: CallLabel = { firstId: 0n, about: '', data: {} };
 export function callEntries(call: TimelineCall, { firstId, about, data }: CallLabel = alone): Entry[] {
   const { acceptedAtMicros, finishedAtMicros, attempts, errorCode } = call;
   const end = { what: endOf(call), data: { state: call.state, ...(errorCode === null ? {} : { reason: errorCode }) } };
-  const told: Omit<Entry, 'id'>[] = [];
+  const entries: Omit<Entry, 'id'>[] = [];
   // A step that was given back before it began was never accepted, and a refused call neither.
-  if (call.state === 'refused') told.push({ atMicros: acceptedAtMicros, kind: 'state', ...end });
+  if (call.state === 'refused') entries.push({ atMicros: acceptedAtMicros, kind: 'state', ...end });
   else if (call.state !== 'released' || attempts.length > 0 || errorCode !== null) {
-    told.push({ atMicros: acceptedAtMicros, kind: 'state',
+    entries.push({ atMicros: acceptedAtMicros, kind: 'state',
       what: `A call for "${call.serviceType}" was accepted; ${sellers(call.candidates)} can be asked.`,
       data: { state: 'accepted', sessionId: call.sessionId } });
   }
-  told.push(...attempts.map((attempt) => attemptEntry(call, attempt)));
-  if (finishedAtMicros !== null && call.state !== 'refused') told.push({ atMicros: finishedAtMicros, kind: 'state', ...end });
-  return told.map((entry, index) =>
+  entries.push(...attempts.map((attempt) => attemptEntry(call, attempt)));
+  if (finishedAtMicros !== null && call.state !== 'refused') entries.push({ atMicros: finishedAtMicros, kind: 'state', ...end });
+  return entries.map((entry, index) =>
     ({ ...entry, id: firstId + BigInt(index), what: about + entry.what, data: { ...entry.data, ...data } }));
 }
 

@@ -1,10 +1,10 @@
 /** A virtual card: issued, tried, charged, and what went back. */
 import type { Payment } from '../../domain/payment.ts';
 import { cardKind as onEngine } from '../../payments/kinds.ts';
-import { endOf, engineKind, type Tells } from './engine.ts';
+import { endOf, engineKind, type SentenceAbout } from './engine.ts';
 import { money } from './timeline.ts';
 
-const ended = (...[step, payment]: Tells): string => endOf(step, payment, 'card');
+const ended = (...[step, payment]: SentenceAbout): string => endOf(step, payment, 'card');
 
 const amountsOf = ({ heldMicros: amount, paidMicros: charged, returnedMicros: returned }: Payment) => ({ amount, charged, returned });
 

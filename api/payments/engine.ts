@@ -8,10 +8,10 @@ import { rolesOf, type Party, type PaymentKind } from './kind.ts';
 import { afterAmong, money, postings, type Source } from './timeline.ts';
 
 /** What of a kind a timeline needs: a sentence for each step. `clock` is what the time has decided. */
-export type StepSentences = Readonly<Record<string, string | ((...about: Tells) => string)>>;
+export type StepSentences = Readonly<Record<string, string | ((...about: SentenceAbout) => string)>>;
 
 /** What a sentence is about. */
-export type Tells = readonly [step: TimelineStep, payment: Payment];
+export type SentenceAbout = readonly [step: TimelineStep, payment: Payment];
 
 /**
  * Makes a kind of payment that can be looked up out of what is special about it.
@@ -20,12 +20,12 @@ export type Tells = readonly [step: TimelineStep, payment: Payment];
 export function engineKind(
   { rules, id: idKind }: EngineKind,
   amountsOf: (payment: Payment) => Readonly<Record<string, bigint>>,
-  tell: StepSentences,
+  sentences: StepSentences,
   more: (pool: pg.Pool, payment: Payment) => readonly Source[] = () => [],
 ): PaymentKind {
-  const sentence = (...[step, payment]: Tells): string => {
-    const told = tell[step.step] ?? `The ${rules.noun} is ${step.state}.`;
-    return typeof told === 'function' ? told(step, payment) : told;
+  const sentenceOf = (...[step, payment]: SentenceAbout): string => {
+    const sentence = sentences[step.step] ?? `The ${rules.noun} is ${step.state}.`;
+    return typeof sentence === 'function' ? sentence(step, payment) : sentence;
   };
   return {
     kind: rules.kind,
@@ -49,7 +49,7 @@ export function engineKind(
               id: BigInt(step.version),
               atMicros: step.atMicros,
               kind: 'state' as const,
-              what: sentence(step, payment),
+              what: sentenceOf(step, payment),
               data: {
                 state: step.state,
                 step: step.step,

@@ -1,9 +1,9 @@
 /** An escrow: created, delivered, disputed, ruled, and where its money went. */
 import { escrowKind as onEngine } from '../../payments/kinds.ts';
-import { endOf, engineKind, type Tells } from './engine.ts';
+import { endOf, engineKind, type SentenceAbout } from './engine.ts';
 import { money } from './timeline.ts';
 
-const ended = (...[step, payment]: Tells): string => endOf(step, payment, 'escrow');
+const ended = (...[step, payment]: SentenceAbout): string => endOf(step, payment, 'escrow');
 
 export const escrowKind =
     engineKind(onEngine, ({ heldMicros, paidMicros, returnedMicros }) =>

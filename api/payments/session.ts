@@ -35,7 +35,7 @@ export const sessionKind: PaymentKind = {
   find: async (deps, id) => (await session.find(deps, id)) ?? singleCall(deps, id),
 };
 
-/** What stands in for the session of a single call is told with that call. */
+/** What stands in for the session of a single call is shown with that call. */
 async function singleCall(deps: KindDeps, id: string): ReturnType<PaymentKind['find']> {
   const [call] = await readSessionCalls(deps.reads, id, { atMicros: 0n, id: '' }, 1);
   return call === undefined ? null : callKind.find(deps, call.id);

@@ -1,13 +1,12 @@
-/** A metered stream. It may have a hundred thousand ticks, so they are told as one; `GET /v1/streams/:id/ticks` lists them. */
+/** A metered stream. It may have a hundred thousand ticks, so they are one entry; `GET /v1/streams/:id/ticks` lists them. */
 import type pg from 'pg';
 import { formatMicros } from '../../domain/money.ts';
 import { asStream, leftOf, priceOf, type StreamPayment } from '../../domain/stream.ts';
 import { readTickSpan } from '../../ledger/ticks.ts';
 import { streamKind as onEngine } from '../../payments/kinds.ts';
 import { endOf, engineKind } from './engine.ts';
-import { amountIn } from './kept.ts';
 import { dateOf } from './kind.ts';
-import { events, fixed, money, type Source } from './timeline.ts';
+import { amountIn, events, fixed, money, type Source } from './timeline.ts';
 
 /** What the statement of ticks writes into the outbox by itself, without a step. */
 const notes: Readonly<Record<string, (data: Readonly<Record<string, unknown>>) => string>> = {
@@ -41,9 +40,10 @@ function ticks(pool: pg.Pool, { id, asset, meter: { uses: count, usedMicros } }:
     const span = count === 0 ? null : await readTickSpan(pool, id, count);
     if (span === null) return [];
     const [firstAt, lastAt] = [span.firstAtMicros, span.lastAtMicros].map((at) => dateOf(at).toISOString());
+    const counted = count === 1 ? 'tick was counted' : 'ticks were counted';
     return fixed([{
       atMicros: span.lastAtMicros, kind: 'ticks', id: 0n,
-      what: `${count} ${count === 1 ? 'tick was' : 'ticks were'} counted, together ${money(usedMicros, asset)}, from ${firstAt} to ${lastAt}.`,
+      what: `${count} ${counted}, together ${money(usedMicros, asset)}, from ${firstAt} to ${lastAt}.`,
       data: { count, spent: formatMicros(usedMicros), firstAt, lastAt },
     }])(after, limit);
   };

@@ -6,14 +6,14 @@ import type pg from 'pg';
 import { DEFAULT_ASSET, formatMicros } from '../../domain/money.ts';
 import { readTimelineEvents, readTimelinePostings, type After, type TimelinePosting } from '../../ledger/timeline.ts';
 
-/** What an entry tells of. Their order is that among things of the same microsecond: a step is told before the money it moved. */
+/** What an entry is about. Their order is that among things of the same microsecond: a step comes before the money it moved. */
 const ranks = { state: '1', posting: '2', attempt: '3', call: '4', ticks: '5' } as const;
 export type EntryKind = keyof typeof ranks;
 
 export interface Entry {
   readonly atMicros: bigint;
   readonly kind: EntryKind;
-  /** Tells it from others of its kind and microsecond: a whole number, or the id of a call. */
+  /** Differs among those of its kind and microsecond: a whole number, or the id of a call. */
   readonly id: bigint | string;
   /** A sentence that a person understands. */
   readonly what: string;
@@ -82,14 +82,14 @@ export function postings(pool: pg.Pool, refs: readonly string[], roleOf: RoleOf)
 }
 
 /**
- * Events of the payment. `tell` makes a sentence of a topic such as `escrow.delivered`.
+ * Events of the payment. `sentence` makes one of a topic such as `escrow.delivered`.
  * @param topics only these; all when left out.
  */
-export function events(pool: pg.Pool, ref: string, tell: (topic: string, data: Readonly<Record<string, unknown>>) => string,
+export function events(pool: pg.Pool, ref: string, sentence: (topic: string, data: Readonly<Record<string, unknown>>) => string,
     topics: readonly string[] | null = null): Source {
   return async (after, limit) => (await readTimelineEvents(pool, ref, { after: afterAmong('state', after), limit, topics }))
       .map(({ id, atMicros, topic, data }) => ({
-    id, atMicros, kind: 'state' as const, what: tell(topic, data ?? {}),
+    id, atMicros, kind: 'state' as const, what: sentence(topic, data ?? {}),
     data: { state: topic.slice(topic.indexOf('.') + 1), ...shownData(data ?? {}) },
   }));
 }
@@ -104,6 +104,12 @@ export function shownData(data: Readonly<Record<string, unknown>>): Readonly<Rec
   )));
 }
 
+/** An amount out of an event's data, as a sentence says it. */
+export function amountIn(data: Readonly<Record<string, unknown>>, name: string): string {
+  const shown = shownData(data)[name.replace(/Micros$/, '')];
+  return typeof shown === 'string' ? `${shown} ${DEFAULT_ASSET}` : 'money';
+}
+
 /** `0.100000 USDC`. */
 export function money(micros: bigint, asset: string = DEFAULT_ASSET): string {
   return `${formatMicros(micros)} ${asset}`;
@@ -112,8 +118,8 @@ export function money(micros: bigint, asset: string = DEFAULT_ASSET): string {
 /** A posting as an entry; its sentence says who paid whom. */
 export function postingEntry(posting: TimelinePosting, roleOf: RoleOf): Entry {
   const { id, atMicros, kind, ref, from, to, note } = posting;
-  const data = { entry: `entry_${id}`, type: kind, reference: ref, amount: formatMicros(posting.amountMicros), currency: posting.asset, from, to,
-    ...(note === null ? {} : { note }) };
+  const data = { entry: `entry_${id}`, type: kind, reference: ref, amount: formatMicros(posting.amountMicros), currency: posting.asset,
+    from, to, ...(note === null ? {} : { note }) };
   return { id, atMicros, kind: 'posting', what: sentenceOf(posting, roleOf), data };
 }
 

@@ -28,8 +28,8 @@ function createRoute(deps: RouteDeps): Route {
     method: 'post', ...both(''), access: 'agent', tag: 'Escrow', movesMoney: true,
     summary: 'Sets money aside for a seller until you are content, the time is up, or somebody has ruled.',
     body: createBody, answer: oneEscrow, answerStatus: 201,
-    errors: ['insufficient_balance', 'unauthorized', 'self_trade', 'validation_error', 'invalid_amount', 'unknown_currency', 'invalid_address',
-      'idempotency_mismatch', 'unavailable'],
+    errors: ['insufficient_balance', 'unauthorized', 'self_trade', 'validation_error', 'invalid_amount', 'unknown_currency',
+      'invalid_address', 'idempotency_mismatch', 'unavailable'],
     example: createExample,
     handler: async ({ caller, body, idempotencyClaim }) => {
       if (body.buyerAddr !== caller.address) throw wrongRole('You can only set your own money aside: buyerAddr must be your address.');

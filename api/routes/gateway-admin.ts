@@ -25,7 +25,7 @@ export function gatewayAdminRoutes({ gateway, payments, prisma }: RouteDeps): Ro
         pipelines: z.array(pipelineSummaryOut.extend({ updatedAt: timeOut })) }),
       handler: async ({ query }) => {
         const before = new Date(Date.now() - OVERDUE_MS);
-        // Told apart in SQL: Prisma would read every such call and leave out the rest here.
+        // Distinguished in SQL: Prisma would read every such call and leave out the rest here.
         const calls = await prisma.$queryRaw<{ id: string }[]>`
           SELECT DISTINCT session_id AS id FROM gateway_call WHERE state = 'accepted' AND accepted_at < ${before} LIMIT ${query.limit}`;
         const ids = await prisma.payment.findMany({

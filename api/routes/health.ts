@@ -26,7 +26,7 @@ const checks = z.record(z.string(), z.string()).meta({ examples: [{ database: 'h
 const details = z.record(z.string(), z.string()).optional();
 
 export function healthRoutes({ probes, lifecycle, metrics, version }: RouteDeps): Route[] {
-  const look = remembered(() => Promise.all(probes.map(examine)), FRESH_MS);
+  const examined = remembered(() => Promise.all(probes.map(examine)), FRESH_MS);
 
   return [
     route({
@@ -34,7 +34,7 @@ export function healthRoutes({ probes, lifecycle, metrics, version }: RouteDeps)
       summary: 'Whether the platform and its parts work; 200 as long as this process serves, with `status: degraded` when a part does not.',
       answer: z.object({ status: z.enum(['healthy', 'degraded']), version: z.string(), checks, details, timestamp: timeOut }),
       async handler() {
-        const findings = await look();
+        const findings = await examined();
         const status = findings.every((finding) => finding.healthy) ? 'healthy' : 'degraded';
         const body = { status, version, checks: checksOf(findings), ...detailsOf(findings), timestamp: new Date().toISOString() };
         return { status: ok(findings) ? 200 : 503, body };
@@ -53,7 +53,7 @@ export function healthRoutes({ probes, lifecycle, metrics, version }: RouteDeps)
       async handler(): Promise<Answer> {
         if (lifecycle.isDraining()) return { status: 503, headers: { 'Retry-After': '5' },
           body: { status: 'draining', checks: {}, subsystems: [] } };
-        const findings = await look();
+        const findings = await examined();
         const ready = ok(findings);
         const subsystems = findings.map(({ name, healthy, detail }) => ({ name, healthy, ...(detail === undefined ? {} : { detail }) }));
         return { status: ready ? 200 : 503, body: { status: ready ? 'ready' : 'degraded', checks: checksOf(findings), subsystems } };

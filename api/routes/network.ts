@@ -1,4 +1,4 @@
-/** The network at a glance. Public, so nobody learns from it who bought what (docs/decisions/reads-of-money.md). */
+/** The network at a glance. Public, so it does not show who bought what (docs/decisions/reads-of-money.md). */
 import { z } from 'zod';
 import { formatMicros } from '../../domain/money.ts';
 import { readLatestPayments, type Payment } from '../../ledger/payments.ts';
@@ -26,8 +26,8 @@ export function timeAgo(at: Date, now: Date): string {
 
 function showItem(payment: Payment, toName: string, now: Date): z.input<typeof feedItem> {
   return {
-    id: `tx_${payment.postingId}`, ...hiddenBuyer, toName, toAddress: payment.to, amount: formatMicros(payment.amount), currency: payment.asset,
-    ...(payment.serviceName === null ? {} : { serviceName: payment.serviceName }),
+    id: `tx_${payment.postingId}`, ...hiddenBuyer, toName, toAddress: payment.to, amount: formatMicros(payment.amount),
+    currency: payment.asset, ...(payment.serviceName === null ? {} : { serviceName: payment.serviceName }),
     ...(payment.serviceType === null ? {} : { serviceType: payment.serviceType }),
     txHash: '', timestamp: payment.createdAt.toISOString(), timeAgo: timeAgo(payment.createdAt, now),
   };

@@ -44,7 +44,7 @@ function bookRoutes({ reads }: RouteDeps): Route[] {
       method: 'get', path: '/v1/agents/:address/balance', access: 'owner', tag: 'Wallet',
       summary: 'The balance now, or at a moment in the past.',
       params: addressParams, query: z.object({ at: moment, currency }),
-      answer: z.object({ balance: balanceOut, at: z.string().optional() }), 
+      answer: z.object({ balance: balanceOut, at: z.string().optional() }),
       errors: ['invalid_timestamp', 'unknown_currency', 'range_too_large'],
       handler: async ({ params, query: { at, currency: asset } }) => {
         if (at === null) return { body: { balance: showBalance(await readBalance(reads, params.address, asset)) } };

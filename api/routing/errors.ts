@@ -9,7 +9,7 @@ import { DEFAULT_ASSET } from '../../domain/money.ts';
 const DETAILS_MAX = 20;
 
 /**
- * What the client is told about any thrown value.
+ * What the client gets for any thrown value.
  * @param money true when the request may have moved money before the failure; the answer then does not claim `no_change`.
  */
 export function toSuretyError(error: unknown, money: boolean): SuretyError {

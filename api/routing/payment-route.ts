@@ -19,7 +19,7 @@ export function wrongRole(message: string): SuretyError {
   return wrongParty(message, 'Use a key of the party whose step this is.');
 }
 
-/** Tells what it would have cost where there is not enough money. */
+/** Says what it would have cost where there is not enough money. */
 export function sayingPrice(amountMicros: Micros, currency: Asset): (error: unknown) => never {
   return (error) => {
     if (!(error instanceof SuretyError) || error.code !== 'insufficient_balance') throw error;
@@ -82,8 +82,8 @@ export function readRoutes({ payments }: Pick<RouteDeps, 'payments'>, reading: R
     }),
     route({
       method: 'get', path: `/v1/agents/:address/${list}`, access: 'owner', tag, summary: summaries[1], params: addressParams,
-      query: z.object({ limit: limit(pageMax, 50), cursor }), answer: z.object({ [many]: z.array(schema), ...pagingOut }), example: examples[1],
-      errors: ['invalid_cursor'],
+      query: z.object({ limit: limit(pageMax, 50), cursor }), answer: z.object({ [many]: z.array(schema), ...pagingOut }),
+      example: examples[1], errors: ['invalid_cursor'],
       handler: async ({ params, query }) => {
         const after = query.cursor?.id ?? null;
         const { payments: rows, more } = await payments.listOf(kind, params.address, { after, limit: query.limit });

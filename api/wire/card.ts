@@ -3,13 +3,16 @@ import { z } from 'zod';
 import { isCardNumber } from '../../domain/card-number.ts';
 import { cardBounds, cardStatuses, type CardPayment, type CardStatus } from '../../domain/card.ts';
 import { formatMicros } from '../../domain/money.ts';
-import { address, addressOut, amount, amountOut, currency, currencyOut, duration, emptyIsAbsent, line, serviceType, textIf, timeIf, timeOut } from './fields.ts';
+import {
+  address, addressOut, amount, amountOut, currency, currencyOut, duration, emptyIsAbsent, line, serviceType, textIf, timeIf, timeOut,
+} from './fields.ts';
 
 const { lifeMsMin, lifeMsMax, lifeMsDefault, textMax } = cardBounds;
 
 export const cardOut = z.object({
   id: z.string(), buyer: addressOut, status: z.enum(cardStatuses), amount: amountOut.describe('The most that can be charged; set aside.'),
-  currency: currencyOut, chargedAmount: amountOut, returnedAmount: amountOut, merchant: addressOut.optional().describe('Who alone may charge it.'),
+  currency: currencyOut, chargedAmount: amountOut, returnedAmount: amountOut,
+  merchant: addressOut.optional().describe('Who alone may charge it.'),
   category: z.string().optional().describe('What who charges it must sell.'), description: z.string().optional(), last4: z.string(),
   expiresAt: timeOut.describe('Not charged by then, the money goes back.'), wrongTries: z.number().int().describe('The fifth blocks it.'),
   chargedBy: addressOut.optional(), chargedFor: z.string().optional(), resolution: z.string().optional(), endedAt: timeOut.optional(),

@@ -4,7 +4,9 @@ import { formatDuration } from '../../domain/duration.ts';
 import { escrowBounds } from '../../domain/escrow-input.ts';
 import { escrowStatuses, type EscrowPayment, type EscrowStatus } from '../../domain/escrow.ts';
 import { formatMicros } from '../../domain/money.ts';
-import { address, addressOut, amount, amountOut, currency, currencyOut, duration, emptyIsAbsent, line, paragraph, textIf, timeIf, timeOut } from './fields.ts';
+import {
+  address, addressOut, amount, amountOut, currency, currencyOut, duration, emptyIsAbsent, line, paragraph, textIf, timeIf, timeOut,
+} from './fields.ts';
 
 const evidenceOut = z.object({ submittedBy: z.string(), content: z.string(), submittedAt: timeOut });
 

@@ -87,8 +87,8 @@ export function showAgent(agent: AgentRecord): z.input<typeof agentOut> {
 }
 
 export const balanceOut = z.object({
-  agentAddr: addressOut, currency: currencyOut, available: amountOut, pending: amountOut, escrowed: amountOut, creditLimit: amountOut, creditUsed: amountOut,
-  totalIn: amountOut, totalOut: amountOut, updatedAt: timeOut.optional(),
+  agentAddr: addressOut, currency: currencyOut, available: amountOut, pending: amountOut, escrowed: amountOut, creditLimit: amountOut,
+  creditUsed: amountOut, totalIn: amountOut, totalOut: amountOut, updatedAt: timeOut.optional(),
 });
 
 export function showBalance(balance: Balance): z.input<typeof balanceOut> {
@@ -117,8 +117,8 @@ export function showEntry(entry: LedgerEntry, agentAddr: string): z.input<typeof
 }
 
 export const transactionOut = z.object({
-  id: z.string(), txHash: z.string(), from: addressOut, to: addressOut, amount: amountOut, currency: currencyOut, serviceId: z.string(), status: z.string(),
-  reversed: z.boolean(), createdAt: timeOut,
+  id: z.string(), txHash: z.string(), from: addressOut, to: addressOut, amount: amountOut, currency: currencyOut, serviceId: z.string(),
+  status: z.string(), reversed: z.boolean(), createdAt: timeOut,
 });
 
 export function showTransaction(payment: Payment): z.input<typeof transactionOut> {

@@ -64,8 +64,8 @@ export const gatewayRules: RuleSet = {
          WHERE ${within('c')} AND c.state IN ('settled', 'delivered') AND (c.http_status IS NULL OR c.http_status NOT BETWEEN 200 AND 299)`,
     },
     {
-      // A key that retention has removed may be used again. So calls with one key are twins when they lie nearer together than any key is kept
-      // (less an hour, for a call that waited), or when the later is not the call its key was taken for.
+      // A key that retention has removed may be used again. So calls with one key are twins when they lie nearer together than any key is
+      // kept (less an hour, for a call that waited), or when the later is not the call its key was taken for.
       invariant: 'I8', sentence: 'no two calls that were charged or are open share an idempotency key while the key is kept',
       over: 'gateway_call',
       sql: (within) => `
@@ -83,12 +83,14 @@ export const gatewayRules: RuleSet = {
             OR m.reserved <> coalesce(c.reserved, 0) OR m.uses <> coalesce(c.settled, 0) OR m.used + m.reserved > m.capacity)`,
     },
     {
-      invariant: 'I13', sentence: 'each end of a call has one event, which leaves only when it was delivered long ago', over: 'gateway_call',
+      invariant: 'I13', sentence: 'each end of a call has one event, which leaves only when it was delivered long ago',
+      over: 'gateway_call',
       sql: (within) => `
         SELECT c.id || ' is ' || c.state || ', events: ' || coalesce(o.events, 0) AS row
           FROM gateway_call c LEFT JOIN audit_call_event o ON o.of = 'call.' || c.state || ' ' || c.id
-         WHERE ${within('c')} AND c.state IN ('delivered', 'settled', 'released') AND (o.events > 1 OR (o.events IS NULL AND c.finished_at >=
-               coalesce((SELECT removed_before FROM retention_mark WHERE kind = 'call_events'), '-infinity')))`,
+         WHERE ${within('c')} AND c.state IN ('delivered', 'settled', 'released') AND (o.events > 1
+            OR (o.events IS NULL AND c.finished_at >=
+                coalesce((SELECT removed_before FROM retention_mark WHERE kind = 'call_events'), '-infinity')))`,
     },
   ],
 };

@@ -68,9 +68,9 @@ export const paymentRules: RuleSet = {
       over: 'payment',
       sql: (within) => `
         SELECT p.id || ' is ' || p.state || ', version ' || p.version AS row FROM payment p CROSS JOIN ${moved}
-          CROSS JOIN LATERAL (SELECT count(*) AS told FROM outbox x
+          CROSS JOIN LATERAL (SELECT count(*) AS published FROM outbox x
                                WHERE x.ref = p.id AND x.topic NOT LIKE 'call.%' AND x.data ? 'version') o
-         WHERE ${within('p')} AND (e.events, e.last, e.state, o.told)
+         WHERE ${within('p')} AND (e.events, e.last, e.state, o.published)
                IS DISTINCT FROM (p.version::bigint, p.version, p.state, p.version::bigint)`,
     },
   ],

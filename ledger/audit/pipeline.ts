@@ -62,7 +62,8 @@ export const pipelineRules: RuleSet = {
                   count(*) FILTER (WHERE x.topic = 'pipeline.undo_retried') AS retried,
                   count(*) FILTER (WHERE x.topic IN ('pipeline.step_undone', 'pipeline.undo_failed', 'pipeline.undo_tried')) AS undone
              FROM outbox x WHERE x.ref = p.id AND x.topic LIKE 'pipeline.%' AND x.topic NOT LIKE 'call.%') o
-         WHERE ${within('p')} AND (o.events <> p.version OR o.created <> 1 OR p.state <> 'running' AND o.current NOT BETWEEN 1 AND 1 + o.retried
+         WHERE ${within('p')} AND (o.events <> p.version OR o.created <> 1
+            OR p.state <> 'running' AND o.current NOT BETWEEN 1 AND 1 + o.retried
             OR o.undone <> (SELECT coalesce(sum(c.undo_attempts), 0) ${ofPipeline}))`,
     },
   ],

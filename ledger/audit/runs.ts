@@ -11,13 +11,13 @@ export interface AuditRun {
 }
 
 /** Half a year of audits every twelve hours, two weeks of hourly ones. */
-const KEPT = 365;
+const RUNS_MAX = 365;
 
 /** Puts the result of an audit on record. @param startedAt by the clock of this process. Errors: unavailable. */
 export async function recordAudit(pool: pg.Pool, startedAt: Date, { findings }: Audit): Promise<void> {
   await query(pool, { name: 'audit-record', values: [startedAt, JSON.stringify(findings)],
     text: 'INSERT INTO audit_run (started_at, findings) VALUES ($1, $2)' });
-  await query(pool, { name: 'audit-forget', values: [KEPT],
+  await query(pool, { name: 'audit-forget', values: [RUNS_MAX],
     text: 'DELETE FROM audit_run WHERE id <= (SELECT id FROM audit_run ORDER BY id DESC OFFSET $1 LIMIT 1)' });
 }
 

@@ -22,7 +22,7 @@ export const streamRules: RuleSet = {
             OR m.idle_ms::text IS DISTINCT FROM p.terms ->> 'staleTimeoutMs')`,
     },
     {
-      // Each tick goes on from the one before it, so the last one tells of all.
+      // Each tick goes on from the one before it, so the last one stands for all.
       invariant: 'I10', sentence: 'a stream has spent the sum of its ticks, within its deposit, and their numbers have no gap',
       over: 'payment',
       sql: (within) => `

@@ -63,19 +63,19 @@ export function createCalls(deps: CallDeps) {
     for (let tries = 1; ; tries += 1) {
       if (candidates.length === 0) throw await noService(deps, session, request);
       const id = newId('call');
-      const seat = deps.promises.join(id);
+      const place = deps.promises.join(id);
       const call: NewCall = {
         id, sessionId: session.id, buyer: session.agentAddress, serviceType: request.serviceType,
         paramsJson: request.paramsJson, candidates,
-        feeBps: deps.feeBps, workflowId: seat.workflowId, idempotency: request.idempotency,
+        feeBps: deps.feeBps, workflowId: place.workflowId, idempotency: request.idempotency,
       };
       const accepted = await acceptStep(call).catch((error: unknown): never => {
-        seat.confirm(false);
+        place.confirm(false);
         // Nobody knows whether the commit came through. No seller has been asked, so whatever was accepted is given back.
         if (error instanceof SuretyError && error.code === 'unavailable') void giveBack(deps, id);
         throw error;
       });
-      seat.confirm(accepted.outcome === 'accepted');
+      place.confirm(accepted.outcome === 'accepted');
       if (accepted.outcome === 'accepted') {
         deps.crash.at('call-accepted');
         return { call, accepted };
@@ -156,7 +156,7 @@ function whyNobody(deps: Pick<CallDeps, 'offers'>, session: SessionTermsForCall,
   return new SuretyError('no_service', `No active service of type ${serviceType} fits the price limit.`);
 }
 
-/** Until the database answers: the caller has been told that nothing happened. */
+/** Until the database answers: the caller has been answered that nothing happened. */
 async function giveBack({ store }: CallDeps, callId: string): Promise<void> {
   for (let tries = 0; tries < 240; tries += 1) {
     try {

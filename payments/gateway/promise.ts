@@ -29,7 +29,7 @@ interface Batch {
   readonly workflowId: string;
   readonly accepted: string[];
   unconfirmed: number;
-  seats: number;
+  places: number;
   whenConfirmed: (() => void) | null;
 }
 
@@ -78,11 +78,11 @@ export function createCallPromises(options: PromiseOptions): CallPromises {
 
   return {
     join(callId) {
-      current ??= { workflowId: options.newWorkflowId(), accepted: [], unconfirmed: 0, seats: 0, whenConfirmed: null };
+      current ??= { workflowId: options.newWorkflowId(), accepted: [], unconfirmed: 0, places: 0, whenConfirmed: null };
       const batch = current;
       batch.unconfirmed += 1;
-      batch.seats += 1;
-      if (batch.seats >= callsMax) seal();
+      batch.places += 1;
+      if (batch.places >= callsMax) seal();
       else timer ??= setTimeout(pump, 0);
       let waiting = true;
       return {

@@ -23,7 +23,8 @@ let blocker: pg.PoolClient;
 beforeAll(async () => {
   db = await createTestDatabase();
   const poolOf = (connectionsMax: number, statementMs: number): pg.Pool => createPool({
-    databaseUrl: db.url, connectionsMax, connectMs: READ_MS, timeouts: { statementMs, lockMs: 10_000, idleInTransactionMs: 60_000 }, name: 'reads-test', log: silent });
+    databaseUrl: db.url, connectionsMax, connectMs: READ_MS, name: 'reads-test', log: silent,
+    timeouts: { statementMs, lockMs: 10_000, idleInTransactionMs: 60_000 } });
   pool = poolOf(2, 30_000);
   reads = poolOf(2, READ_MS);
   const prisma = createPrisma(reads);
@@ -64,7 +65,7 @@ describe('a read that takes too long', () => {
   test.each([
     ['agent', '/v1/agents'], ['agent', '/v1/agents/:ada'], ['service', '/v1/services'], ['agent_stats', '/v1/reputation'],
     ['agent_stats', '/v1/network/stats'], ['posting', '/v1/feed'], ['posting', '/v1/agents/:ada/ledger'],
-    ['account', '/v1/agents/:ada/balance'], ['gateway_session', '/v1/payments/gw_000000000000000000000000'],
+    ['account', '/v1/agents/:ada/balance'], ['gateway_call', '/v1/payments/call_000000000000000000000000'],
   ])('because %s is locked is answered 503 with a sentence: GET %s', async (table, path) => {
     await lock(table);
     const reply = await ask(path);

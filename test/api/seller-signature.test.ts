@@ -82,7 +82,8 @@ describe('docs/sellers.md', () => {
   test('the Node example believes the platform and nobody else', async () => {
     const app = await startApp({ deps: { sellerKeys: [signer.publicKey] } });
     const code = `${block('js').replace('http://127.0.0.1:8080', app.baseUrl)}
-      console.log(JSON.stringify(${inputs}.map((r) => isFromSurety({ method: r.method, url: r.path, headers: r.headers }, r.body, '${seller}'))));`;
+      console.log(JSON.stringify(${inputs}.map((r) =>
+        isFromSurety({ method: r.method, url: r.path, headers: r.headers }, r.body, '${seller}'))));`;
     expect(await run(process.execPath, ['--input-type=module', '-e', code])).toBe('[true,false]');
     await app.close();
   });

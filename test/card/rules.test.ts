@@ -17,7 +17,8 @@ function aCard(state: string = 'active',
       : null, arbiter: null, tenantId: null, asset: 'USDC',
     heldMicros: held, paidMicros: ZERO, returnedMicros: ZERO, resolution: ended ? state : null,
     terms: { merchant: null, category: null, description: null, lifeMs: 86_400_000, last4: '4242', check: '', ...terms },
-    details: { expiresAtMs: NOW + 1_000, wrongTries }, meter: null, parts: [], workflowId: 'w', workflowStarted: true, createdAtMs: 0, updatedAtMs: 0,
+    details: { expiresAtMs: NOW + 1_000, wrongTries }, meter: null, parts: [], workflowId: 'w', workflowStarted: true, createdAtMs: 0,
+    updatedAtMs: 0,
     endedAtMs: ended ? NOW : null,
   };
 }

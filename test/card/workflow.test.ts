@@ -69,7 +69,7 @@ test('steps over HTTP go through the workflow: it shows a wrong try, whom it pai
 test('operators charge and cancel by update, for the merchant they name; what is refused answers with our code and counts where it should',
     async () => {
   const [charged, cancelled] = [await stage.aCard(), await stage.aCard()];
-  const charge = (input: object) => handleOf(charged.id).executeUpdate('surety-charge', { args: [input] as unknown as [] });
+  const charge = (input: object) => handleOf(charged.id).executeUpdate<unknown, [object]>('surety-charge', { args: [input] });
   const merchant = stage.merchant.address;
   expect(await codeOf(charge({ amount: '4', description: 'By hand' }))).toBe('validation_error');
   expect(await codeOf(charge({ amount: '0', description: 'By hand', merchant }))).toBe('invalid_amount');

@@ -11,7 +11,7 @@ async function logsOf({ token, buyer }: OpenSession): Promise<Record<string, any
 
 /** Puts the window in which calls are counted a minute back. */
 const aMinuteLater = ({ token }: OpenSession) => platform().db.pool.query(
-  `UPDATE gateway_session SET window_started_at = window_started_at - interval '61 seconds' WHERE id = $1`, [token]);
+  `UPDATE meter SET window_started_at = window_started_at - interval '61 seconds' WHERE id = $1`, [token]);
 
 test('the log of a call lists every seller that failed before the one that delivered, with price, outcome and time', async () => {
   const [cut, broken, good] =

@@ -47,7 +47,7 @@ test('sixty escrows that are refused for want of money cost no more sessions tha
 
 test.each([
   ['a refusal', `SELECT refuse('not_found')`, { code: 'not_found' }],
-  ['a broken constraint', `INSERT INTO account (owner, available) VALUES ('x', -1)`, { code: '23514' }],
+  ['a broken constraint', `INSERT INTO account (owner, asset, available) VALUES ('x', 'USDC', -1)`, { code: '23514' }],
   ['a mistake in the statement', 'SELECT nothing FROM nowhere', { code: '42P01' }],
   ['a statement that took too long', 'SELECT pg_sleep(5)', { code: 'unavailable', cause: { code: '57014' } }],
 ])('after %s the connection goes on', async (_what, text, error) => {

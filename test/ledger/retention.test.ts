@@ -24,7 +24,7 @@ beforeAll(async () => {
 afterAll(async () => db.close());
 beforeEach(async () => void (await db.pool.query(`
   TRUNCATE idempotency, outbox, seller_failure, seller_failure_past, payment_refusal, ownership_challenge, retention_mark, sweep_claim,
-    gateway_call, gateway_session, posting, hold, account, unfolded_fee, agent_stats`)));
+    gateway_call, payment, payment_event, meter, posting, hold, account, unfolded_fee, agent_stats`)));
 
 const remove = (kind: RetentionKind, change: Partial<RetentionOptions> = {}): Promise<number> =>
   createRetention({ pool: db.pool, keptMs, ...change }).remove(kind);

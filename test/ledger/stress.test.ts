@@ -4,7 +4,10 @@
 import pg from 'pg';
 import { auditBooks } from '../../ledger/audit.ts';
 import { anAddress } from '../support/builders.ts';
-import { aCandidate, aDelivery, aGivenUp, anAttempt, aNewCall, aNewSession, anOpenSession, aStore, callOnce, endSession, sessionsFinished, type NewSession } from '../support/builders-gateway.ts';
+import {
+  aCandidate, aDelivery, aGivenUp, anAttempt, aNewCall, aNewSession, anOpenSession, aStore, callOnce, endSession, sessionsFinished,
+  type NewSession,
+} from '../support/builders-gateway.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 import { moneyOf, usdc } from '../support/market.ts';
 

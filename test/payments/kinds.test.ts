@@ -1,4 +1,4 @@
-/** Every kind of payment that is kept in a row of its own, found by its id: state, amounts, parties, and what its timeline tells. */
+/** Every kind of payment that has a row of its own, found by its id: state, amounts, parties, and its timeline. */
 import { multistepRules } from '../../domain/multistep.ts';
 import { startApp, type TestApp } from '../support/app.ts';
 import { aDeposit, anAddress } from '../support/builders.ts';
@@ -21,7 +21,8 @@ beforeAll(async () => {
   const { store } = payments;
   // What the page of a payment asks; nothing here takes a step over HTTP.
   const port = { read: async (id: string) => (await store.read(id))?.payment ?? null, eventsOf: (id: string) => store.eventsAfter(id, 0) };
-  app = await startApp({ env: { ADMIN_SECRET: admin.adminSecret }, deps: { pool: db.pool, reads: db.pool, prisma: db.prisma, payments: port as never } });
+  app = await startApp({ env: { ADMIN_SECRET: admin.adminSecret },
+    deps: { pool: db.pool, reads: db.pool, prisma: db.prisma, payments: port as never } });
   await aDeposit(db.pool, buyer, '100');
 });
 afterAll(async () => {
@@ -32,7 +33,7 @@ afterAll(async () => {
 async function show(id: string) {
   const { status, body } = await app.ask('GET', `/v1/payments/${id}`, admin);
   expect(status).toBe(200);
-  return { ...body.payment, told: (body.payment.timeline as { kind: string; data: { state?: string; type?: string } }[])
+  return { ...body.payment, entries: (body.payment.timeline as { kind: string; data: { state?: string; type?: string } }[])
     .map(({ kind, data }) => `${kind} ${data.state ?? data.type ?? ''}`.trim()) };
 }
 
@@ -44,7 +45,7 @@ test('an escrow', async () => {
   expect(await show(id)).toMatchObject({
     kind: 'escrow', state: 'released', ended: true, amounts: { amount: '1.000000', released: '0.400000', refunded: '0.600000' },
     parties: [{ role: 'buyer', address: buyer }, { role: 'seller', address: seller }],
-    told: ['posting hold', 'state pending', 'state delivered', 'state disputed', 'posting capture', 'posting release', 'state released'],
+    entries: ['posting hold', 'state pending', 'state delivered', 'state disputed', 'posting capture', 'posting release', 'state released'],
   });
 });
 
@@ -56,7 +57,7 @@ test('a multistep escrow', async () => {
   await multistep.step(id, 'confirm-step', buyer, { stepIndex: 1 });
   const begun = ['posting hold', 'state open', 'posting capture', 'state open'];
   expect(await show(id)).toMatchObject({
-    kind: 'multistep_escrow', state: 'open', ended: false, told: begun,
+    kind: 'multistep_escrow', state: 'open', ended: false, entries: begun,
     amounts: { total: '0.300000', spent: '0.200000', refunded: '0.000000' },
     parties: [{ role: 'buyer', address: buyer }, { role: 'seller', address: other }, { role: 'seller', address: seller }],
     timeline: [{}, { what: 'The buyer put 0.300000 USDC into an escrow of several steps.' },
@@ -65,7 +66,7 @@ test('a multistep escrow', async () => {
   });
   await multistep.step(id, 'refund', buyer);
   const { timeline, ...ended } = await show(id);
-  expect(ended).toMatchObject({ state: 'aborted', ended: true, told: [...begun, 'posting release', 'state aborted'] });
+  expect(ended).toMatchObject({ state: 'aborted', ended: true, entries: [...begun, 'posting release', 'state aborted'] });
   expect(timeline.at(-1).what).toBe('It ended (buyer_refund) before every step was confirmed: 0.100000 USDC back to the buyer.');
 });
 
@@ -79,7 +80,7 @@ test('a stream, its ticks as one entry', async () => {
   expect(await show(id)).toMatchObject({
     kind: 'stream', state: 'open', ended: false,
     amounts: { deposit: '1.500000', spent: '1.100000', remaining: '0.400000', refunded: '0.000000' },
-    told: ['posting hold', 'state open', 'state deposit_low', 'posting hold', 'state open', 'ticks'],
+    entries: ['posting hold', 'state open', 'state deposit_low', 'posting hold', 'state open', 'ticks'],
   });
 });
 
@@ -98,7 +99,7 @@ test('a pipeline with its steps', async () => {
   const step = ['state accepted', 'posting capture', 'state settled'];
   expect(await show(id))
     .toMatchObject({ kind: 'pipeline', state: 'running', parties: [{ role: 'buyer', address: session.agent }],
-    told: ['state created', ...step, ...step] });
+    entries: ['state created', ...step, ...step] });
 });
 
 test.each(['esc_', 'mse_', 'str_', 'pipe_'])('%s: an unknown id is not found', async (prefix) => {

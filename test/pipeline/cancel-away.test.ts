@@ -40,7 +40,8 @@ test('the caller of a cancel that cannot be written is answered 503 in a sentenc
   expect((await reply).body).toMatchObject({ status: 'completed' });
 }, 30_000);
 
-test.each(['signal', 'update', 'cancellation'] as const)('a %s that cannot be written is tried by the workflow until it is, before the next step begins',
+test.each(['signal', 'update', 'cancellation'] as const)(
+    'a %s that cannot be written is tried by the workflow until it is, before the next step begins',
     async (way) => {
   const { session, reply, id, handle, last } = await aSlowPipeline(3_000);
   const back = await cancelIsAway();

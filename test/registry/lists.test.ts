@@ -99,7 +99,8 @@ describe('the leaderboard', () => {
         SELECT '0x' || lpad(to_hex(4096 + n), 40, '0'), 'r' FROM generate_series(1, 60) n RETURNING address)
       INSERT INTO agent_stats (address, score, tier)
       SELECT address, round(score::numeric, 1),
-             CASE WHEN score < 20 THEN 'new' WHEN score < 40 THEN 'emerging' WHEN score < 60 THEN 'established' WHEN score < 80 THEN 'trusted' ELSE 'elite' END
+             CASE WHEN score < 20 THEN 'new' WHEN score < 40 THEN 'emerging' WHEN score < 60 THEN 'established'
+                  WHEN score < 80 THEN 'trusted' ELSE 'elite' END
         FROM (SELECT address, 19.96 + (row_number() OVER (ORDER BY address) % 20) * 4 AS score FROM made) m`);
     await app.db.pool.query(`UPDATE agent SET deleted_at = now() WHERE address = '0x' || lpad(to_hex(4100), 40, '0')`);
   });

@@ -31,8 +31,8 @@ describe('The wallet over HTTP', () => {
     const { address, key } = await anAgent(registry);
     const mine = (path: string): Promise<Reply> => ask(`GET /v1/agents/${address}${path}`, { key: key.secret });
     expect((await mine('/balance')).body)
-      .toEqual({ balance: { agentAddr: address, currency: 'USDC', available: '0.000000', pending: '0.000000', escrowed: '0.000000', creditLimit: '0.000000',
-      creditUsed: '0.000000', totalIn: '0.000000', totalOut: '0.000000' } });
+      .toEqual({ balance: { agentAddr: address, currency: 'USDC', available: '0.000000', pending: '0.000000', escrowed: '0.000000',
+      creditLimit: '0.000000', creditUsed: '0.000000', totalIn: '0.000000', totalOut: '0.000000' } });
     expect((await mine('/ledger')).body).toEqual({ entries: [] });
     for (const amount of ['1', '2', '3']) await aDeposit(db.pool, address, amount);
     const first = await mine('/ledger?limit=2');

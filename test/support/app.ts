@@ -60,9 +60,9 @@ export function someDeps({ env = {}, callers = {}, deps = {} }: AppOptions = {})
   return {
     env: settings, log: createLog('silent', 'test'), metrics: createMetrics({ runtime: false }),
     keys: keys as ApiDeps['keys'],
-    prisma: absent('prisma'), pool: absent('pool'), reads: absent('reads'), agents: absent('agents'), services: absent('services'), ownership: absent('ownership'),
-    catalogue: absent('catalogue'), gateway: absent('gateway'), payments: absent('payments'), cards: absent('cards'),
-    ticks: absent('ticks'),
+    prisma: absent('prisma'), pool: absent('pool'), reads: absent('reads'), agents: absent('agents'), services: absent('services'),
+    ownership: absent('ownership'), catalogue: absent('catalogue'), gateway: absent('gateway'), payments: absent('payments'),
+    cards: absent('cards'), ticks: absent('ticks'),
     pipelines: absent('pipelines'),
     probes: [], sellerKeys: [], startedAt: new Date(0), version: '0.0.0-test', links: { api: 'http://127.0.0.1', temporalUi: null },
     ...deps,

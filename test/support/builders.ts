@@ -15,8 +15,8 @@ export const silent = createLog('silent', 'test');
 
 /** The registry on a test database; demo mode, and every endpoint is fine, unless the test says otherwise. Start and stop it yourself. */
 export function aRegistry({ url, pool, prisma }: TestDatabase, change: Partial<RegistryDeps> = {}): Registry {
-  return createRegistry({ db: prisma, reads: prisma, pool, databaseUrl: url, log: silent, checkEndpoint: () => Promise.resolve(), demoMode: true,
-    platformAddress, ...change });
+  return createRegistry({ db: prisma, reads: prisma, pool, databaseUrl: url, log: silent, checkEndpoint: () => Promise.resolve(),
+    demoMode: true, platformAddress, ...change });
 }
 
 /** A key pair; quick, because its secret is only a hash. */

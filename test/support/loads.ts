@@ -109,7 +109,8 @@ const sessions: Load = async (doors) => {
       const paid = usdc('0.01') * BigInt(load.count());
       const [mine, theirs] = [await doors.safe.moneyOf(buyer), await doors.safe.moneyOf(owner)];
       if (mine.pending !== 0n || mine.available !== usdc('5000.00') - paid || theirs.available !== paid) {
-        throw new Error(`After ${load.count()} sessions the buyer has ${mine.available} and ${mine.pending} held, the seller ${theirs.available}.`);
+        throw new Error(`After ${load.count()} sessions the buyer has ${mine.available} and ${mine.pending} held, `
+          + `the seller ${theirs.available}.`);
       }
     },
     close: () => seller.close(),

@@ -48,6 +48,23 @@ export function forbiddenCalls(sources: readonly Source[]): string[] {
   return faults;
 }
 
+/** `x as unknown as T` without `// Boundary: why` beside it or directly above it: the compiler is then asked to believe anything. */
+export function blindCasts(sources: readonly Source[]): string[] {
+  const faults: string[] = [];
+  for (const source of sources) {
+    const lines = source.text.split('\n');
+    const explained = (line: number): boolean => /\/\/ Boundary: \w.*\w/.test(lines[line] ?? '')
+      || /^\s*\/\/ Boundary: \w.*\w/.test(lines[line - 1] ?? '');
+    walk(source.tree, (node) => {
+      if (!ts.isAsExpression(node) || !ts.isAsExpression(node.expression)) return;
+      const { type } = node.expression;
+      if (type.kind !== ts.SyntaxKind.UnknownKeyword || explained(source.tree.getLineAndCharacterOfPosition(type.end).line)) return;
+      faults.push(`${placeOf(source, type)}: as unknown as ${node.type.getText(source.tree)}; give it the right type, or say why not.`);
+    });
+  }
+  return faults;
+}
+
 /** In parts, so that this file is not a hit itself. */
 const registryHosts = [['npm', 'js'], ['registry', '\\.npm'], ['proxy', '\\.golang'], ['py', 'pi\\.'], ['python', 'hosted'],
   ['crates', '\\.io'], ['deb', '\\.debian'], ['repo1', '\\.maven']];

@@ -2,6 +2,7 @@
 import ts from 'typescript';
 import { placeOf, walk, type Source } from './sources.ts';
 
+export const LINE_MAX = 140;
 export const FILE_LINES_MAX = 300;
 export const FUNCTION_LINES_MAX = 70;
 
@@ -10,6 +11,14 @@ export function longFiles(sources: readonly Source[], max = FILE_LINES_MAX): str
     const lines = text.split('\n').length - (text.endsWith('\n') ? 1 : 0);
     return lines > max ? [`${path}: ${lines} lines, at most ${max}; let a part of it move out.`] : [];
   });
+}
+
+/** Lines with too many characters, in TypeScript, SQL and JavaScript; what is generated or recorded is as long as it is. */
+export function longLines(files: readonly { readonly path: string; readonly text: string }[], max = LINE_MAX): string[] {
+  const written = files.filter(({ path }) => /\.(ts|sql|mjs|js)$/.test(path)
+    && !/(^|\/)generated\/|^test\/workflows\/histories\//.test(path));
+  return written.flatMap(({ path, text }) => text.split('\n').flatMap((line, index) =>
+    line.length > max ? [`${path}:${index + 1}: ${line.length} characters, at most ${max}; break the line.`] : []));
 }
 
 /** Functions with too many lines of code; blank lines and lines of comment only do not count. */

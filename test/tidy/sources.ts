@@ -59,10 +59,10 @@ export function isMain(file: string): boolean {
   return /(^|\/)([a-z-]+-)?main\.ts$/.test(file);
 }
 
-/** Calls `look` for every node of the tree, parents first. */
-export function walk(node: ts.Node, look: (node: ts.Node) => void): void {
-  look(node);
-  ts.forEachChild(node, (child) => walk(child, look));
+/** Calls `visit` for every node of the tree, parents first. */
+export function walk(node: ts.Node, visit: (node: ts.Node) => void): void {
+  visit(node);
+  ts.forEachChild(node, (child) => walk(child, visit));
 }
 
 /** `path:line`, as editors open it. */

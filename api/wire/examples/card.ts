@@ -15,7 +15,8 @@ const active: CardPayment = {
   tenantId: null, asset: 'USDC', heldMicros: held, paidMicros: ZERO, returnedMicros: ZERO, resolution: null,
   details: { expiresAtMs, wrongTries: 0 },
   terms: { merchant: seller, category: null, description, lifeMs: expiresAtMs - issuedAtMs, last4: secret.number.slice(-4), check: '' },
-  meter: null, parts: [], workflowId: `virtual-card-card_${digits}`, workflowStarted: true, createdAtMs: issuedAtMs, updatedAtMs: issuedAtMs, endedAtMs: null,
+  meter: null, parts: [], workflowId: `virtual-card-card_${digits}`, workflowStarted: true, createdAtMs: issuedAtMs,
+  updatedAtMs: issuedAtMs, endedAtMs: null,
 };
 const ended = { ...active, version: 2, deadlineMs: null, updatedAtMs: chargedAtMs, endedAtMs: chargedAtMs };
 const back = { paidMicros: paid, returnedMicros: micros(held - paid) };

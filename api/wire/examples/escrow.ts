@@ -19,8 +19,8 @@ const pending: EscrowPayment = {
   paidMicros: ZERO, returnedMicros: ZERO, resolution: null,
   terms: { serviceId: null, deliveryMs: 2 * HOUR_MINUTES * MINUTE_MS, reviewMs: DAY_MINUTES * MINUTE_MS,
     rulingMs: 3 * DAY_MINUTES * MINUTE_MS, buyerMayCancel: false },
-  details: { deliverByMs: ms(2 * HOUR_MINUTES) }, meter: null, parts: [], workflowId: `escrow-esc_${digits}`, workflowStarted: true, createdAtMs: ms(0),
-  updatedAtMs: ms(0), endedAtMs: null,
+  details: { deliverByMs: ms(2 * HOUR_MINUTES) }, meter: null, parts: [], workflowId: `escrow-esc_${digits}`, workflowStarted: true,
+  createdAtMs: ms(0), updatedAtMs: ms(0), endedAtMs: null,
 };
 
 /** The same in its next state, so many minutes after it was made. */

@@ -9,8 +9,8 @@ import { at, buyer, digits, otherSeller, seller, serviceId, wholePage } from './
 const session: Session = {
   id: `gw_${digits}`, agentAddress: buyer, tenantId: null, maxTotalMicros: parseAmount('5.00'), maxPerRequestMicros: parseAmount('0.50'),
   strategy: 'best_value', allowedTypes: [], warnAtPercent: 0,
-  maxRequestsPerMinute: 100, lifeMs: 3_600_000, expiresAt: at(60), spentMicros: ZERO, reservedMicros: ZERO, requestCount: 0, status: 'active',
-  workflowId: `gateway-session-gw_${digits}`, createdAt: at(0), updatedAt: at(0),
+  maxRequestsPerMinute: 100, lifeMs: 3_600_000, expiresAt: at(60), spentMicros: ZERO, reservedMicros: ZERO, requestCount: 0,
+  status: 'active', workflowId: `gateway-session-gw_${digits}`, createdAt: at(0), updatedAt: at(0),
 };
 const used: Session = { ...session, spentMicros: parseAmount('0.02'), requestCount: 1, updatedAt: at(1) };
 const callId = 'call_0a1b2c3d4e5f60718293a4b5';

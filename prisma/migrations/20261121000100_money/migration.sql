@@ -84,7 +84,7 @@ CREATE TABLE audit_run (
   findings   jsonb NOT NULL
 );
 
--- Events for the outside, written with the change they tell of. (topic, ref) names the row that has the details.
+-- Events for the outside, written with the change they are about. (topic, ref) names the row that has the details.
 CREATE TABLE outbox (
   id           bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
   topic        text NOT NULL,

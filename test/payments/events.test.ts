@@ -1,6 +1,5 @@
-/** What the timelines of all kept payments are made of: events out of the outbox, sentences, and amounts as the wire has them. */
-import { afterAmong, BEGINNING, events, isKey, keyOf, readTimeline, shownData, type Entry } from '../../api/payments/timeline.ts';
-import { amountIn } from '../../api/payments/kept.ts';
+/** What timelines are made of: events out of the outbox, sentences, and amounts as the wire has them. */
+import { afterAmong, amountIn, BEGINNING, events, isKey, keyOf, readTimeline, shownData, type Entry } from '../../api/payments/timeline.ts';
 import { readTimelineEvents } from '../../ledger/timeline.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 
@@ -13,7 +12,7 @@ afterAll(() => db.close());
 const moved = (id: string, version: number, topic: string, data: object | null = null) =>
   db.pool.query(`SELECT payment_moved('escrow', $1, $2, $3, $4)`, [id, version, topic, data === null ? null : JSON.stringify(data)]);
 
-test('events of one payment are told in their order, page by page, with amounts as decimal text', async () => {
+test('events of one payment come in their order, page by page, with amounts as decimal text', async () => {
   const client = await db.pool.connect();
   // One transaction, hence one time for all: the order is that of writing.
   await client.query('BEGIN');
@@ -38,10 +37,12 @@ test('events of one payment are told in their order, page by page, with amounts 
 
 test('events are found by index, however many payments and calls there are', async () => {
   await db.pool.query(
-    `INSERT INTO outbox (topic, ref) SELECT CASE n % 2 WHEN 0 THEN 'call.settled' ELSE 'escrow.created' END, 'esc_' || n FROM generate_series(1, 20000) n`);
+    `INSERT INTO outbox (topic, ref) SELECT CASE n % 2 WHEN 0 THEN 'call.settled' ELSE 'escrow.created' END, 'esc_' || n
+       FROM generate_series(1, 20000) n`);
   await db.pool.query('ANALYZE outbox');
   const { rows } = await db.pool.query<{ 'QUERY PLAN': string }>(
-    `EXPLAIN SELECT id FROM outbox WHERE ref = 'esc_77' AND topic NOT LIKE 'call.%' AND (created_at, id) > (timestamptz 'epoch', -1) ORDER BY created_at, id LIMIT 10`);
+    `EXPLAIN SELECT id FROM outbox WHERE ref = 'esc_77' AND topic NOT LIKE 'call.%'
+        AND (created_at, id) > (timestamptz 'epoch', -1) ORDER BY created_at, id LIMIT 10`);
   expect(rows.map((row) => row['QUERY PLAN']).join('\n')).toContain('outbox_by_ref');
   expect(await readTimelineEvents(db.pool, 'esc_77', { limit: 10 })).toHaveLength(1);
   expect(await readTimelineEvents(db.pool, 'esc_78', { limit: 10 })).toEqual([]);
