@@ -32,7 +32,8 @@ export function createPipelineShape(context: ShapeContext, gateway: GatewayShape
   const moved = (row: PipelineRow): void => keeper.moved(keptOf(row));
   const activities = createPipelineActivities({ ...undo, runner, heartbeat, sleep, onMoved: moved });
   const port = createPipelines({
-    store, gatewayStore: gateway.store, session: gateway.port.session, runner, begin: (pipeline) => keeper.begin(keptOfNew(pipeline)), moved, crash, log, metrics,
+    store, gatewayStore: gateway.store, session: gateway.port.session, runner, begin: (pipeline) => keeper.begin(keptOfNew(pipeline)),
+    moved, crash, log, metrics,
     offers: (type) => registry.catalogue.offers(type), checkEndpoint: (url) => outbound.checkUrl(url),
     feeBps: env.PLATFORM_FEE_BPS, answerTimeoutMs: Math.max(1_000, env.REQUEST_TIMEOUT - 500),
   });

@@ -86,7 +86,8 @@ const cases: readonly (readonly [what: string, damage: string, invariant: string
   ['a version too many', `UPDATE payment SET version = version + 1 WHERE id = :waiting`, 'I13', told, 'waiting'],
   ['a step that the outside was not told of', `DELETE FROM outbox WHERE ref = :disputed AND topic = 'escrow.deliver'`, 'I13', told,
     'disputed'],
-  ['a step that the outside was told of twice', `INSERT INTO outbox (topic, ref) VALUES ('escrow.confirm', :paid)`, 'I13', told, 'paid'],
+  ['a step that the outside was told of twice',
+    `INSERT INTO outbox (topic, ref, data) VALUES ('escrow.confirm', :paid, '{"version": 3}')`, 'I13', told, 'paid'],
 ];
 
 test.each(cases)('%s is found', async (_what, damage, invariant, sentence, name) => {

@@ -42,12 +42,14 @@ test('streams that were kept by the rules have no finding', async () => {
 });
 
 test.each<[string, string, string, RegExp]>([
-  ['an ended stream that nobody was paid for', `UPDATE posting SET (ref, payment_id) = ('elsewhere', 'elsewhere') WHERE ref = :closed AND kind = 'capture'`,
+  ['an ended stream that nobody was paid for',
+    `UPDATE posting SET (ref, payment_id) = ('elsewhere', 'elsewhere') WHERE ref = :closed AND kind = 'capture'`,
     'I4', /postings for exactly/],
   ['a payment for a stream that is open', `UPDATE posting SET ref = :live WHERE ref = :closed AND kind = 'capture'`, 'I4',
     /postings for exactly/],
   ['a top-up without its posting', `DELETE FROM posting WHERE ref = :live || ':2'`, 'I4', /postings for exactly/],
-  ['a top-up under the id of no stream', `UPDATE posting SET (ref, payment_id) = ('str_nowhere:2', 'str_nowhere') WHERE ref = :live || ':2'`,
+  ['a top-up under the id of no stream',
+    `UPDATE posting SET (ref, payment_id) = ('str_nowhere:2', 'str_nowhere') WHERE ref = :live || ':2'`,
     'I15', /every posting belongs/],
   ['a payment that is not what was ticked', `UPDATE posting SET amount = amount - 1 WHERE ref = :closed AND kind = 'capture'`, 'I4',
     /postings for exactly/],
@@ -59,7 +61,8 @@ test.each<[string, string, string, RegExp]>([
   ['a top-up by somebody else', `UPDATE posting
     SET debit_account = (SELECT credit_account FROM posting WHERE ref = :closed AND kind = 'capture')
     WHERE ref = :live || ':2'`, 'I5', /reached its payees/],
-  ['a rest that was not returned', `UPDATE posting SET (ref, payment_id) = ('elsewhere', 'elsewhere') WHERE ref = :stale AND kind = 'release'`,
+  ['a rest that was not returned',
+    `UPDATE posting SET (ref, payment_id) = ('elsewhere', 'elsewhere') WHERE ref = :stale AND kind = 'release'`,
     'I4', /postings for exactly/],
   ['a rest that went to somebody else',
     `UPDATE posting SET credit_account = (SELECT id FROM account WHERE owner = (SELECT buyer FROM payment WHERE id = :live))
