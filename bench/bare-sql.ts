@@ -5,7 +5,11 @@
  */
 import { randomBytes } from 'node:crypto';
 import pg from 'pg';
-import { parseAmount } from '../domain/money.ts';
+import { createTaker, type Taker } from '../activities/payment/take.ts';
+import { DEFAULT_ASSET, parseAmount } from '../domain/money.ts';
+import { sessionRules, storedTerms } from '../domain/session.ts';
+import { createPaymentStore } from '../ledger/payment-store.ts';
+import { createMetrics } from '../platform/metrics.ts';
 import { round } from './measure.ts';
 
 export interface BareSqlOptions {
@@ -31,9 +35,11 @@ const LEASE_MS = 60_000;
 /** Buyers must have money: each opens a session of {@link BUDGET} for the time of the measurement, and gets the rest back. */
 export async function measureBareSql(options: BareSqlOptions): Promise<BareSqlResult> {
   const pool = new pg.Pool({ connectionString: options.databaseUrl, max: CONNECTIONS });
+  const store = createPaymentStore({ pool, metrics: createMetrics({ runtime: false }) });
+  const taker = createTaker({ store, onApplied: () => undefined });
   const sessions = options.buyers.map((agent) => ({ id: `gw_${randomBytes(12).toString('hex')}`, agent }));
   try {
-    for (const session of sessions) await openSession(pool, session);
+    for (const session of sessions) await openSession(taker, session);
     const until = performance.now() + options.seconds * 1000;
     const begun = performance.now();
     const counts = await Promise.all(Array.from({ length: CONNECTIONS }, () => payUntil(pool, options, sessions, until)));
@@ -41,19 +47,25 @@ export async function measureBareSql(options: BareSqlOptions): Promise<BareSqlRe
     const calls = counts.reduce((sum, count) => sum + count, 0);
     return { callsPerSecond: round(calls / seconds, 0), calls, batch: BATCH, connections: CONNECTIONS };
   } finally {
-    for (const session of sessions) await pool.query(`SELECT gateway_close_session($1, 'closed')`, [session.id]).catch(() => undefined);
+    for (const { id, agent } of sessions) {
+      const close = { ...noAttempt, id, step: 'close', actor: { address: agent, as: null }, input: {} };
+      await taker.step(sessionRules, close).catch(() => undefined);
+    }
     await pool.end();
   }
 }
 
-async function openSession(pool: pg.Pool, session: { readonly id: string; readonly agent: string }): Promise<void> {
-  const terms = {
-    id: session.id, agent: session.agent, maxTotal: parseAmount(BUDGET).toString(), maxPerRequest: parseAmount(BUDGET).toString(),
-    strategy: 'cheapest',
-    allowedTypes: [], warnAtPercent: 0, maxRequestsPerMinute: 1_000_000_000, workflowId: `bench-${session.id}`,
-    expiresAt: new Date(Date.now() + 3_600_000).toISOString(),
-  };
-  await pool.query('SELECT * FROM gateway_open_session($1)', [JSON.stringify(terms)]);
+/** As a request would take a step, without a workflow that it could be sent to. */
+const noAttempt = { attempt: null, notAfterMs: null, claim: null, messageSent: false } as const;
+
+async function openSession(taker: Taker, { id, agent }: { readonly id: string; readonly agent: string }): Promise<void> {
+  const amountMicros = parseAmount(BUDGET);
+  const terms = storedTerms({ maxTotalMicros: amountMicros, maxPerRequestMicros: amountMicros, strategy: 'cheapest', allowedTypes: [],
+    warnAtPercent: 0, maxRequestsPerMinute: 1_000_000_000, lifeMs: 3_600_000 });
+  const opening = { id, buyer: agent, seller: null, arbiter: null, tenantId: null, asset: DEFAULT_ASSET, amountMicros, terms, lookup: null,
+    workflowId: `bench-${id}` };
+  const taken = await taker.open(sessionRules, { ...noAttempt, opening, askedAtMs: Date.now(), workflowStarted: false });
+  if (taken.kind === 'refused') throw new Error(`The bench could not open a session of ${agent}: ${taken.refusal.message}`);
 }
 
 async function payUntil(pool: pg.Pool, options: BareSqlOptions, sessions: readonly { id: string; agent: string }[],

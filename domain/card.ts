@@ -4,7 +4,7 @@
  */
 import { isAddress, normaliseAddress } from './ids.ts';
 import { parseAmount, ZERO, type Micros } from './money.ts';
-import type { Choice, Context, Payment, Refusal, Rules } from './payment.ts';
+import { refusal, type Choice, type Context, type Payment, type Refusal, type Rules } from './payment.ts';
 import { fieldsOf, textOf, wrongField } from './step-input.ts';
 
 export const cardStatuses = ['active', 'used', 'expired', 'cancelled', 'blocked'] as const;
@@ -147,8 +147,4 @@ function readCardInput(step: CardStep, raw: unknown): CardInput {
     ...(description === undefined ? {} : { description: textOf(fields, 'description', cardBounds.textMax) }),
     ...(merchant === undefined ? {} : { merchant: normaliseAddress(merchant) }), ...(typeof inCategory === 'boolean' ? { inCategory } : {}),
   };
-}
-
-function refusal(code: Refusal['code'], message: string): Refusal {
-  return { code, message };
 }

@@ -4,7 +4,7 @@
  */
 import { escrowBounds, readEscrowInput, type EscrowInput } from './escrow-input.ts';
 import { formatMicros, micros } from './money.ts';
-import type { Choice, Context, Payment, Refusal, Rules, Transition } from './payment.ts';
+import { refusal, type Choice, type Context, type Payment, type Refusal, type Rules, type Transition } from './payment.ts';
 
 export const escrowStatuses = ['pending', 'delivered', 'disputed', 'arbitrating', 'released', 'refunded'] as const;
 export type EscrowStatus = (typeof escrowStatuses)[number];
@@ -187,8 +187,4 @@ function namesAnother({ payment, input }: EscrowContext): Refusal | null {
       : 'An arbiter is named when the escrow is made (arbitratorAddr) and cannot be chosen afterwards. Leave the field out to call in the '
         + 'arbiter.',
   );
-}
-
-function refusal(code: Refusal['code'], message: string): Refusal {
-  return { code, message };
 }

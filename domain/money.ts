@@ -9,7 +9,7 @@ declare const microsBrand: unique symbol;
 /** An amount in millionths of its asset (1 USDC = 1,000,000 micros). Never negative. */
 export type Micros = bigint & { readonly [microsBrand]: true };
 
-export const DECIMALS = 6;
+const DECIMALS = 6;
 /** What accounts can hold. Each is counted in millionths; one with other decimal places does not compile before its text can be read. */
 export const assets = { USDC: { places: DECIMALS }, EURC: { places: DECIMALS } } as const satisfies
   Record<string, { readonly places: typeof DECIMALS }>;
@@ -70,15 +70,4 @@ export function toUnits(amountMicros: bigint): Decimal {
 /** `part` of `whole` in percent, rounded down; 0 when the whole is 0. */
 export function percentOf(part: bigint, whole: bigint): number {
   return whole === 0n ? 0 : Number((part * 100n) / whole);
-}
-
-/**
- * Splits an amount by weights: each share gets its floor, the remainder goes to the first. The parts always add up to the whole.
- */
-export function splitByWeights(amountMicros: Micros, weights: readonly number[]): Micros[] {
-  const total = BigInt(weights.reduce((sum, weight) => sum + weight, 0));
-  if (total <= 0n) throw new RangeError('Weights must add up to more than zero.');
-  const parts = weights.map((weight) => (amountMicros * BigInt(weight)) / total);
-  const rest = amountMicros - parts.reduce((sum, part) => sum + part, 0n);
-  return parts.map((part, index) => (index === 0 ? part + rest : part) as Micros);
 }

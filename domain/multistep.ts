@@ -18,7 +18,6 @@ export type MultistepStep = (typeof multistepSteps)[number];
 
 /** Why the rest went back to the buyer. */
 export const multistepResolutions = ['buyer_refund', 'expired'] as const;
-export type MultistepResolution = (typeof multistepResolutions)[number];
 
 export const multistepBounds = {
   stepsMax: 100, expiresInMsDefault: 86_400_000, expiresInMsMin: 1_000, expiresInMsMax: 365 * 86_400_000,

@@ -107,6 +107,11 @@ export interface Refusal {
   readonly message: string;
 }
 
+/** In one line. */
+export function refusal(code: ErrorCode, message: string): Refusal {
+  return { code, message };
+}
+
 /** What is to become of a payment. `payment_apply` makes it so in one transaction, or says that the payment has moved on meanwhile. */
 export interface Decision {
   /** `open`, a step of the kind, or `clock`. */

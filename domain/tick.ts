@@ -75,7 +75,7 @@ export type BatchOutcome = TickVerdict | 'not_found' | 'replay' | 'idempotency_m
 export type TickOutcome = BatchOutcome | 'earlier';
 
 /** The wire's id of a tick. Not stored: stream and number say the same. */
-export function tickIdOf(streamId: string, seq: number): string {
+function tickIdOf(streamId: string, seq: number): string {
   return `tick_${streamId.slice(streamId.indexOf('_') + 1)}${seq.toString(16).padStart(8, '0')}`;
 }
 

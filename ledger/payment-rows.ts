@@ -104,7 +104,7 @@ function openingJson(opening: NonNullable<ApplyItem['opening']>): object {
 }
 
 /** What a new meter is written with. */
-export function meterJson({ priceMicrosMax, idleMs, usesPerMinute, closesAtDeadline }: MeterTerms): object {
+function meterJson({ priceMicrosMax, idleMs, usesPerMinute, closesAtDeadline }: MeterTerms): object {
   return { price_max: priceMicrosMax.toString(), idle_ms: idleMs, uses_per_minute: usesPerMinute, closes: closesAtDeadline };
 }
 

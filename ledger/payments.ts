@@ -2,6 +2,7 @@
 import type pg from 'pg';
 import { DEFAULT_ASSET, micros, type Micros } from '../domain/money.ts';
 import { columnList, query } from './query.ts';
+import { NEWEST_ID } from './reads.ts';
 
 export interface Payment {
   /** The payment's own id: of the call, the escrow, the step. */
@@ -85,7 +86,6 @@ ${columns}`,
 /** A payment has at most a hold, a capture, a fee and a release; reversals are rare. */
 const POSTINGS_EACH = 6;
 const POSTINGS_MIN = 600;
-const NEWEST = '9223372036854775807';
 
 /** How many postings are looked through for so many payments. */
 const searchLength = (limit: number): number => Math.max(POSTINGS_MIN, limit * POSTINGS_EACH);
@@ -109,7 +109,7 @@ export interface PaymentQuery {
 /** Payments an agent made or received, newest first. However many there are, little more is read than is shown. Errors: unavailable. */
 export async function readPayments(pool: pg.Pool, owner: string,
     { counterparty, limit, before, asset = DEFAULT_ASSET }: PaymentQuery): Promise<PaymentPage> {
-  const values = [owner, asset, before?.toString() ?? NEWEST, limit + 1];
+  const values = [owner, asset, before?.toString() ?? NEWEST_ID, limit + 1];
   const rows = await query<PaymentRow>(pool, counterparty === null ? { ...ofOwnerSql, values: [...values, searchLength(limit)] }
     : { ...betweenSql, values: [...values, counterparty] });
   const found = toPayments(rows);

@@ -179,7 +179,8 @@ SELECT (SELECT id FROM a) AS account_id, p.id, p.ref, p.kind, p.asset, p.debit_a
   LEFT JOIN posting r ON r.reverses = p.id LEFT JOIN posting o ON o.id = p.reverses
  ORDER BY p.id DESC`,
 };
-const newest = '9223372036854775807';
+/** Above every id: a page that begins with the newest. */
+export const NEWEST_ID = '9223372036854775807';
 
 /**
  * A page of the owner's entries, newest first. Errors: unavailable.
@@ -188,7 +189,7 @@ const newest = '9223372036854775807';
 export async function readEntries(pool: pg.Pool, owner: string,
     { limit, before, asset = DEFAULT_ASSET }: { limit: number; before: bigint | null; asset?: string }): Promise<{ entries: LedgerEntry[];
     more: boolean }> {
-  const values = [owner, asset, before?.toString() ?? newest, limit + 1];
+  const values = [owner, asset, before?.toString() ?? NEWEST_ID, limit + 1];
   const rows = await query<PostingRow & { account_id: string }>(pool, { ...entriesSql, values });
   return { entries: rows.slice(0, limit).map((row) => toEntry(row, row.account_id)), more: rows.length > limit };
 }
@@ -196,5 +197,5 @@ export async function readEntries(pool: pg.Pool, owner: string,
 /** The number of the posting behind an entry id such as `entry_17`, or null when the text is no entry id. */
 export function postingOf(entryId: string): bigint | null {
   const digits = /^(?:entry_)?([1-9][0-9]{0,18})$/.exec(entryId)?.[1];
-  return digits === undefined || BigInt(digits) > BigInt(newest) ? null : BigInt(digits);
+  return digits === undefined || BigInt(digits) > BigInt(NEWEST_ID) ? null : BigInt(digits);
 }

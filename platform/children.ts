@@ -158,7 +158,7 @@ export function supervise(first: ServerHandle, start: () => Promise<ServerHandle
 }
 
 /** The last lines of a log, for an error message; empty when there is none. */
-export function lastLines(file: string, count = 15): string {
+function lastLines(file: string, count = 15): string {
   try {
     return readFileSync(file, 'utf8').trimEnd().split('\n').slice(-count).join('\n');
   } catch {

@@ -6,13 +6,13 @@ import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom
 import { retentionKinds, type RetentionKind } from '../domain/retention.ts';
 
 /** How a gateway call ended. */
-export const callOutcomes = [
+const callOutcomes = [
   'settled', 'released', 'no_service', 'budget_exceeded', 'rate_limited', 'session_closed', 'replayed', 'pending', 'refused',
 ] as const;
 export type CallOutcome = (typeof callOutcomes)[number];
 
 /** How a pipeline was answered. */
-export const pipelineOutcomes = ['completed', 'failed', 'cancelled', 'pending', 'replayed', 'refused'] as const;
+const pipelineOutcomes = ['completed', 'failed', 'cancelled', 'pending', 'replayed', 'refused'] as const;
 export type PipelineOutcome = (typeof pipelineOutcomes)[number];
 
 /** How payments end that live longer than a request, by their kind. */

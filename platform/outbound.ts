@@ -11,7 +11,7 @@ import { SuretyError } from '../domain/errors.ts';
 import { checkEndpoint, createAddressGuard, readEndpoint, RefusedAddressError, type AddressGuard, type Endpoint } from './address-guard.ts';
 import type { Logger } from './log.ts';
 
-export const RESPONSE_BYTES_MAX = 5 * 1024 * 1024;
+const RESPONSE_BYTES_MAX = 5 * 1024 * 1024;
 const CONNECT_MS_MAX = 5_000;
 /** Enough for a seller that everybody wants; a slow one can still not take every socket of the process. */
 const CONNECTIONS_PER_ORIGIN = 256;

@@ -36,7 +36,7 @@ export interface SellerSigner {
 }
 
 /** How far a request's time may be from the seller's clock, in seconds, before it counts as replayed. */
-export const SIGNATURE_TOLERANCE_SECS = 300;
+const SIGNATURE_TOLERANCE_SECS = 300;
 
 /** A new private key as PKCS#8 PEM. Whoever calls keeps it: sellers cache the public half. */
 export function generateSellerKey(): string {

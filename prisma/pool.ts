@@ -28,7 +28,7 @@ export interface PoolOptions {
 }
 
 /** The timeouts as `pg` takes them. */
-export function timeoutSettings({ statementMs, lockMs, idleInTransactionMs }: ConnectionTimeouts): pg.ClientConfig {
+function timeoutSettings({ statementMs, lockMs, idleInTransactionMs }: ConnectionTimeouts): pg.ClientConfig {
   return { statement_timeout: statementMs, lock_timeout: lockMs, idle_in_transaction_session_timeout: idleInTransactionMs };
 }
 

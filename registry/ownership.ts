@@ -35,7 +35,7 @@ export interface Ownership {
 const challengeLifeMs = 10 * 60_000;
 
 /** The text that is signed. It names its purpose and its limits, so that a person who reads it in a wallet knows what it does. */
-export function challengeMessage(address: string, nonce: string, expiresAt: Date): string {
+function challengeMessage(address: string, nonce: string, expiresAt: Date): string {
   return [
     'Surety: prove that you control this address.',
     '',

@@ -71,7 +71,7 @@ function essential(schema: JsonSchema): JsonSchema {
   return choices?.find((choice) => choice.type !== 'null') ?? schema;
 }
 
-export function typeOf(schema: JsonSchema): string {
+function typeOf(schema: JsonSchema): string {
   const choices = schema.anyOf ?? schema.oneOf;
   if (choices !== undefined) return [...new Set(choices.map(typeOf))].join(' | ');
   if (schema.const !== undefined) return JSON.stringify(schema.const);
@@ -81,7 +81,7 @@ export function typeOf(schema: JsonSchema): string {
   return Array.isArray(schema.type) ? schema.type.join(' | ') : String(schema.type ?? 'any');
 }
 
-export function notesOf(schema: JsonSchema): string {
+function notesOf(schema: JsonSchema): string {
   const { minLength, maxLength, minimum, maximum, minItems, maxItems } = schema;
   const notes = [
     schema.description,

@@ -18,7 +18,7 @@ export type Authenticate = (req: IncomingMessage) => Promise<Identity>;
 export const nobody: Identity = Object.freeze({ caller: null, hasAdminSecret: false, failed: false });
 
 /** The API key of a request: `Authorization` (with or without `Bearer`) if it is not empty, else `X-API-Key`. */
-export function secretOf(req: IncomingMessage): string | null {
+function secretOf(req: IncomingMessage): string | null {
   const authorization = req.headers.authorization?.trim() ?? '';
   if (authorization !== '') return /^bearer(\s|$)/i.test(authorization) ? authorization.slice(6).trim() : authorization;
   const key = req.headers['x-api-key'];

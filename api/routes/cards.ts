@@ -13,10 +13,10 @@ import { byAgent, readRoutes, sayingPrice, shownAs, type Reading } from '../rout
 import { cancelExample, chargeExample, issueExample, listExample, oneExample } from '../wire/examples/card.ts';
 import { claimOf } from '../routing/idempotency.ts';
 import { createMissLimit } from '../middleware/rate-limit.ts';
+import { idParams } from '../wire/fields.ts';
 import { route, type Route } from '../routing/route.ts';
 
 const stepErrors = ['invalid_state', 'idempotency_mismatch', 'busy', 'unavailable'] as const;
-const idParams = z.object({ id: z.string().max(64) });
 const oneCard = z.object({ card: cardOut });
 
 /** Numbers are nine random digits: whoever could try them all would find cards. */

@@ -11,9 +11,9 @@ import { byAgent, readRoutes, sayingPrice, shownAs, wrongRole, type Reading } fr
 import { arbitrateBody, createBody, disputeBody, escrowOut, evidenceBody, resolveBody, showEscrow,
   type Evidence } from '../wire/escrow.ts';
 import { createExample, listExample, oneExample, stepExamples } from '../wire/examples/escrow.ts';
+import { idParams } from '../wire/fields.ts';
 import { route, type Answer, type Route, type RouteSpec } from '../routing/route.ts';
 
-const idParams = z.object({ id: z.string().max(64) });
 const oneEscrow = z.object({ escrow: escrowOut });
 
 export function escrowRoutes(deps: RouteDeps): Route[] {

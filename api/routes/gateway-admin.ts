@@ -2,17 +2,15 @@
 import { z } from 'zod';
 import { formatMicros } from '../../domain/money.ts';
 import { sessionOf } from '../../domain/session.ts';
+import { OVERDUE_MS } from '../../ledger/audit.ts';
 import { sessionKind } from '../../payments/kinds.ts';
 import { SuretyError } from '../../domain/errors.ts';
 import type { RouteDeps } from '../deps.ts';
 import { sessionOut, showSession } from '../wire/gateway.ts';
 import { pipelineSummaryOut, showPipelineLine } from '../wire/pipeline.ts';
 import { route, type Route } from '../routing/route.ts';
-import { amountOut, limit, timeOut } from '../wire/fields.ts';
+import { amountOut, idParams, limit, timeOut } from '../wire/fields.ts';
 
-/** Nothing of the gateway stays open this long after the last fault unless it waits for a person (invariant I12). */
-const OVERDUE_MS = 60_000;
-const sessionParams = z.object({ id: z.string().max(64) });
 
 export function gatewayAdminRoutes({ gateway, payments, prisma }: RouteDeps): Route[] {
   return [
@@ -48,7 +46,7 @@ export function gatewayAdminRoutes({ gateway, payments, prisma }: RouteDeps): Ro
       method: 'post', path: '/v1/admin/gateway/sessions/:id/resolve', aliases: ['/v1/admin/gateway/sessions/:id/close'],
       access: 'admin', tag: 'Admin',
       summary: 'Ends a session: what no call under way needs goes back to its buyer.',
-      params: sessionParams,
+      params: idParams,
       answer: z.object({ resolved: z.boolean(), sessionId: z.string(), totalRefunded: amountOut, session: sessionOut }),
       errors: ['not_found', 'unavailable'],
       handler: async ({ params }) => {
@@ -60,7 +58,7 @@ export function gatewayAdminRoutes({ gateway, payments, prisma }: RouteDeps): Ro
     route({
       method: 'post', path: '/v1/admin/gateway/sessions/:id/retry-settlement', access: 'admin', tag: 'Admin',
       summary: 'Drives the calls of a session that nobody drives, without waiting for the sweeper.',
-      params: sessionParams, answer: z.object({ retried: z.boolean(), sessionId: z.string(), openCalls: z.number().int() }),
+      params: idParams, answer: z.object({ retried: z.boolean(), sessionId: z.string(), openCalls: z.number().int() }),
       errors: ['not_found'],
       handler: async ({ params }) => {
         const meter = await prisma.meter.findUnique({ where: { id: params.id }, select: { id: true } });

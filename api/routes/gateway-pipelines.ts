@@ -10,7 +10,7 @@ import { pipelineFault, pipelineOfModels, pipelineOut, pipelineRecordOut, pipeli
 import { cutPage, listAnswer, pagingOut } from '../routing/paging.ts';
 import { onlyParties, wrongParty, type Asking } from '../routing/parties.ts';
 import { route, type Route } from '../routing/route.ts';
-import { address, amount, cursor, emptyIsAbsent, idempotencyKey, jsonObject, limit, writeCursor } from '../wire/fields.ts';
+import { address, amount, cursor, emptyIsAbsent, idempotencyKey, idParams, jsonObject, limit, writeCursor } from '../wire/fields.ts';
 import { asTokenError, gatewayToken } from './gateway-calls.ts';
 
 const stepBody = z.strictObject({
@@ -53,7 +53,6 @@ function wishOf(step: z.output<typeof stepBody>, index: number, { length }: read
   };
 }
 
-const pipelineParams = z.object({ id: z.string().max(64) });
 
 export function gatewayPipelineRoutes(deps: RouteDeps): Route[] {
   return [runRoute(deps), cancelRoute(deps), retryUndoRoute(deps), ...readRoutes(deps)];
@@ -92,7 +91,7 @@ function cancelRoute({ pipelines }: RouteDeps): Route {
   return route({
     method: 'post', path: '/v1/gateway/pipelines/:id/cancel', access: 'agent', tag: 'Gateway', movesMoney: true,
     summary: 'Stops a pipeline after the step under way; what that step costs is paid, or given back where it is refundable.',
-    params: pipelineParams, answer: z.object({ pipeline: pipelineRecordOut }), example: cancelExample,
+    params: idParams, answer: z.object({ pipeline: pipelineRecordOut }), example: cancelExample,
     errors: ['not_found', 'unauthorized', 'invalid_state', 'busy', 'unavailable'],
     handler: async ({ caller, params }) =>
       ({ body: { pipeline: showPipeline(await pipelines.act('cancel', caller.address, params.id)) } }),
@@ -103,7 +102,7 @@ function retryUndoRoute({ pipelines }: RouteDeps): Route {
   return route({
     method: 'post', path: '/v1/gateway/pipelines/:id/retry-undo', access: 'agent_or_admin', tag: 'Gateway', movesMoney: true,
     summary: 'Has the compensations of a pipeline called again that were given up, for as long as the first time, under the same keys.',
-    params: pipelineParams, answer: z.object({ pipeline: pipelineRecordOut }), example: retryUndoExample,
+    params: idParams, answer: z.object({ pipeline: pipelineRecordOut }), example: retryUndoExample,
     errors: ['not_found', 'unauthorized', 'invalid_state', 'busy', 'unavailable'],
     // An admin's key that is also an agent's acts for the platform.
     handler: async ({ caller, isAdmin, params }) =>
@@ -142,7 +141,7 @@ function readRoutes(deps: RouteDeps): Route[] {
     route({
       method: 'get', path: '/v1/gateway/pipelines/:id', access: 'agent_or_admin', tag: 'Gateway',
       summary: 'One pipeline: its steps, what was paid, and what was undone.',
-      params: pipelineParams, answer: z.object({ pipeline: pipelineRecordOut }), example: onePipelineExample,
+      params: idParams, answer: z.object({ pipeline: pipelineRecordOut }), example: onePipelineExample,
       errors: ['not_found', 'unauthorized'],
       handler: async ({ caller, isAdmin, params }) =>
         ({ body: { pipeline: showPipeline(await readPipeline(deps, { caller, isAdmin }, params.id)) } }),

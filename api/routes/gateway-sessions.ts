@@ -7,7 +7,7 @@ import type { RouteDeps } from '../deps.ts';
 import { closeExample, logsExample, oneCallExample, oneSessionExample, openExample, sessionsExample } from '../wire/examples/gateway.ts';
 import { dryRunOut, logOut, sessionOut, showDryRun, showLog, showSession } from '../wire/gateway.ts';
 import { route, type Route } from '../routing/route.ts';
-import { amount, amountOut, cursor, limit, serviceType, writeCursor } from '../wire/fields.ts';
+import { amount, amountOut, cursor, idParams, limit, serviceType, writeCursor } from '../wire/fields.ts';
 import { callRequestBody, toCallRequest } from './gateway-calls.ts';
 
 const { expirySecsDefault, expirySecsMin, expirySecsMax, requestsPerMinuteDefault, requestsPerMinuteMax } = sessionBounds;
@@ -40,7 +40,6 @@ function termsOf(body: z.output<typeof openBody>): SessionTerms {
   };
 }
 
-const sessionParams = z.object({ id: z.string().max(64) });
 
 export function gatewaySessionRoutes(deps: RouteDeps): Route[] {
   return [...openAndCloseRoutes(deps), ...readRoutes(deps)];
@@ -69,7 +68,7 @@ function openAndCloseRoutes({ gateway }: RouteDeps): Route[] {
     route({
       method: 'delete', path: '/v1/gateway/sessions/:id', access: 'agent', tag: 'Gateway', movesMoney: true,
       summary: 'Ends a session and returns the rest of its budget. Again changes nothing.',
-      params: sessionParams,
+      params: idParams,
       answer: z.object({ session: sessionOut, totalSpent: amountOut, totalRefunded: amountOut, stillReserved: amountOut,
       requestCount: z.number().int() }),
       example: closeExample, errors: ['not_found', 'forbidden', 'unavailable'],
@@ -89,7 +88,7 @@ function openAndCloseRoutes({ gateway }: RouteDeps): Route[] {
     route({
       method: 'post', path: '/v1/gateway/sessions/:id/dry-run', access: 'agent', tag: 'Gateway',
       summary: 'Says what a call would do and cost now, without doing it.',
-      params: sessionParams, body: callRequestBody, answer: z.object({ result: dryRunOut }),
+      params: idParams, body: callRequestBody, answer: z.object({ result: dryRunOut }),
       errors: ['not_found', 'forbidden', 'no_service'],
       handler: async ({ caller, params, body }) =>
         ({ body: { result: showDryRun(await gateway.dryRun(caller.address, params.id, toCallRequest(body, null))) } }),
@@ -113,13 +112,13 @@ function readRoutes({ gateway, prisma }: RouteDeps): Route[] {
     }),
     route({
       method: 'get', path: '/v1/gateway/sessions/:id', access: 'agent', tag: 'Gateway', summary: 'One session.',
-      params: sessionParams, answer: z.object({ session: sessionOut }), example: oneSessionExample, errors: ['not_found', 'forbidden'],
+      params: idParams, answer: z.object({ session: sessionOut }), example: oneSessionExample, errors: ['not_found', 'forbidden'],
       handler: async ({ caller, params }) => ({ body: { session: showSession(await gateway.session(caller.address, params.id)) } }),
     }),
     route({
       method: 'get', path: '/v1/gateway/sessions/:id/logs', access: 'agent', tag: 'Gateway',
       summary: 'Every call of a session, newest first, with each attempt at a seller.',
-      params: sessionParams, query: z.object({ limit: limit(1_000, 100), cursor }),
+      params: idParams, query: z.object({ limit: limit(1_000, 100), cursor }),
       answer: z.object({ logs: z.array(logOut), count: z.number().int(), has_more: z.boolean(), next_cursor: z.string().optional() }),
       example: logsExample, errors: ['not_found', 'forbidden'],
       handler: async ({ caller, params, query }) => {
@@ -138,7 +137,7 @@ function readRoutes({ gateway, prisma }: RouteDeps): Route[] {
     route({
       method: 'get', path: '/v1/gateway/calls/:id', access: 'agent', tag: 'Gateway',
       summary: 'One call: its state, its attempts, and where the money is.',
-      params: sessionParams,
+      params: idParams,
       answer: z.object({ call: logOut.extend(
       { response: z.unknown().describe('What the seller answered; for the buyer, once it is paid.') }) }), example: oneCallExample,
       errors: ['not_found', 'forbidden'],

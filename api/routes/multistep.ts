@@ -7,6 +7,7 @@ import type { Payment } from '../../domain/payment.ts';
 import { multistepKind } from '../../payments/kinds.ts';
 import type { RouteDeps } from '../deps.ts';
 import { byAgent, readRoutes, sayingPrice, shownAs, type Reading } from '../routing/payment-route.ts';
+import { idParams } from '../wire/fields.ts';
 import { route, type Route } from '../routing/route.ts';
 import { confirmExample, createExample, listExample, oneExample, refundExample } from '../wire/examples/multistep.ts';
 import { confirmBody, createBody, multistepOut, showMultistep } from '../wire/multistep.ts';
@@ -14,7 +15,6 @@ import { confirmBody, createBody, multistepOut, showMultistep } from '../wire/mu
 /** Each of them with up to a hundred steps. */
 const PAGE_MAX = 50;
 
-const escrowParams = z.object({ id: z.string().max(64) });
 const escrowAnswer = z.object({ escrow: multistepOut });
 
 const stepErrors: readonly ErrorCode[] = ['not_found', 'unauthorized', 'invalid_state', 'idempotency_mismatch', 'busy', 'unavailable'];
@@ -69,7 +69,7 @@ function stepRoutes({ payments }: RouteDeps): Route[] {
       method: 'post', path: '/v1/escrow/multistep/:id/confirm-step', access: 'agent', tag: 'Multistep escrow', movesMoney: true,
       aliases: ['/v1/multistep-escrows/:id/steps', '/v1/multistep-escrows/:id/confirm-step', '/v1/escrows/multistep/:id/confirm-step'],
       summary: 'Pays one step to its seller; the last one completes the escrow. For the buyer.',
-      params: escrowParams, body: confirmBody, answer: escrowAnswer, example: confirmExample,
+      params: idParams, body: confirmBody, answer: escrowAnswer, example: confirmExample,
       errors: [...stepErrors, ...planErrors, 'invalid_amount'],
       handler: async ({ caller, params: { id }, body, idempotencyClaim }) => {
         const input = { ...body, amount: formatMicros(body.amount) };
@@ -81,7 +81,7 @@ function stepRoutes({ payments }: RouteDeps): Route[] {
       method: 'post', path: '/v1/escrow/multistep/:id/refund', access: 'agent', tag: 'Multistep escrow', movesMoney: true,
       aliases: ['/v1/multistep-escrows/:id/abort', '/v1/multistep-escrows/:id/refund', '/v1/escrows/multistep/:id/refund'],
       summary: 'Gives back what was not confirmed and ends the escrow. For the buyer.',
-      params: escrowParams, answer: escrowAnswer, example: refundExample, errors: stepErrors,
+      params: idParams, answer: escrowAnswer, example: refundExample, errors: stepErrors,
       handler: async ({ caller, params: { id }, idempotencyClaim }) => {
         const order = { id, step: 'refund', actor: byAgent(caller), input: {}, claim: idempotencyClaim() };
         return shownAs(reading, await payments.step(multistepKind, order));

@@ -9,7 +9,7 @@ import type { RouteDeps } from '../deps.ts';
 import { adviceExample, listExample, oneExample, ticksExample } from '../wire/examples/stream.ts';
 import { readRoutes, visiblePayment, type Reading } from '../routing/payment-route.ts';
 import { route, type Route } from '../routing/route.ts';
-import { limit } from '../wire/fields.ts';
+import { idParams, limit } from '../wire/fields.ts';
 import { showStream, streamOut, tickOut } from '../wire/stream.ts';
 
 /** Larger questions are mistakes, and their answers no amounts. */
@@ -25,7 +25,6 @@ const questionBody = z.object({
 const adviceOut = z.object({ recommendedHold: z.number(), expectedCost: z.number(), efficiency: z.number(), confidence: z.number(),
   expectedTicks: z.number(), ticks: z.number().int() });
 
-const streamParams = z.object({ id: z.string().max(64) });
 const paging = { count: z.number().int(), has_more: z.boolean(), next_cursor: z.string().optional() };
 
 /** Ticks are paged by their number. */
@@ -50,7 +49,7 @@ function ticksRoute({ payments, ticks }: RouteDeps): Route {
   return route({
     method: 'get', path: '/v1/streams/:id/ticks', access: 'agent_or_admin', tag: 'Streams',
     summary: 'The ticks of a stream, oldest first, for its parties.',
-    params: streamParams, query: z.object({ limit: limit(1_000, 100), cursor: seqCursor }),
+    params: idParams, query: z.object({ limit: limit(1_000, 100), cursor: seqCursor }),
     answer: z.object({ ticks: z.array(tickOut), ...paging }), example: ticksExample,
     errors: ['not_found', 'unauthorized', 'invalid_cursor'],
     handler: async ({ params: { id }, query, caller, isAdmin }) => {

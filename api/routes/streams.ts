@@ -9,7 +9,7 @@ import type { RouteDeps } from '../deps.ts';
 import { batchExample, closeExample, openExample, tickExample, topUpExample } from '../wire/examples/stream.ts';
 import { byAgent, sayingPrice, shownAs } from '../routing/payment-route.ts';
 import { route, type Answer, type Caller, type Route } from '../routing/route.ts';
-import { address, amount, emptyIsAbsent, line, paragraph } from '../wire/fields.ts';
+import { address, amount, emptyIsAbsent, idParams, line, paragraph } from '../wire/fields.ts';
 import { afterTicksOut, showAfterTicks, streamOut, tickOut } from '../wire/stream.ts';
 import { streamReading } from './stream-reads.ts';
 
@@ -49,7 +49,6 @@ const batchBody = z.object({
 const closeBody = z.object({ reason: paragraph(reasonCharsMax).nullish()
   .transform((text) => (text === undefined || text === '' ? null : text)) });
 
-const streamParams = z.object({ id: z.string().max(64) });
 const replay = (replayed: boolean): Pick<Answer, 'headers'> => (replayed ? { headers: { 'Idempotent-Replayed': 'true' } } : {});
 
 const tickErrors: readonly ErrorCode[] = [
@@ -105,7 +104,7 @@ function tickRoutes({ ticks }: RouteDeps): Route[] {
       summary: 'Records one tick, by buyer or seller. Exactly once when it carries its number; never above the deposit.',
       description: 'Send `seq` and, when an answer was lost, the same request again: a number that was recorded is answered 409 ' +
         '`sequence_mismatch` with `recordedTick` and `expectedSeq`. The seller may ask at most the agreed price for a tick.',
-      params: streamParams, body: tickBody, example: tickExample, answer: z.object({ tick: tickOut, ...afterTicksOut }), errors: tickErrors,
+      params: idParams, body: tickBody, example: tickExample, answer: z.object({ tick: tickOut, ...afterTicksOut }), errors: tickErrors,
       handler: async ({ caller, params, body, idempotencyClaim }) => {
         const recorded = await ticks.tick({
           streamId: params.id, agent: caller.address, seq: body.seq, amountMicros: body.amount, metadata: body.metadata,
@@ -119,7 +118,7 @@ function tickRoutes({ ticks }: RouteDeps): Route[] {
       summary: `Records 1 to ${ticksAtOnceMax} ticks together, all or none; for meters that count quickly.`,
       description: 'A deposit that is too small for all of them is answered 402 `hold_exhausted` with `affordable`, the number of ticks ' +
         'from the front that it could pay.',
-      params: streamParams, body: batchBody, example: batchExample,
+      params: idParams, body: batchBody, example: batchExample,
       answer: z.object({ accepted: z.number().int(), firstSeq: z.number().int(), lastSeq: z.number().int(), ...afterTicksOut }),
       errors: tickErrors,
       handler: async ({ caller, params, body, idempotencyClaim }) => {
@@ -139,7 +138,7 @@ function moneyRoutes({ payments }: RouteDeps): Route[] {
     route({
       method: 'post', path: '/v1/streams/:id/close', access: 'agent', tag: 'Streams', movesMoney: true,
       summary: 'Ends a stream, by buyer or seller: what was ticked is paid and the rest goes back, in one step.',
-      params: streamParams, body: closeBody, example: closeExample, answer: z.object({ stream: streamOut }),
+      params: idParams, body: closeBody, example: closeExample, answer: z.object({ stream: streamOut }),
       errors: ['not_found', 'unauthorized', 'already_closed', 'idempotency_mismatch', 'busy', 'unavailable'],
       handler: async ({ caller, params: { id }, body, idempotencyClaim }) => shownAs(streamReading,
         await payments.step(streamKind, { id, step: 'close', actor: byAgent(caller), input: body, claim: idempotencyClaim() })),
@@ -147,7 +146,7 @@ function moneyRoutes({ payments }: RouteDeps): Route[] {
     route({
       method: 'post', path: '/v1/streams/:id/top-up', access: 'agent', tag: 'Streams', movesMoney: true,
       summary: 'Adds to the deposit, by the buyer; a paused stream goes on.',
-      params: streamParams, body: z.object({ amount }), example: topUpExample, answer: z.object({ stream: streamOut }),
+      params: idParams, body: z.object({ amount }), example: topUpExample, answer: z.object({ stream: streamOut }),
       errors: [
         'not_found', 'unauthorized', 'stream_closed', 'invalid_amount', 'insufficient_balance', 'idempotency_mismatch', 'busy',
         'unavailable',

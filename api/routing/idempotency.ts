@@ -35,7 +35,7 @@ function withoutKey(body: unknown): unknown {
 }
 
 /** JSON with the fields of every object in one order. The value is parsed JSON of limited depth. */
-export function canonicalJson(value: unknown): string {
+function canonicalJson(value: unknown): string {
   if (Array.isArray(value)) return `[${value.map(canonicalJson).join(',')}]`;
   if (typeof value !== 'object' || value === null) return JSON.stringify(value) ?? 'null';
   const fields = Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1));

@@ -9,7 +9,7 @@ import type { RouteDeps } from '../deps.ts';
 import { listAnswer, pagingOut } from './paging.ts';
 import { onlyParties, wrongParty, type Asking } from './parties.ts';
 import { route, type Answer, type Caller, type Route } from './route.ts';
-import { addressParams, cursor, limit, writeCursor } from '../wire/fields.ts';
+import { addressParams, cursor, idParams, limit, writeCursor } from '../wire/fields.ts';
 
 /** The agent behind the key, in the role that its address has. */
 export const byAgent = ({ address }: Caller): Actor => ({ address, as: null });
@@ -75,7 +75,7 @@ export function readRoutes({ payments }: Pick<RouteDeps, 'payments'>, reading: R
   const { list = many, pageMax = 200 } = reading;
   return [
     route({
-      method: 'get', path, aliases, access: 'agent_or_admin', tag, summary: summaries[0], params: z.object({ id: z.string().max(64) }),
+      method: 'get', path, aliases, access: 'agent_or_admin', tag, summary: summaries[0], params: idParams,
       answer: z.object({ [one]: schema }), example: examples[0], errors: ['not_found', 'unauthorized'],
       handler: async ({ params, ...asking }) =>
         shownAs(reading, { payment: await visiblePayment(payments, reading, params.id, asking), replayed: false }),

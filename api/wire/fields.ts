@@ -51,6 +51,7 @@ export const address = z
 
 /** Path parameters of routes about one agent. */
 export const addressParams = z.object({ address });
+export const idParams = z.object({ id: z.string().max(64) });
 
 export const addressOut = z.string().meta({ pattern: '^0x[0-9a-f]{40}$', examples: [exampleAddress] });
 export const timeOut = z.iso.datetime().meta({ examples: ['2026-01-31T12:00:00.000Z'] });

@@ -4,7 +4,7 @@ import type { Driver } from '../../activities/gateway/drive.ts';
 import type { Accepted, GatewayStore, NewCall, StoredCall } from '../../activities/gateway/store.ts';
 import { isErrorCode, SuretyError, type ErrorCode } from '../../domain/errors.ts';
 import type { CallAnswer, CallRequest, Offer, Session } from '../../domain/gateway.ts';
-import { formatMicros, micros, percentOf, type Micros } from '../../domain/money.ts';
+import { DEFAULT_ASSET, formatMicros, micros, percentOf, type Micros } from '../../domain/money.ts';
 import { rankOffers } from '../../domain/ranking.ts';
 import type { Crash } from '../../platform/crash.ts';
 import type { Metrics } from '../../platform/metrics.ts';
@@ -235,7 +235,7 @@ function refusal(accepted: Accepted, candidates: readonly Candidate[]): SuretyEr
     const remaining = formatMicros(accepted.remainingMicros);
     return new SuretyError(code,
         `The cheapest fitting service costs ${formatMicros(price)}, and ${remaining} of the session's budget is left.`, {
-      body: { price: formatMicros(price), currency: 'USDC', remaining },
+      body: { price: formatMicros(price), currency: DEFAULT_ASSET, remaining },
     });
   }
   return refusalOf(code);

@@ -3,7 +3,7 @@ import { LRUCache } from 'lru-cache';
 import type { GatewayStore } from '../../activities/gateway/store.ts';
 import { SuretyError } from '../../domain/errors.ts';
 import type { CallRequest, DryRun, GatewayPort, Session } from '../../domain/gateway.ts';
-import { micros } from '../../domain/money.ts';
+import { DEFAULT_ASSET, micros } from '../../domain/money.ts';
 import type { Actor } from '../../domain/payment.ts';
 import { rankOffers } from '../../domain/ranking.ts';
 import { sessionOf, storedTerms } from '../../domain/session.ts';
@@ -18,8 +18,6 @@ export interface GatewayDeps extends CallDeps {
 }
 
 const SESSIONS_REMEMBERED = 20_000;
-/** What calls are priced and budgets are held in. */
-const ASSET = 'USDC';
 
 export function createGateway(deps: GatewayDeps): GatewayPort {
   const { store, payments } = deps;
@@ -29,7 +27,7 @@ export function createGateway(deps: GatewayDeps): GatewayPort {
 
   return {
     async openSession(buyer, tenantId, terms, claim) {
-      const wish = { buyer, seller: null, arbiter: null, tenantId, asset: ASSET, amountMicros: terms.maxTotalMicros,
+      const wish = { buyer, seller: null, arbiter: null, tenantId, asset: DEFAULT_ASSET, amountMicros: terms.maxTotalMicros,
         terms: storedTerms(terms), lookup: null };
       const { payment, replayed } = await payments.open(sessionKind, wish, claim);
       return { session: sessionOf(payment), replayed };
@@ -59,7 +57,7 @@ export function createGateway(deps: GatewayDeps): GatewayPort {
       const limitMicros = request.maxPriceMicros;
       const alone: SessionTermsForCall = { id: newId('gatewaySession'), agentAddress: agent, maxTotalMicros: limitMicros,
         maxPerRequestMicros: limitMicros, strategy: 'cheapest', allowedTypes: [], warnAtPercent: 0, usedMicros: 0n };
-      return calls.run(alone, request, (call) => store.callOnce(call, limitMicros, ASSET));
+      return calls.run(alone, request, (call) => store.callOnce(call, limitMicros, DEFAULT_ASSET));
     },
 
     dryRun: async (agent, sessionId, request) => dryRun(deps, await sessions.ownNow(agent, sessionId), request),

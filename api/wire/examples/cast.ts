@@ -5,6 +5,8 @@ export const seller = '0x00000000000000000000000000000000000000b2';
 export const otherSeller = '0x00000000000000000000000000000000000000c3';
 export const arbiter = '0x00000000000000000000000000000000000000d4';
 export const serviceId = 'svc_0a1b2c3d4e5f60718293a4b5';
+export const callId = 'call_0a1b2c3d4e5f60718293a4b5';
+export const callWorkflowId = 'gateway-calls-7c0e5d1f2a3b4c5d6e7f8091';
 
 /** The 24 digits behind the prefix of an id. */
 export const digits = '4f1d2c3b4a5968778695a4b3';

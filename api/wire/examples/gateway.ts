@@ -4,7 +4,7 @@ import { parseAmount, ZERO } from '../../../domain/money.ts';
 import type { Pipeline, PipelineStep } from '../../../domain/pipeline.ts';
 import { showSession, writeCall } from '../gateway.ts';
 import { showPipeline, writePipeline } from '../pipeline.ts';
-import { at, buyer, digits, otherSeller, seller, serviceId, wholePage } from './cast.ts';
+import { at, buyer, callId, callWorkflowId, digits, otherSeller, seller, serviceId, wholePage } from './cast.ts';
 
 const session: Session = {
   id: `gw_${digits}`, agentAddress: buyer, tenantId: null, maxTotalMicros: parseAmount('5.00'), maxPerRequestMicros: parseAmount('0.50'),
@@ -13,8 +13,6 @@ const session: Session = {
   status: 'active', workflowId: `gateway-session-gw_${digits}`, createdAt: at(0), updatedAt: at(0),
 };
 const used: Session = { ...session, spentMicros: parseAmount('0.02'), requestCount: 1, updatedAt: at(1) };
-const callId = 'call_0a1b2c3d4e5f60718293a4b5';
-const callWorkflowId = 'gateway-calls-7c0e5d1f2a3b4c5d6e7f8091';
 
 const bought: CallAnswer = {
   callId, sessionId: session.id, workflowId: callWorkflowId, responseJson: '{"words":6}', serviceUsed: seller, serviceId,

@@ -1,9 +1,7 @@
 /** Words of the docs: what a field of this name may hold, where its schema alone would say nothing. */
-import { buyer, digits, seller, serviceId } from './cast.ts';
+import { buyer, callId, callWorkflowId, digits, seller, serviceId } from './cast.ts';
 
 const sessionId = `gw_${digits}`;
-const callId = 'call_0a1b2c3d4e5f60718293a4b5';
-const callWorkflowId = 'gateway-calls-7c0e5d1f2a3b4c5d6e7f8091';
 
 /** Plausible values for names that occur all over the API. */
 export const namedExamples: Readonly<Record<string, unknown>> = {

@@ -1,6 +1,6 @@
 -- N processes share what stands behind the workflows: each row of it is worked on by one process at a time.
 
--- Until when a process may be notifying the workflow. A notice written anew after it was claimed may be claimed again.
+-- Until when a process may be telling the workflow. A notice written anew after it was claimed may be claimed again.
 ALTER TABLE workflow_notice ADD COLUMN claimed_until timestamptz;
 CREATE INDEX workflow_notice_by_kind ON workflow_notice (kind, claimed_until NULLS FIRST, noted_at);
 
