@@ -137,7 +137,7 @@ async function startAndHear(
   }
 }
 
-/** When start and activity have both been heard of, the workflow knows the payment; otherwise it is told of it. */
+/** When start and activity have both been heard of, the workflow knows the payment; otherwise it is informed. */
 function settleOpening(keeper: PaymentKeeper, { id, version }: Payment, answer: Promise<Answer>, expected: ExpectedAttempt): void {
   const heard = Promise.race([answer.then(({ kind }) => kind === 'answered'), expected.ended.then((taken) => taken.kind === 'done')]);
   void heard.then((knows) => (knows && version === 1 ? keeper.confirmed(id, 1) : keeper.soon(id)));
@@ -183,7 +183,7 @@ async function throughWorkflow(
   const answer = messages.step(seen.payment.workflowId, name, { attempt, input, request });
   void answer.then((came) => {
     if (came.kind === 'answered' || came.kind === 'refused') capacity.answered();
-    // Whatever Temporal itself has not heard of stays noted, and the workflow is told of it.
+    // Whatever Temporal itself has not heard of stays noted, and the workflow is informed of it.
     if (came.kind === 'answered') keeper.confirmed(id, came.view.version);
     else if (came.kind !== 'refused') keeper.soon(id);
     else if (came.version !== null) keeper.confirmed(id, came.version);

@@ -1,37 +1,66 @@
 /**
- * Sees to it that workflows hear what was done without them, and that payments which need a workflow get one. Requests never wait for it:
- * a notice in Postgres remembers what a workflow has still to hear, and whichever process comes first tells it later.
+ * Sees to it that workflows hear what was done without them, and that payments which need a workflow get one: one keeper for every family
+ * of payments. Requests never wait for it: a notice in Postgres remembers what a workflow has still to hear, and whichever process comes
+ * first sends it later.
  */
-import type { Payment } from '../domain/payment.ts';
 import type { Notice, Notices } from '../ledger/notices.ts';
-import type { PaymentStore } from '../ledger/payment-store.ts';
-import { viewOf } from '../activities/payment/activities.ts';
 import type { Logger } from '../platform/log.ts';
 import type { Metrics } from '../platform/metrics.ts';
-import { newAttempt } from './attempts.ts';
 import type { Capacity } from './capacity.ts';
-import type { PaymentKind } from './kind.ts';
-import type { Messages } from './messages.ts';
+import { isAboutOneRequest, type Messages, type Began } from './messages.ts';
 
-export interface KeeperDeps {
-  readonly store: PaymentStore;
-  readonly notices: Notices;
-  readonly messages: Messages;
-  readonly capacity: Capacity;
-  readonly kinds: readonly PaymentKind[];
-  readonly log: Logger;
-  readonly metrics: Metrics;
+/** As much of a payment as is needed to keep its workflow informed. */
+export interface Subject {
+  readonly id: string;
+  readonly kind: string;
+  readonly version: number;
+  readonly ended: boolean;
+  readonly workflowId: string;
+  /** A start was sent, or is about to be. */
+  readonly workflowStarted: boolean;
 }
 
+/** Payments that are read and started in one way. */
+export interface Family<Read extends Subject> {
+  /** As the notices have them. */
+  readonly kinds: readonly string[];
+  /** Null: there is no such payment. Errors: unavailable. */
+  read(id: string): Promise<Read | null>;
+  /** A start is about to be sent. Errors: unavailable. */
+  markStarted(id: string): Promise<void>;
+  /** What starting its workflow from its row takes: reads what else is needed, and returns the sending. */
+  starting(subject: Read): Promise<() => Promise<Began>>;
+}
+
+/** What those who change payments of a family say. */
 export interface PaymentKeeper {
   /** Lets the workflow know in a moment, in which more may happen: what is over by then without a workflow needs none. */
   soon(id: string): void;
   /** Temporal has confirmed that the workflow knows this. Never rejects. */
   confirmed(id: string, version: number): void;
-  /** One round over what a crash, or an absence of Temporal, has left behind. */
+  /**
+   * Sends a start that was prepared with the payment itself, which says that it is started. A place of the capacity was taken for it,
+   * and is given back here. Never rejects: what failed stays noted.
+   */
+  started(subject: Pick<Subject, 'id' | 'version' | 'workflowId'>, send: () => Promise<Began>): Promise<void>;
+}
+
+export interface Keeper {
+  of<Read extends Subject>(family: Family<Read>): PaymentKeeper;
+  /** One round over what a crash, or an absence of Temporal, has left behind, in all families. */
   sweep(): Promise<void>;
-  /** Tells now what would be told in a moment, and waits so long at most. */
+  /** Sends now what would be sent in a moment, and waits so long at most. */
   flush(timeoutMs: number): Promise<void>;
+}
+
+export interface KeeperDeps {
+  readonly notices: Notices;
+  readonly messages: Pick<Messages, 'moved'>;
+  readonly capacity: Capacity;
+  readonly log: Logger;
+  readonly metrics: Metrics;
+  /** For how long other processes leave alone what this one has claimed. */
+  readonly leaseMs?: number;
 }
 
 /** A payment that begins and ends within this time costs Temporal nothing. */
@@ -44,59 +73,24 @@ const WAITING_MAX = 2_000;
 const NOTICE_AGE_MS = 3_000;
 const LEASE_MS = 15_000;
 const NOTICES_AT_ONCE = 50;
+/** After a round in which nothing came through: enough to find out whether something does now. */
+const NOTICES_WHILE_FAILING = 8;
 const FORGET_MAX = 256;
-/** The pause between rounds doubles up to this while Temporal does not answer. */
-const BACKOFF_MS_MAX = 30_000;
+/** The pause between rounds doubles between these while Temporal does not answer. */
+const PAUSE_MS_MIN = 2_000;
+const PAUSE_MS_MAX = 30_000;
 
-/** Has the workflow of a payment hear where it stands, or gives it one. Rejects when Temporal or Postgres does not answer. */
-function createTeller({ store, notices, messages, kinds }: KeeperDeps): (id: string) => Promise<void> {
-  /** The workflow of a payment that is there, started from its row. */
-  async function start(kind: PaymentKind, payment: Payment): Promise<void> {
-    // Before it is sent: a start whose answer is lost may have come through.
-    if (!payment.workflowStarted) await store.markStarted([payment.id]);
-    const { id, workflowId, state, version } = payment;
-    const began = await messages.start({
-      kind,
-      workflowId,
-      startId: newAttempt(),
-      about: payment,
-      state,
-      open: null,
-      view: viewOf(payment),
-    });
-    // One that was there may know less than this.
-    if (began === 'was there') await messages.moved(workflowId, version);
-    await notices.forget([{ id, version }]);
-  }
+/** `failed`: this one only. `unreachable`: Temporal does not answer, and the next would fare no better. */
+type Came = 'informed' | 'failed' | 'unreachable' | 'no room';
 
-  return async (id) => {
-    const found = await store.read(id);
-    const kind = kinds.find(({ rules }) => rules.kind === found?.payment.kind);
-    if (found === null || kind === undefined) return;
-    const { payment } = found;
-    const ended = payment.deadlineMs === null;
-    if (!payment.workflowStarted) {
-      // Over, and nothing was ever promised to Temporal.
-      if (!ended) await start(kind, payment);
-      return;
-    }
-    if ((await messages.moved(payment.workflowId, payment.version)) === 'missing' && !ended) await start(kind, payment);
-    // A start that comes through late reads the row and finds the end.
-    else await notices.forget([{ id, version: payment.version }]);
-  };
-}
+class Unreachable extends Error {}
 
 /** Things under way that a stopping process waits for. */
 function createPending() {
   const pending = new Set<Promise<unknown>>();
   return {
     add(promise: Promise<unknown>): void {
-      const settled = promise
-        .then(
-          () => undefined,
-          () => undefined,
-        )
-        .finally(() => pending.delete(settled));
+      const settled = promise.then(() => undefined, () => undefined).finally(() => pending.delete(settled));
       pending.add(settled);
     },
     all: () => Promise.all(pending),
@@ -104,7 +98,7 @@ function createPending() {
 }
 
 /** What Temporal has confirmed, gathered for a moment: a payment that goes on in it is forgotten once, and many share a statement. */
-function createConfirmations(forget: (all: Notice[]) => void) {
+function createConfirmations(forget: (all: Pick<Notice, 'id' | 'version'>[]) => void) {
   const known = new Map<string, number>();
   let timer: NodeJS.Timeout | undefined;
   const flush = (): void => {
@@ -123,61 +117,145 @@ function createConfirmations(forget: (all: Notice[]) => void) {
   };
 }
 
-export function createPaymentKeeper(deps: KeeperDeps): PaymentKeeper {
-  const { notices, capacity, log, metrics } = deps;
-  const tell = createTeller(deps);
-  const waiting = new Map<string, NodeJS.Timeout>();
-  const pending = createPending();
-  const confirmations = createConfirmations((all) => {
-    pending.add(notices.forget(all).catch((error: unknown) => failed(error, all[0]?.id ?? '')));
-  });
-
-  const failed = (error: unknown, id: string): void => {
-    log.warn({ err: error, paymentId: id }, 'A workflow could not hear of its payment; the sweep tries again.');
-    metrics.backgroundError('payment-keeper');
+/** How long rounds pause while Temporal does not answer. */
+function createPause() {
+  let ms = 0;
+  let untilMs = 0;
+  return {
+    isOver: () => Date.now() >= untilMs,
+    isFailing: () => ms > 0,
+    end(): void {
+      ms = 0;
+      untilMs = 0;
+    },
+    longer(): void {
+      ms = Math.min(PAUSE_MS_MAX, Math.max(PAUSE_MS_MIN, ms * 2));
+      untilMs = Date.now() + ms;
+    },
   };
+}
+type Pause = ReturnType<typeof createPause>;
 
-  /** Takes a place among what Temporal is asked at once. `no room`: there was none. Never rejects: what failed stays noted in Postgres. */
-  async function tellIfRoom(id: string): Promise<'told' | 'failed' | 'no room'> {
-    if (!capacity.take()) return 'no room';
-    try {
-      await tell(id);
+/** Informs the workflow of one payment, or gives it one, in a place among what Temporal is asked at once. */
+function createInformer({ notices, messages, capacity, log, metrics }: KeeperDeps, pause: Pause) {
+  /** Asks Temporal, and notes whether it answers at all. */
+  async function temporal<Answer>(ask: () => Promise<Answer>): Promise<Answer> {
+    const answered = (): void => {
       capacity.answered();
-      return 'told';
+      pause.end();
+    };
+    try {
+      const answer = await ask();
+      answered();
+      return answer;
     } catch (error) {
+      if (isAboutOneRequest(error)) {
+        answered();
+        throw error;
+      }
       capacity.timedOut();
+      throw new Unreachable('Temporal does not answer.', { cause: error });
+    }
+  }
+
+  /** Sends a start; one that was there may know less than this. */
+  async function start({ workflowId, version }: Pick<Subject, 'version' | 'workflowId'>, send: () => Promise<Began>): Promise<void> {
+    if ((await temporal(send)) === 'was there') await temporal(() => messages.moved(workflowId, version));
+  }
+
+  async function inform<Read extends Subject>(family: Family<Read>, id: string): Promise<void> {
+    const subject = await family.read(id);
+    if (subject === null) return;
+    const { ended, workflowId, workflowStarted, version } = subject;
+    // Over, and nothing was ever promised to Temporal.
+    if (!workflowStarted && ended) return;
+    const isMissing = !workflowStarted || (await temporal(() => messages.moved(workflowId, version))) === 'missing';
+    // Where it has ended, a start that comes through late reads the row and finds the end.
+    if (isMissing && !ended) {
+      const send = await family.starting(subject);
+      // Before it is sent: a start whose answer is lost may have come through.
+      if (!workflowStarted) await family.markStarted(id);
+      await start(subject, send);
+    }
+    await notices.forget([{ id, version }]);
+  }
+
+  function failed(error: unknown, id: string): void {
+    log.warn({ err: error, paymentId: id }, 'The workflow of a payment could not be informed; the sweep tries again.');
+    metrics.backgroundError('payment-keeper');
+  }
+
+  /** In a place that was taken; gives it back. Never rejects: what failed stays noted in Postgres. */
+  async function inPlace(id: string, work: () => Promise<void>): Promise<Came> {
+    try {
+      await work();
+      return 'informed';
+    } catch (error) {
       failed(error, id);
-      return 'failed';
+      return error instanceof Unreachable ? 'unreachable' : 'failed';
     } finally {
       capacity.release();
     }
   }
 
-  function wait(id: string, ms: number): void {
-    waiting.set(
-      id,
-      setTimeout(() => {
-        waiting.delete(id);
-        const told = tellIfRoom(id);
-        pending.add(told);
-        void told.then((came) => {
-          if (came === 'no room' && !capacity.isOpen()) wait(id, AGAIN_MS);
-        });
-      }, ms).unref(),
-    );
+  return {
+    failed, start, inPlace,
+    /** Informs it if there is room. Never rejects. */
+    ifRoom: async (family: Family<Subject>, id: string): Promise<Came> =>
+      capacity.take() ? inPlace(id, () => inform(family, id)) : 'no room',
+  };
+}
+type Informer = ReturnType<typeof createInformer>;
+
+export function createKeeper(deps: KeeperDeps): Keeper {
+  const { notices, capacity } = deps;
+  const pause = createPause();
+  const informer = createInformer(deps, pause);
+  const families: Family<Subject>[] = [];
+  const waiting = new Map<string, { readonly family: Family<Subject>; readonly timer: NodeJS.Timeout }>();
+  const pending = createPending();
+  const confirmations = createConfirmations((all) => {
+    pending.add(notices.forget(all).catch((error: unknown) => informer.failed(error, all[0]?.id ?? '')));
+  });
+
+  function wait(family: Family<Subject>, id: string, ms: number): void {
+    const timer = setTimeout(() => {
+      waiting.delete(id);
+      const informed = informer.ifRoom(family, id);
+      pending.add(informed);
+      void informed.then((came) => {
+        if (came === 'no room' && !capacity.isOpen() && !waiting.has(id)) wait(family, id, AGAIN_MS);
+      });
+    }, ms).unref();
+    waiting.set(id, { family, timer });
   }
 
   return {
-    confirmed: confirmations.add,
-    soon(id) {
-      if (!waiting.has(id) && waiting.size < WAITING_MAX) wait(id, QUIET_MS);
+    of(own) {
+      // What a family reads is what it is asked to start: nobody else makes subjects of it.
+      const family = own as Family<Subject>;
+      families.push(family);
+      return {
+        confirmed: confirmations.add,
+        soon(id) {
+          if (!waiting.has(id) && waiting.size < WAITING_MAX) wait(family, id, QUIET_MS);
+        },
+        async started(subject, send) {
+          const sent = informer.inPlace(subject.id, async () => {
+            await informer.start(subject, send);
+            confirmations.add(subject.id, subject.version);
+          });
+          pending.add(sent);
+          await sent;
+        },
+      };
     },
-    sweep: createSweep(deps, tellIfRoom),
+    sweep: createSweep(deps, { informer, pause, families }),
     async flush(timeoutMs) {
-      for (const [id, timer] of waiting) {
+      for (const [id, { family, timer }] of waiting) {
         clearTimeout(timer);
         waiting.delete(id);
-        pending.add(tellIfRoom(id));
+        pending.add(informer.ifRoom(family, id));
       }
       confirmations.flush();
       await Promise.race([pending.all(), new Promise((resolve) => setTimeout(resolve, timeoutMs).unref())]);
@@ -186,26 +264,19 @@ export function createPaymentKeeper(deps: KeeperDeps): PaymentKeeper {
 }
 
 /** Rounds over notices that nobody has seen to. While Temporal does not answer, the pauses between them double. */
-function createSweep(
-  { notices, kinds, capacity }: KeeperDeps,
-  tellIfRoom: (id: string) => Promise<'told' | 'failed' | 'no room'>,
-): () => Promise<void> {
-  let failures = 0;
-  let pausedUntilMs = 0;
+function createSweep({ notices, capacity, leaseMs = LEASE_MS }: KeeperDeps,
+    { informer, pause, families }: { informer: Informer; pause: Pause; families: readonly Family<Subject>[] }): () => Promise<void> {
   return async () => {
-    if (Date.now() < pausedUntilMs) return;
-    const claimed = await notices.claim(
-      kinds.map(({ rules }) => rules.kind),
-      { ageMs: NOTICE_AGE_MS, leaseMs: LEASE_MS, limit: NOTICES_AT_ONCE },
-    );
-    let answered = claimed.length === 0;
-    for (const { id } of claimed) {
+    if (!pause.isOver()) return;
+    const limit = pause.isFailing() ? NOTICES_WHILE_FAILING : NOTICES_AT_ONCE;
+    const claimed = await notices.claim(families.flatMap(({ kinds }) => kinds), { ageMs: NOTICE_AGE_MS, leaseMs, limit });
+    const outcomes = new Set<Came>();
+    for (const { id, kind } of claimed) {
+      const family = families.find(({ kinds }) => kinds.includes(kind));
       // One after the other: requests go first, and a Temporal that is slow is not asked by fifty at once.
-      const came = await tellIfRoom(id);
-      answered ||= came === 'told';
-      if (came !== 'told' && capacity.isOpen()) break;
+      if (family !== undefined) outcomes.add(await informer.ifRoom(family, id));
+      if (capacity.isOpen()) break;
     }
-    failures = answered ? 0 : failures + 1;
-    pausedUntilMs = answered ? 0 : Date.now() + Math.min(BACKOFF_MS_MAX, 1_000 * 2 ** failures);
+    if (!outcomes.has('informed') && (outcomes.has('unreachable') || capacity.isOpen())) pause.longer();
   };
 }

@@ -1,4 +1,4 @@
-/** The three things this process says to the workflow of a payment: begin, take a step, look what has happened. */
+/** The three things this process says to the workflow of a payment: begin, take a step, read what has happened. */
 import {
   WorkflowExecutionAlreadyStartedError,
   WorkflowNotFoundError,
@@ -12,13 +12,14 @@ import type { OpenRequest, PaymentInput, PaymentView, StepRequest } from '../dom
 import { DEFAULT_ASSET, formatMicros, toUnits } from '../domain/money.ts';
 import type { Payment, Refusal } from '../domain/payment.ts';
 import type { SearchAttributes } from '../temporal/search-attributes.ts';
+import type { TaskQueueName } from '../workflows/contracts/ids.ts';
 import { movedSignal, openedUpdate, stepMessages } from '../workflows/contracts/payment.ts';
 import { summaryOf, type PaymentKind } from './kind.ts';
 
 export interface MessagesDeps {
   readonly client: Client;
   readonly searchAttributes: SearchAttributes;
-  readonly taskQueue: (kind: PaymentKind) => string;
+  readonly taskQueue: (queue: TaskQueueName) => string;
 }
 
 /** What came of a message that asks for something. `missing`: there is no such workflow, or it has ended. `lost`: nobody can say. */
@@ -30,7 +31,21 @@ export type Answer =
   | { readonly kind: 'busy' }
   | { readonly kind: 'lost'; readonly error: unknown };
 
-/** Who starts a workflow and for what: a payment to be opened, or one that is there. */
+/** `was there`: a workflow of this id runs, which may have been started with an older view. */
+export type Began = 'eager' | 'queued' | 'was there';
+
+/** The start of any workflow of a payment. */
+export interface WorkflowStart extends Pick<PaymentKind, 'workflow' | 'queue'> {
+  readonly workflowId: string;
+  /** One line for Temporal's UI. */
+  readonly summary: string;
+  readonly about: Pick<Payment, 'heldMicros' | 'asset' | 'buyer' | 'seller' | 'tenantId'>;
+  readonly state: string;
+  /** @param searchAttributes those that the server knows. */
+  readonly input: (searchAttributes: readonly string[]) => object;
+}
+
+/** Who starts the workflow of a payment of the engine and for what: one to be opened, or one that is there. */
 export interface Start {
   readonly kind: PaymentKind;
   readonly workflowId: string;
@@ -42,8 +57,10 @@ export interface Start {
 }
 
 export interface Messages {
-  /** Starts the workflow, its first task in this very process where it serves the queue. Rejects as the client does. */
-  start(start: Start): Promise<'eager' | 'queued' | 'was there'>;
+  /** Starts a workflow, its first task in this very process where it serves the queue. Rejects as the client does. */
+  begin(start: WorkflowStart): Promise<Began>;
+  /** The same for a payment of the engine. */
+  start(start: Start): Promise<Began>;
   /** Resolves when the payment is open. Never rejects. */
   opened(workflowId: string): Promise<Answer>;
   /** Takes a step by an update whose id is the attempt. Never rejects. */
@@ -73,35 +90,33 @@ export function createMessages({ client, searchAttributes, taskQueue }: Messages
     }
   };
 
+  async function begin({ workflow, workflowId, queue, summary, about, state, input }: WorkflowStart): Promise<Began> {
+    const { heldMicros, asset, buyer, seller, tenantId } = about;
+    const values = {
+      Buyer: buyer, Seller: seller ?? undefined, Tenant: tenantId ?? undefined, PaymentState: state,
+      AmountUsd: asset === DEFAULT_ASSET ? toUnits(heldMicros).toNumber() : undefined,
+    };
+    try {
+      const handle = await searchAttributes.starting(values, ({ typedSearchAttributes, names }) =>
+        within(SEND_PATIENCE_MS, () => client.workflow.start(workflow, {
+          workflowId, taskQueue: taskQueue(queue), args: [input(names)], requestEagerStart: true, staticSummary: summary,
+          typedSearchAttributes,
+        })));
+      return handle.eagerlyStarted ? 'eager' : 'queued';
+    } catch (error) {
+      if (error instanceof WorkflowExecutionAlreadyStartedError) return 'was there';
+      throw error;
+    }
+  }
+
   return {
-    async start({ kind, workflowId, startId, about, state, open, view }) {
-      const { id, heldMicros, asset, buyer, seller, tenantId } = about;
-      const values = {
-        Buyer: buyer,
-        Seller: seller ?? undefined,
-        Tenant: tenantId ?? undefined,
-        PaymentState: state,
-        AmountUsd: asset === DEFAULT_ASSET ? toUnits(heldMicros).toNumber() : undefined,
-      };
-      try {
-        const handle = await searchAttributes.starting(values, ({ typedSearchAttributes, names }) => {
-          const input: PaymentInput = { id, startId, amount: formatMicros(heldMicros), asset, buyer, open, view, searchAttributes: names };
-          return within(SEND_PATIENCE_MS, () =>
-            client.workflow.start(kind.workflow, {
-              workflowId,
-              taskQueue: taskQueue(kind),
-              args: [input],
-              requestEagerStart: true,
-              staticSummary: summaryOf(kind, about),
-              typedSearchAttributes,
-            }),
-          );
-        });
-        return handle.eagerlyStarted ? 'eager' : 'queued';
-      } catch (error) {
-        if (error instanceof WorkflowExecutionAlreadyStartedError) return 'was there';
-        throw error;
-      }
+    begin,
+    start({ kind, workflowId, startId, about, state, open, view }) {
+      const { id, heldMicros, asset, buyer } = about;
+      const input = (names: readonly string[]): PaymentInput =>
+        ({ id, startId, amount: formatMicros(heldMicros), asset, buyer, open, view, searchAttributes: names });
+      const { workflow, queue } = kind;
+      return begin({ workflow, queue, workflowId, about, state, summary: summaryOf(kind, about), input });
     },
     opened: (workflowId) => ask(() => client.workflow.getHandle(workflowId).executeUpdate(openedUpdate)),
     step: (workflowId, step, { attempt, input, request }) =>
@@ -151,6 +166,17 @@ export function isTimeout(error: unknown): boolean {
   return (
     error instanceof WorkflowUpdateRPCTimeoutOrCancelledError || /DEADLINE_EXCEEDED|deadline exceeded|timed? ?out/i.test(textOf(error))
   );
+}
+
+/** gRPC codes of answers about one request: INVALID_ARGUMENT, NOT_FOUND, ALREADY_EXISTS, FAILED_PRECONDITION, OUT_OF_RANGE. */
+const ABOUT_ONE_REQUEST: readonly unknown[] = [3, 5, 6, 9, 11];
+
+/** Whether a failure says something of one request only. Otherwise Temporal does not answer, or has too much to do. */
+export function isAboutOneRequest(error: unknown): boolean {
+  for (let inner = error; inner instanceof Error; inner = inner.cause) {
+    if (ABOUT_ONE_REQUEST.includes((inner as { code?: unknown }).code)) return true;
+  }
+  return false;
 }
 
 function isExhausted(error: unknown): boolean {

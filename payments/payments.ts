@@ -1,26 +1,24 @@
 /** Payments in this process: what the HTTP edge may ask, the activities of their workflows, and the work that stands behind them. */
 import type pg from 'pg';
-import { createPaymentActivities, type PaymentActivities } from '../activities/payment/activities.ts';
+import { createPaymentActivities, viewOf, type PaymentActivities } from '../activities/payment/activities.ts';
 import { createTaker } from '../activities/payment/take.ts';
 import { isEnd } from '../domain/decide.ts';
 import type { AnyRules, Payment } from '../domain/payment.ts';
 import { sessionRules } from '../domain/session.ts';
-import { createNotices } from '../ledger/notices.ts';
 import { writePaymentStates } from '../ledger/payment-states.ts';
 import type { PaymentEvent } from '../ledger/payment-rows.ts';
-import { createPaymentStore } from '../ledger/payment-store.ts';
+import { createPaymentStore, type PaymentStore } from '../ledger/payment-store.ts';
 import type { Crash } from '../platform/crash.ts';
 import type { Logger } from '../platform/log.ts';
 import { paymentOutcomes, type LongPayment, type Metrics, type PaymentOutcome as EndState, type SessionEnd } from '../platform/metrics.ts';
-import type { WorkerTemporal } from '../temporal/connection.ts';
-import { createAttempts } from './attempts.ts';
-import { createCapacity } from './capacity.ts';
+import { createAttempts, newAttempt } from './attempts.ts';
 import { createComparison } from './comparison.ts';
 import { createPaymentEngine, type PaymentEngine } from './engine.ts';
-import { createPaymentKeeper } from './keeper.ts';
+import type { Family, Subject } from './keeper.ts';
 import type { PaymentKind } from './kind.ts';
 import { paymentKinds } from './kinds.ts';
-import { createMessages } from './messages.ts';
+import type { Messages } from './messages.ts';
+import type { Spine } from './spine.ts';
 import { createSweeper } from './sweeper.ts';
 
 /** What the HTTP edge may ask. Reads come from rows, so they answer long after Temporal has forgotten. Errors of reads: unavailable. */
@@ -54,47 +52,55 @@ export interface PaymentsOfProcess {
   activitiesOf(kind: PaymentKind): PaymentActivities<string>;
   /** For processes that serve the queue of one of these kinds. */
   jobsOf(kinds: readonly PaymentKind[]): readonly Round[];
-  /** Tells workflows now what they would be told in a moment. */
-  flush(timeoutMs: number): Promise<void>;
 }
 
 export interface PaymentsDeps {
   readonly pool: pg.Pool;
   /** For lists. */
   readonly reads: pg.Pool;
-  readonly temporal: WorkerTemporal;
   readonly metrics: Metrics;
   readonly crash: Crash;
   readonly log: Logger;
-  readonly taskQueue: (queue: PaymentKind['queue']) => string;
+  readonly spine: Spine;
 }
 
-/** Requests that wait for a workflow, and messages of the keeper, at once; measured, see docs/performance.md. */
-const TEMPORAL_AT_ONCE = 4;
 const SWEEP_EVERY_MS = 2_000;
 /** The workflow's timer comes first. */
 const DEADLINE_GRACE_MS = 10_000;
 const LEASE_MS = 30_000;
 const COMPARE_EVERY_MS = 3_600_000;
 
+/** What the keeper needs of payments of the engine. */
+export function paymentFamily(store: PaymentStore, messages: Messages): Family<Payment & Subject> {
+  return {
+    kinds: paymentKinds.map(({ rules }) => rules.kind),
+    async read(id) {
+      const payment = (await store.read(id))?.payment;
+      return payment === undefined ? null : { ...payment, ended: payment.deadlineMs === null };
+    },
+    markStarted: (id) => store.markStarted([id]),
+    starting: (payment) => {
+      const kind = paymentKinds.find(({ rules }) => rules.kind === payment.kind);
+      if (kind === undefined) throw new Error(`There is no kind of payment named ${payment.kind}.`);
+      const { workflowId, state } = payment;
+      return Promise.resolve(() =>
+        messages.start({ kind, workflowId, startId: newAttempt(), about: payment, state, open: null, view: viewOf(payment) }));
+    },
+  };
+}
+
 /** Rejects when Postgres does not answer. */
-export async function createPayments({ pool, reads, temporal, metrics, crash, log, taskQueue }: PaymentsDeps): Promise<PaymentsOfProcess> {
+export async function createPayments({ pool, reads, metrics, crash, log, spine }: PaymentsDeps): Promise<PaymentsOfProcess> {
   await writePaymentStates(
     pool,
     paymentKinds.map(({ rules }) => rules),
   );
+  const { notices, messages, capacity } = spine;
   const store = createPaymentStore({ pool, metrics });
   const lists = createPaymentStore({ pool: reads, metrics });
   const taker = createTaker({ store, onApplied: (rules, payment) => count(metrics, rules, payment) });
   const attempts = createAttempts();
-  const capacity = createCapacity({ atOnceMax: TEMPORAL_AT_ONCE, timeoutsMax: 3, probeEveryMs: 1_000 });
-  const messages = createMessages({
-    client: temporal.client,
-    searchAttributes: temporal.searchAttributes,
-    taskQueue: ({ queue }) => taskQueue(queue),
-  });
-  const notices = createNotices(pool);
-  const keeper = createPaymentKeeper({ store, notices, messages, capacity, kinds: paymentKinds, log, metrics });
+  const keeper = spine.keeper.of(paymentFamily(store, messages));
   const engine = createPaymentEngine({ store, taker, messages, keeper, attempts, capacity, metrics, crash });
   const compare = createComparison({ store, notices, messages });
   const sweep = createSweeper({
@@ -123,10 +129,8 @@ export async function createPayments({ pool, reads, temporal, metrics, crash, lo
   };
   return {
     port,
-    flush: (timeoutMs) => keeper.flush(timeoutMs),
     activitiesOf: ({ rules }) => createPaymentActivities({ rules, taker, store, attempts, crash }),
     jobsOf: (kinds) => [
-      { name: 'payment-notices', everyMs: SWEEP_EVERY_MS, run: () => keeper.sweep() },
       {
         name: 'payments',
         everyMs: SWEEP_EVERY_MS,

@@ -17,6 +17,7 @@ import type { Metrics, PipelineOutcome } from '../platform/metrics.ts';
 import { newId } from '../platform/random.ts';
 import { workflowIdFor } from '../workflows/contracts/ids.ts';
 import { choose, noService, refusalOf, within, type SessionTermsForCall } from './gateway/calls.ts';
+import type { PipelineWorkflows } from './pipeline-workflow.ts';
 
 export interface PipelineDeps {
   readonly store: PipelineStore;
@@ -24,10 +25,7 @@ export interface PipelineDeps {
   /** An agent's own session. Errors: not_found, forbidden. */
   readonly session: GatewayPort['session'];
   readonly runner: PipelineRunner;
-  /** Starts the workflow of a pipeline that was just written; never rejects. */
-  readonly begin: (pipeline: NewPipeline) => Promise<void>;
-  /** Lets the workflow know that the pipeline has moved on without it. */
-  readonly moved: (row: PipelineRow) => void;
+  readonly workflows: PipelineWorkflows;
   readonly offers: (serviceType: string) => readonly Offer[];
   readonly checkEndpoint: (url: string) => Promise<unknown>;
   readonly crash: Crash;
@@ -62,7 +60,7 @@ export function createPipelines(deps: PipelineDeps): PipelinePort {
   /** Drives it in this process without waiting for Temporal; the workflow is started beside it. */
   async function headStart(pipeline: NewPipeline): Promise<PipelineRow | null> {
     deps.crash.at('pipeline-opened');
-    void deps.begin(pipeline).then(() => deps.crash.at('pipeline-scheduled'));
+    void deps.workflows.begin(pipeline).then(() => deps.crash.at('pipeline-scheduled'));
     const { id, sessionId, buyer } = pipeline;
     const calls = pipeline.steps.map(({ callId, serviceType, paramsJson, candidates, refundable }): OpenCall =>
       ({ id: callId, sessionId, buyer, serviceType, paramsJson, candidates, refundable, attempt: 0, takenOver: false }));
@@ -116,7 +114,7 @@ export function createPipelines(deps: PipelineDeps): PipelinePort {
         throw unwritten(action, error);
       });
       if (refusal !== null) throw refused(refusal);
-      deps.moved(row);
+      deps.workflows.soon(row.id);
       // Between two steps, nobody else might see to it for a while.
       if (action === 'cancel') void runner.resume(id, row.steps).catch((error: unknown) =>
         deps.log.warn({ err: error, pipelineId: id }, 'A cancelled pipeline could not be ended here; its workflow does.'));
@@ -159,9 +157,22 @@ async function open(deps: PipelineDeps, session: Session, tenantId: string | nul
     return earlierId;
   });
   if (typeof planned === 'string') return planned;
+  const workflowStarted = deps.workflows.takePlace();
+  const written = await write(deps, session, tenantId, request, { steps: planned, workflowStarted }).catch((error: unknown): never => {
+    if (workflowStarted) deps.workflows.leavePlace();
+    throw error;
+  });
+  if (typeof written === 'string' && workflowStarted) deps.workflows.leavePlace();
+  return written;
+}
+
+type Plan = Pick<NewPipeline, 'steps' | 'workflowStarted'>;
+
+async function write(deps: PipelineDeps, session: Session, tenantId: string | null, request: PipelineRequest,
+    { steps: planned, workflowStarted }: Plan): Promise<NewPipeline | string> {
   let steps = planned;
   for (let tries = 1; ; tries += 1) {
-    const pipeline = newPipeline(deps, session, tenantId, request, steps);
+    const pipeline = newPipeline(deps, session, tenantId, request, { steps, workflowStarted });
     const opened = await deps.store.open(pipeline).catch((error: unknown): never => {
       // Nobody knows whether the commit came through. No seller has been asked, so whatever was reserved is given back.
       if (error instanceof SuretyError && error.code === 'unavailable') void giveBack(deps, pipeline);
@@ -185,7 +196,7 @@ function answeredAs({ state, failedStep }: Pipeline): PipelineOutcome {
   }
 }
 
-/** Until the database answers: the caller has been told that nothing happened. */
+/** Until the database answers: the caller was answered that nothing happened. */
 async function giveBack({ store, gatewayStore }: PipelineDeps, { id, steps }: NewPipeline): Promise<void> {
   const errorMessage = 'The platform could not confirm this pipeline, so it was not carried out.';
   for (let tries = 0; tries < 240; tries += 1) {
@@ -237,10 +248,10 @@ async function plan(deps: PipelineDeps, session: Session, request: PipelineReque
 }
 
 function newPipeline({ feeBps }: PipelineDeps, session: Session, tenantId: string | null, { allOrNothing, idempotency }: PipelineRequest,
-    steps: readonly NewStep[]): NewPipeline {
+    plan: Plan): NewPipeline {
   const id = newId('pipeline');
   return { id, sessionId: session.id, buyer: session.agentAddress, tenantId, workflowId: workflowIdFor('pipeline', id), allOrNothing,
-    feeBps, steps, idempotency };
+    feeBps, idempotency, ...plan };
 }
 
 function priceOf({ candidates }: NewStep): bigint {

@@ -1,10 +1,8 @@
 /**
- * Leases on what sweepers work on. Every process sweeps, and all find the same overdue rows: who claims a row first works on it, and
- * until the lease has run out nobody tries it again, so one that cannot be ended holds up no other.
+ * Leases on jobs that are no payment's (the audit, retention): every process asks for the same work, and who claims a part of it first does
+ * it; until the lease has run out nobody else tries. Payments, pipelines and notices have leases in their own rows.
  */
 import type pg from 'pg';
-import type { Logger } from '../platform/log.ts';
-import type { Metrics } from '../platform/metrics.ts';
 
 export interface ClaimsOptions {
   readonly pool: pg.Pool;
@@ -21,7 +19,7 @@ export interface Claims {
   take(limit: number, find: (limit: number) => Promise<readonly string[]>): Promise<string[]>;
 }
 
-/** Longer than a round takes; a payment waits so long again when the process that claimed it dies. */
+/** Longer than a round takes; work waits so long again when the process that claimed it dies. */
 const LEASE_MS = 10_000;
 
 /** Claims for the sweeper of that name. */
@@ -61,25 +59,4 @@ async function forget(pool: pg.Pool, job: string): Promise<void> {
              SELECT job, id FROM sweep_claim
               WHERE job = $1 AND claimed_until < clock_timestamp() - interval '1 minute' FOR UPDATE SKIP LOCKED)`,
   });
-}
-
-/** Works on each of what was claimed; what fails is tried again after its lease, and does not keep the next from their turn. */
-export async function eachClaimed(
-  ids: readonly string[], work: (id: string) => Promise<unknown>, failed: (error: unknown, id: string) => void,
-): Promise<void> {
-  for (const id of ids) {
-    try {
-      await work(id);
-    } catch (error) {
-      failed(error, id);
-    }
-  }
-}
-
-/** Notes a failure of one row: as a line of the log, and in `surety_background_errors_total`. */
-export function noteFailure({ log, metrics }: { readonly log: Logger; readonly metrics: Metrics }, component: string) {
-  return (error: unknown, paymentId: string): void => {
-    log.warn({ err: error, paymentId }, 'A payment whose time has come could not be ended; it is tried again.');
-    metrics.backgroundError(component);
-  };
 }

@@ -7,11 +7,10 @@ import { createPipelineStore, type PipelineStore } from '../activities/pipeline/
 import { undoStep, type UndoDeps } from '../activities/pipeline/undo.ts';
 import type { PipelinePort } from '../domain/pipeline.ts';
 import { processId } from '../platform/random.ts';
-import { createClaims } from './claims.ts';
 import type { GatewayShape } from './gateway-shape.ts';
 import type { Job } from './jobs.ts';
+import { createPipelineWorkflows, type PipelineWorkflows } from '../payments/pipeline-workflow.ts';
 import { createPipelines } from '../payments/pipeline.ts';
-import { keptOf, keptOfNew, readKept } from './pipeline-kept.ts';
 import type { Shape, ShapeContext } from './shape.ts';
 
 export interface PipelineShape extends Shape {
@@ -27,18 +26,16 @@ export function createPipelineShape(context: ShapeContext, gateway: GatewayShape
   const store = createPipelineStore({ pool, driver: processId, leaseMs: env.CALL_LEASE, feeOwner: env.PLATFORM_ADDRESS,
     onDrained: (sessionId) => void gateway.finishSession(sessionId) });
   const runner = createPipelineRunner({ store, driver: gateway.driver, crash });
-  const keeper = context.keeper.of({ queue: 'pipeline', workflow: 'pipeline', read: (ids) => readKept(store, ids) });
+  const workflows = createPipelineWorkflows(store, context.spine);
   const undo: UndoDeps = { store, outbound, signer, crash, undoForMs: env.UNDO_DEADLINE };
-  const moved = (row: PipelineRow): void => keeper.moved(keptOf(row));
-  const activities = createPipelineActivities({ ...undo, runner, heartbeat, sleep, onMoved: moved });
+  const activities = createPipelineActivities({ ...undo, runner, heartbeat, sleep, onMoved: workflows.soon });
   const port = createPipelines({
-    store, gatewayStore: gateway.store, session: gateway.port.session, runner, begin: (pipeline) => keeper.begin(keptOfNew(pipeline)),
-    moved, crash, log, metrics,
+    store, gatewayStore: gateway.store, session: gateway.port.session, runner, workflows, crash, log, metrics,
     offers: (type) => registry.catalogue.offers(type), checkEndpoint: (url) => outbound.checkUrl(url),
     feeBps: env.PLATFORM_FEE_BPS, answerTimeoutMs: Math.max(1_000, env.REQUEST_TIMEOUT - 500),
   });
   return {
-    queue: 'pipeline', activities: { ...activities }, port, jobs: [keeper.job, staleJob(context, { store, runner, moved, undo })],
+    queue: 'pipeline', activities: { ...activities }, port, jobs: [staleJob(context, { store, runner, workflows, undo })],
     drain: () => {
       runner.stop();
       return Promise.resolve();
@@ -49,17 +46,14 @@ export function createPipelineShape(context: ShapeContext, gateway: GatewayShape
 interface JobDeps {
   readonly store: PipelineStore;
   readonly runner: PipelineRunner;
-  readonly moved: (row: PipelineRow) => void;
+  readonly workflows: PipelineWorkflows;
   readonly undo: UndoDeps;
 }
 
 /** The last line: a pipeline without a sign of life gets its workflow back, and goes on here whatever happened to Temporal. */
-function staleJob({ env, log, pool }: ShapeContext, { store, runner, moved, undo }: JobDeps): Job {
-  // As long as a driver of a step is believed to be alive.
-  const claims = createClaims({ pool, job: 'pipelines', leaseMs: env.CALL_LEASE });
-
+function staleJob({ env, log }: ShapeContext, { store, runner, workflows, undo }: JobDeps): Job {
   async function goOn(row: PipelineRow): Promise<void> {
-    moved(row);
+    workflows.soon(row.id);
     const { state } = await runner.resume(row.id, row.steps);
     if (state !== 'undoing') return;
     const steps = await store.steps(row.id);
@@ -69,12 +63,8 @@ function staleJob({ env, log, pool }: ShapeContext, { store, runner, moved, undo
   return {
     name: 'pipelines', everyMs: SWEEP_EVERY_MS,
     async run() {
-      const stale = new Map<string, PipelineRow>();
-      const ids = await claims.take(AT_ONCE, async (limit) => {
-        for (const row of await store.stale(env.CALL_OVERDUE, limit)) stale.set(row.id, row);
-        return [...stale.keys()];
-      });
-      const mine = ids.flatMap((id) => stale.get(id) ?? []);
+      // Claimed as long as a driver of a step is believed to be alive.
+      const mine = await store.claimStale({ quietMs: env.CALL_OVERDUE, claimMs: env.CALL_LEASE, limit: AT_ONCE });
       // Not waited for: a seller may take its time, and the next round finds the same pipelines only if nobody drives them.
       for (const row of mine) {
         void goOn(row).catch((error: unknown) => {

@@ -8,14 +8,14 @@ import type { TickPort } from '../domain/tick.ts';
 import { createTickStore } from '../ledger/ticks.ts';
 import { paymentKinds } from '../payments/kinds.ts';
 import { createPayments, type Payments } from '../payments/payments.ts';
+import { createSpine } from '../payments/spine.ts';
 import { createCrash } from '../platform/crash.ts';
 import type { WorkerQueue } from '../platform/env.ts';
 import { taskQueues } from '../workflows/contracts/ids.ts';
 import { createAuditJob } from './audit.ts';
 import { workflowBundle } from './bundle.ts';
 import { createGatewayShape } from './gateway-shape.ts';
-import { startJobs } from './jobs.ts';
-import { createKeeper } from './keeper.ts';
+import { startJobs, type Job } from './jobs.ts';
 import { createPipelineShape } from './pipeline-shape.ts';
 import { createRetentionJob } from './retention.ts';
 import type { Activities, Shape, ShapeContext } from './shape.ts';
@@ -36,13 +36,14 @@ export interface Runtime {
   drain(): Promise<void>;
 }
 
-export interface RuntimeOptions extends Omit<ShapeContext, 'crash' | 'keeper' | 'taskQueue'> {
+export interface RuntimeOptions extends Omit<ShapeContext, 'crash' | 'spine' | 'taskQueue'> {
   /** Task queues to serve. Ports work without any: others then serve the workflows. */
   readonly queues: readonly WorkerQueue[];
   /** Added to the names of task queues, so that tests do not serve one another. */
   readonly queueSuffix?: string;
 }
 
+const NOTICES_EVERY_MS = 2_000;
 /** Cached sticky workflows of one queue; each costs about 100 kB while it is cached. */
 const CACHED_WORKFLOWS = 500;
 
@@ -53,9 +54,9 @@ const SANDBOX_STACK_TRACES = '--stack-trace-limit=3';
 
 export async function createRuntime(options: RuntimeOptions): Promise<Runtime> {
   const { env, log, metrics, pool, temporal, queues, queueSuffix = '' } = options;
-  const keeper = createKeeper({ client: temporal.client, searchAttributes: temporal.searchAttributes, pool, log, metrics, queueSuffix });
-  const context: ShapeContext = { ...options, keeper, crash: createCrash(env.CRASH_AT),
-    taskQueue: (queue) => taskQueues[queue] + queueSuffix };
+  const taskQueue = (queue: WorkerQueue): string => taskQueues[queue] + queueSuffix;
+  const spine = createSpine({ pool, temporal, taskQueue, log, metrics });
+  const context: ShapeContext = { ...options, spine, taskQueue, crash: createCrash(env.CRASH_AT) };
   const payments = await createPayments(context);
   const gateway = createGatewayShape(context, payments.port);
   const pipelines = createPipelineShape(context, gateway);
@@ -78,15 +79,16 @@ export async function createRuntime(options: RuntimeOptions): Promise<Runtime> {
       running = Promise.all(workers.map((worker) => worker.run()
         .catch((error: unknown) => log.error({ err: error }, 'A Temporal worker ended.'))));
       const kinds = paymentKinds.filter(({ queue }) => queues.includes(queue));
-      const common = served.length === 0 ? []
-        : [createRetentionJob(context), createAuditJob({ pool, log, metrics, everyMs: env.AUDIT_EVERY })];
+      const common: readonly Job[] = served.length === 0 ? []
+        : [{ name: 'notices', everyMs: NOTICES_EVERY_MS, run: () => spine.keeper.sweep() }, createRetentionJob(context),
+          createAuditJob({ pool, log, metrics, everyMs: env.AUDIT_EVERY })];
       stopJobs = startJobs(
         [...served.flatMap(({ jobs }) => jobs), ...(kinds.length === 0 ? [] : payments.jobsOf(kinds)), ...common], { log, metrics });
       for (const shape of served) shape.begin?.();
     },
     async drain() {
       await stopJobs();
-      await Promise.all([keeper.flush(2_000), payments.flush(2_000), ...shapes.map((shape) => shape.drain?.())]);
+      await Promise.all([spine.keeper.flush(2_000), ...shapes.map((shape) => shape.drain?.())]);
       for (const worker of workers) if (worker.getState() === 'RUNNING') worker.shutdown();
       await running;
       for (const shape of shapes) shape.stop?.();

@@ -1,8 +1,8 @@
 /** One shape of payment, as a process runs it: a task queue with its activities, and the jobs that stand behind its workflows. */
+import type { Spine } from '../payments/spine.ts';
 import type { Crash } from '../platform/crash.ts';
 import type { WorkerQueue } from '../platform/env.ts';
 import type { Job } from './jobs.ts';
-import type { Keeper } from './keeper.ts';
 import type { Parts } from './parts.ts';
 
 // eslint-disable-next-line @typescript-eslint/no-explicit-any -- any function may be an activity; its own types are kept where it is made
@@ -24,7 +24,7 @@ export interface Shape {
 /** What a shape is built from. */
 export interface ShapeContext extends Omit<Parts, 'stop' | 'prisma' | 'databaseUrl' | 'cards'> {
   readonly crash: Crash;
-  readonly keeper: Keeper;
+  readonly spine: Spine;
   /** Full name of a task queue: tests add a suffix, so that they do not serve one another. */
   readonly taskQueue: (queue: WorkerQueue) => string;
 }

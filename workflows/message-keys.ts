@@ -1,8 +1,12 @@
 /** The idempotency keys of steps that come by message: the same however often a task is tried, and in whatever order handlers ran. */
 import { currentUpdateInfo, uuid4 } from '@temporalio/workflow';
-import type { KeptPaymentInput } from './contracts/kept-payment.ts';
 
-type Carried = Pick<KeptPaymentInput, 'startId' | 'signalsTaken'>;
+interface Carried {
+  /** Random, made by whoever starts the first run and handed to those that follow: with it, signals of this life have keys of their own. */
+  readonly startId?: string;
+  /** Signals of each name that earlier runs of this life have taken. */
+  readonly signalsTaken?: Readonly<Record<string, number>>;
+}
 
 export interface MessageKeys {
   /** Of the update whose handler runs now. */

@@ -8,7 +8,7 @@ import type { PipelineInput, PipelineReport, PipelineResult, PipelineTaken, Step
 import { pipelineActions, stateRefusal, type PipelineAction } from '../domain/pipeline-rules.ts';
 import type { Refusal } from '../domain/payment.ts';
 import type { UndoState } from '../domain/pipeline.ts';
-import { movedSignal } from './contracts/kept-payment.ts';
+import { movedSignal } from './contracts/payment.ts';
 import { actionMessages, pipelineViewQuery, type ActInput } from './contracts/pipeline.ts';
 import { patiently, quickly } from './payment.ts';
 import { boughtLine, detailsOf, linesBefore, moneyLine, outcomeOf, resultOf, undoLine, undoneLine } from './pipeline-story.ts';

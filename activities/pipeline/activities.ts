@@ -4,7 +4,7 @@ import { formatMicros } from '../../domain/money.ts';
 import type { PipelineReport, PipelineTaken, StepBought, UndoTried } from '../../domain/pipeline-messages.ts';
 import type { PipelineAction } from '../../domain/pipeline-rules.ts';
 import { act } from './act.ts';
-import { reportOf, type PipelineRow } from './rows.ts';
+import { reportOf } from './rows.ts';
 import type { PipelineRunner } from './run.ts';
 import type { StepEnd } from './step.ts';
 import type { PipelineStore } from './store.ts';
@@ -41,8 +41,8 @@ export interface PipelineActivityDeps extends UndoDeps {
   readonly heartbeat: (details: unknown) => void;
   /** Rejects when the activity was cancelled. */
   readonly sleep: (ms: number) => Promise<void>;
-  /** The workflow knows of this change: it has made it. */
-  readonly onMoved: (row: PipelineRow) => void;
+  /** The pipeline has moved on; the workflow knows it once Temporal has confirmed that. */
+  readonly onMoved: (id: string) => void;
 }
 
 /** How long a step may take before the workflow waits for it in another way. Until then it hears of no signal, so not long. */
@@ -62,7 +62,7 @@ export function createPipelineActivities(deps: PipelineActivityDeps): PipelineAc
 
   async function acting(action: PipelineAction, { id, by }: Wish): Promise<PipelineTaken> {
     const { row, steps, refusal } = await act(store, id, action, by ?? null);
-    if (refusal === null) deps.onMoved(row);
+    if (refusal === null) deps.onMoved(row.id);
     return { report: reportOf(row, steps), ...(refusal === null ? {} : { refusal }) };
   }
 

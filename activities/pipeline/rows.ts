@@ -10,14 +10,14 @@ export interface PipelineRow extends pg.QueryResultRow {
   id: string; session_id: string; buyer: string; tenant_id: string | null; steps: number; all_or_nothing: boolean;
   state: PipelineState; version: number;
   held: string; total_paid: string; failed_step: number | null; error_code: string | null; error_message: string | null;
-  workflow_id: string; created_at: Date; ended_at: Date | null;
+  workflow_id: string; workflow_started: boolean; created_at: Date; ended_at: Date | null;
 }
 
 /** Those of {@link PipelineRow}. */
 export const pipelineColumns: readonly string[] = [
   'id', 'session_id', 'buyer', 'tenant_id', 'steps', 'all_or_nothing', 'state', 'version', 'held', 'total_paid', 'failed_step',
   'error_code', 'error_message',
-  'workflow_id', 'created_at', 'ended_at',
+  'workflow_id', 'workflow_started', 'created_at', 'ended_at',
 ];
 
 export interface StepRow extends pg.QueryResultRow {

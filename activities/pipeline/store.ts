@@ -25,6 +25,8 @@ export interface NewPipeline {
   readonly buyer: string;
   readonly tenantId: string | null;
   readonly workflowId: string;
+  /** The start of its workflow is sent as soon as this is written. */
+  readonly workflowStarted: boolean;
   readonly allOrNothing: boolean;
   readonly feeBps: number;
   readonly steps: readonly NewStep[];
@@ -85,6 +87,15 @@ SELECT r.outcome, r.spent, r.remaining, r.request_count, r.next, ${columnList(pi
   FROM pipeline_pass($1, $2, $3, $4, $5, $6, $7) r`;
 const rowSql = `SELECT ${pipelineList} FROM pipeline WHERE id = $1`;
 const finishSql = `SELECT ${pipelineList}, session_drained(session_id) AS drained FROM pipeline_finish($1, $2, $3, $4)`;
+const claimStaleSql = `
+UPDATE pipeline p SET claimed_until = clock_timestamp() + $2::integer * interval '1 millisecond'
+ WHERE p.id IN (SELECT x.id FROM pipeline x
+                 WHERE x.ended_at IS NULL AND x.updated_at < clock_timestamp() - $1::integer * interval '1 millisecond'
+                   AND (x.claimed_until IS NULL OR x.claimed_until < clock_timestamp())
+                   AND NOT EXISTS (SELECT 1 FROM gateway_call c WHERE c.pipeline_id = x.id AND c.state = 'accepted'
+                                      AND c.lease_until > clock_timestamp())
+                 ORDER BY x.updated_at LIMIT $3 FOR NO KEY UPDATE SKIP LOCKED)
+RETURNING ${columnList(pipelineColumns, 'p')}`;
 const undoSql = 'SELECT id FROM pipeline_note_undo($1, $2, $3, $4, $5, $6)';
 const claimSql = 'SELECT outcome, wait_ms, age_ms FROM pipeline_claim_undo($1, $2, $3, $4)';
 /** The statement of each action, and what it is prepared as. */
@@ -205,24 +216,19 @@ function reads(query: Query) {
       return pipelineOf(row, own, own[0]);
     },
 
-    /** Steps of several pipelines, in their order. */
-    stepsOf: (ids: readonly string[]) => query<StepRow>('pipeline-steps-of',
-      `SELECT ${stepList} FROM gateway_call WHERE pipeline_id = ANY ($1) ORDER BY pipeline_id, step_index`, [ids]),
+    /** Pipelines without a sign of life for `quietMs`, with no step that somebody drives, claimed by this process for `claimMs`. */
+    claimStale: ({ quietMs, claimMs, limit }: { quietMs: number; claimMs: number; limit: number }): Promise<PipelineRow[]> =>
+      query<PipelineRow>('pipeline-claim-stale', claimStaleSql, [quietMs, claimMs, limit]),
 
-    /** Pipelines without a sign of life for `quietMs`, with no step that somebody drives. */
-    async stale(quietMs: number, limit: number): Promise<PipelineRow[]> {
-      return query<PipelineRow>('pipeline-stale', `
-        SELECT ${columnList(pipelineColumns, 'p')} FROM pipeline p
-         WHERE p.ended_at IS NULL AND p.updated_at < clock_timestamp() - $1::integer * interval '1 millisecond'
-           AND NOT EXISTS (SELECT 1 FROM gateway_call c
-                            WHERE c.pipeline_id = p.id AND c.state = 'accepted' AND c.lease_until > clock_timestamp())
-         ORDER BY p.updated_at LIMIT $2`, [quietMs, limit]);
+    /** A start of its workflow is about to be sent. */
+    async markStarted(id: string): Promise<void> {
+      await query('pipeline-started', 'UPDATE pipeline SET workflow_started = true WHERE id = $1 AND NOT workflow_started', [id]);
     },
   };
 }
 
 function pipelineJson(pipeline: NewPipeline): string {
-  const { id, sessionId, buyer, tenantId, workflowId, allOrNothing, feeBps, idempotency } = pipeline;
+  const { id, sessionId, buyer, tenantId, workflowId, workflowStarted, allOrNothing, feeBps, idempotency } = pipeline;
   const steps = pipeline.steps.map(({ callId, serviceType, paramsJson, candidates, refundable, compensation }, pos) => {
     const first = candidates[0];
     return {
@@ -231,6 +237,6 @@ function pipelineJson(pipeline: NewPipeline): string {
       service_name: first?.serviceName, refundable, ...(compensation === null ? {} : { compensation: writeCompensation(compensation) }),
     };
   });
-  return JSON.stringify({ id, sessionId, buyer, tenantId: tenantId ?? undefined, workflowId, allOrNothing, feeBps, key: idempotency?.key,
-    hash: idempotency?.requestHash, steps });
+  return JSON.stringify({ id, sessionId, buyer, tenantId: tenantId ?? undefined, workflowId, workflowStarted, allOrNothing, feeBps,
+    key: idempotency?.key, hash: idempotency?.requestHash, steps });
 }

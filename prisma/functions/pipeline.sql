@@ -1,5 +1,28 @@
 -- The steps of a pipeline. Locks: pipeline, call, session, idempotency key, hold, account.
 
+-- Takes an idempotency key for a pipeline. NULL: it is ours now. Otherwise the id of what the first request with this key was about;
+-- the caller then changes nothing and answers with that. Waits while the first request is under way. Raises idempotency_mismatch.
+CREATE OR REPLACE FUNCTION idempotency_take(p_agent text, p_key text, p_hash text, p_resource text) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE v_hash text; v_resource text;
+BEGIN
+  IF p_key IS NULL THEN RETURN NULL; END IF;
+  INSERT INTO idempotency (agent_address, key, request_hash, resource_id) VALUES (p_agent, p_key, p_hash, p_resource)
+  ON CONFLICT DO NOTHING;
+  IF FOUND THEN RETURN NULL; END IF;
+  SELECT request_hash, resource_id INTO v_hash, v_resource FROM idempotency WHERE agent_address = p_agent AND key = p_key;
+  IF v_hash IS NULL THEN PERFORM refuse('idempotency_in_progress'); END IF;
+  IF v_hash <> p_hash THEN PERFORM refuse('idempotency_mismatch'); END IF;
+  RETURN v_resource;
+END $$;
+
+-- Notes that the workflow of a pipeline has something to hear, and informs the outside by an event, both with the change itself.
+CREATE OR REPLACE FUNCTION pipeline_moved(p_id text, p_version integer, p_topic text, p_data jsonb DEFAULT NULL) RETURNS void
+LANGUAGE sql AS $$
+  INSERT INTO workflow_notice (payment_id, kind, version) VALUES (p_id, 'pipeline', p_version)
+  ON CONFLICT (payment_id) DO UPDATE SET version = excluded.version, noted_at = excluded.noted_at;
+  INSERT INTO outbox (topic, ref, data) VALUES ('pipeline.' || p_topic, p_id, p_data);
+$$;
+
 -- Accepts a pipeline: writes it with all its steps and reserves the sum of their prices. The first step is accepted at once, for the
 -- process that asks. outcome: accepted, replay (same key and request: existing_id), or the code of the refusal, which frees the key.
 -- Raises idempotency_mismatch.
@@ -31,9 +54,10 @@ BEGIN
   END IF;
   PERFORM spend_reserve(array_fill(s.id, ARRAY[v_count]),
                         (SELECT array_agg(x.price) FROM json_to_recordset(p -> 'steps') AS x(price bigint)), v_now);
-  INSERT INTO pipeline (id, session_id, buyer, tenant_id, steps, all_or_nothing, held, workflow_id, created_at, updated_at)
-  VALUES (v_id, s.id, s.owner, p ->> 'tenantId', v_count, (p ->> 'allOrNothing')::boolean, v_sum, p ->> 'workflowId', v_now,
-          v_now);
+  INSERT INTO pipeline (id, session_id, buyer, tenant_id, steps, all_or_nothing, held, workflow_id, workflow_started, created_at,
+                        updated_at)
+  VALUES (v_id, s.id, s.owner, p ->> 'tenantId', v_count, (p ->> 'allOrNothing')::boolean, v_sum, p ->> 'workflowId',
+          (p ->> 'workflowStarted')::boolean, v_now, v_now);
   INSERT INTO gateway_call (id, session_id, buyer, service_type, params, candidates, reserved, fee_bps, seller, service_id, service_name,
                             workflow_id, accepted_at, pipeline_id, step_index, refundable, compensation, undo_state, state, driver,
                             lease_until)
@@ -44,7 +68,7 @@ BEGIN
          CASE WHEN x.pos = 0 THEN v_now + p_lease_ms * interval '1 millisecond' END
     FROM json_to_recordset(p -> 'steps') AS x(pos integer, id text, service_type text, params text, candidates jsonb, price bigint,
                                               seller text, service_id text, service_name text, refundable boolean, compensation text);
-  PERFORM payment_moved('pipeline', v_id, 1, 'pipeline.created');
+  PERFORM pipeline_moved(v_id, 1, 'created');
   remaining := remaining - v_sum;
   RETURN NEXT;
 END $$;
@@ -108,10 +132,11 @@ BEGIN
   INSERT INTO outbox (topic, ref) SELECT 'call.released', u.id FROM unnest(v_ids) AS u(id);
 END $$;
 
--- Tells the outside of a state that the pipeline has reached by itself.
+-- Informs the outside of a state that the pipeline has reached by itself. One that has ended before a start was sent needs no workflow.
 CREATE OR REPLACE FUNCTION pipeline_reached(v pipeline) RETURNS void LANGUAGE sql AS $$
   INSERT INTO outbox (topic, ref, data)
   VALUES ('pipeline.' || v.state, v.id, jsonb_build_object('version', v.version, 'paid', v.total_paid::text));
+  DELETE FROM workflow_notice WHERE payment_id = v.id AND v.ended_at IS NOT NULL AND NOT v.workflow_started;
 $$;
 
 -- Ends a pipeline if its steps say so: all delivered → the kept ones are paid, completed. One given up, or cancelled → what is not paid
@@ -193,7 +218,7 @@ BEGIN
   UPDATE pipeline p SET state = 'cancelling', version = p.version + 1, updated_at = clock_timestamp()
    WHERE p.id = p_id AND p.state = 'running' RETURNING p.* INTO v;
   IF v.id IS NULL THEN RETURN; END IF;
-  PERFORM payment_moved('pipeline', p_id, v.version, 'pipeline.cancelling', jsonb_build_object('version', v.version, 'by', p_by));
+  PERFORM pipeline_moved(p_id, v.version, 'cancelling', jsonb_build_object('version', v.version, 'by', p_by));
   RETURN NEXT v;
 END $$;
 
@@ -210,7 +235,7 @@ BEGIN
   IF NOT FOUND THEN RETURN; END IF;
   UPDATE pipeline p SET state = 'undoing', version = p.version + 1, updated_at = v_now, ended_at = NULL
    WHERE p.id = p_id RETURNING p.* INTO v;
-  PERFORM payment_moved('pipeline', p_id, v.version, 'pipeline.undo_retried', jsonb_build_object('version', v.version, 'by', p_by));
+  PERFORM pipeline_moved(p_id, v.version, 'undo_retried', jsonb_build_object('version', v.version, 'by', p_by));
   RETURN NEXT v;
 END $$;
 

@@ -118,8 +118,8 @@ async function pipelines(): Promise<void> {
     }));
     const id = newId('pipeline');
     await store.open({
-      id, sessionId: session.id, buyer, tenantId: null, workflowId: `pipeline-${id}`, allOrNothing: false, feeBps: 0, steps,
-      idempotency: null,
+      id, sessionId: session.id, buyer, tenantId: null, workflowId: `pipeline-${id}`, workflowStarted: false, allOrNothing: false,
+      feeBps: 0, steps, idempotency: null,
     });
     return { id, calls: steps.map(({ callId }) => callId) };
   };
@@ -135,12 +135,12 @@ async function pipelines(): Promise<void> {
   await store.noteUndo({ id: stopped.id, step: 0, done: true, pauseMs: null, error: null });
   await store.act(stopped.id, 'retry-undo', buyer);
   await store.row(stopped.id);
-  await store.stepsOf([stopped.id]);
+  await store.markStarted(stopped.id);
   await store.earlier(buyer, { key: 'none', requestHash: 'h' });
   await store.step(stopped.id, 0);
   await store.steps(stopped.id);
   await store.rows([stopped.id]);
-  await store.stale(0, 10);
+  await store.claimStale({ quietMs: 0, claimMs: 1, limit: 10 });
 }
 
 async function books(): Promise<void> {

@@ -25,8 +25,8 @@ afterEach(async () => {
 afterAll(async () => db.close());
 
 /** A pipeline of three steps at 0.10 each, written by our process. */
-async function opened({ refundable = false, compensation = null }: Partial<Pick<NewPipeline['steps'][number],
-    'refundable' | 'compensation'>> = {}) {
+async function opened({ refundable = false, compensation = null, workflowStarted = false }: Partial<
+    Pick<NewPipeline['steps'][number], 'refundable' | 'compensation'> & Pick<NewPipeline, 'workflowStarted'>> = {}) {
   const session = await anOpenSession(db.pool);
   const sellers = [anAddress(), anAddress(), anAddress()];
   const steps = sellers.map((seller) =>
@@ -34,7 +34,7 @@ async function opened({ refundable = false, compensation = null }: Partial<Pick<
     refundable, compensation }));
   const id = newId('pipeline');
   const pipeline: NewPipeline = { id, sessionId: session.id, buyer: session.agent, tenantId: null, workflowId: `pipeline-${id}`,
-    allOrNothing: false, feeBps: 0, steps, idempotency: null };
+    workflowStarted, allOrNothing: false, feeBps: 0, steps, idempotency: null };
   expect((await ours.open(pipeline)).outcome).toBe('accepted');
   const deliver = (step: number, next: number | null) =>
     ours.pass(id, aDelivery(steps[step]?.callId ?? ''), next === null ? null : { step: next, paramsJson: `{"step":${next}}` });
@@ -42,6 +42,28 @@ async function opened({ refundable = false, compensation = null }: Partial<Pick<
   const states = async (): Promise<string[]> => (await ours.steps(id)).map(({ state }) => state);
   return { id, buyer: session.agent, deliver, paid, states, firstCall: steps[0]?.callId ?? '' };
 }
+
+const staleOf = async (store: typeof ours, claimMs: number): Promise<string[]> =>
+  (await store.claimStale({ quietMs: 0, claimMs, limit: 100 })).map((row) => row.id);
+
+test.each([[false, []], [true, [{ version: 1 }]]])('a pipeline that ends, its start sent %j, leaves the notice %j',
+    async (workflowStarted, left) => {
+  const { id, deliver } = await opened({ workflowStarted });
+  const notices = async () => (await db.pool.query('SELECT version FROM workflow_notice WHERE payment_id = $1', [id])).rows;
+  expect(await notices()).toEqual([{ version: 1 }]);
+  for (const step of [0, 1, 2]) await deliver(step, step === 2 ? null : step + 1);
+  expect(await notices()).toEqual(left);
+});
+
+test('a pipeline without a sign of life is claimed by one process at a time, and by another when the claim has run out', async () => {
+  const { id, firstCall } = await opened();
+  expect(await staleOf(ours, 300)).not.toContain(id);
+  await db.pool.query(`UPDATE gateway_call SET lease_until = now() - interval '1 second' WHERE id = $1`, [firstCall]);
+  const claimed = await Promise.all([ours, theirs, ours, theirs].map((store) => staleOf(store, 300)));
+  expect(claimed.flat().filter((each) => each === id)).toEqual([id]);
+  await new Promise((resolve) => setTimeout(resolve, 350));
+  expect(await staleOf(theirs, 300)).toContain(id);
+});
 
 test('a delivery is paid and the next step begun for whoever delivered; the last one ends the pipeline', async () => {
   const { id, deliver, paid, states } = await opened();
@@ -129,7 +151,7 @@ describe('a compensation', () => {
     await ours.noteUndo({ id, step: 0, ...failure });
     const { outcome, waitMs } = await theirs.claimUndo(id, 0, 10_000);
     expect([outcome, waitMs > 55_000 && waitMs <= 60_000]).toEqual(['later', true]);
-    expect((await ours.stale(0, 10)).map((row) => row.id)).not.toContain(id);
+    expect(await staleOf(ours, 0)).not.toContain(id);
   });
 
   test('is noted by the process that has its lease; of another only that it worked', async () => {

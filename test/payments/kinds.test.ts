@@ -89,7 +89,7 @@ test('a pipeline with its steps', async () => {
   const id = idOf('pipe_');
   await db.pool.query(`INSERT INTO pipeline (id, session_id, buyer, steps, held, workflow_id) VALUES ($1, $2, $3, 2, 100, 'pipeline-x')`,
     [id, session.id, session.agent]);
-  await db.pool.query(`SELECT payment_moved('pipeline', $1, 1, 'pipeline.created')`, [id]);
+  await db.pool.query(`SELECT pipeline_moved($1, 1, 'created')`, [id]);
   for (const step of [0, 1]) {
     const call = aNewCall(session, [aCandidate(seller)]);
     await aStore(db.pool).accept(call);

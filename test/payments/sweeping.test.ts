@@ -24,7 +24,7 @@ function aSweeper() {
     tried.push(args[1]);
     return direct.taker.clock(...args);
   } };
-  const keeper = { soon: () => undefined, confirmed: () => undefined, sweep: () => Promise.resolve(), flush: () => Promise.resolve() };
+  const keeper = { soon: () => undefined, confirmed: () => undefined, started: () => Promise.resolve() };
   const failed: string[] = [];
   const sweep = createSweeper({ store: direct.store, taker, keeper, failed: (_error, id) => failed.push(id) });
   return { tried, failed, sweep: (leaseMs = 30_000) => sweep([escrowKind], { graceMs: 0, leaseMs }) };
@@ -64,6 +64,6 @@ test('notices are claimed by one process for the time of a lease', async () => {
   const notices = createNotices(db.pool);
   const claim = () => notices.claim(['escrow'], { ageMs: 0, leaseMs: 30_000, limit: 1_000 });
   const claimed = await Promise.all([claim(), claim(), claim()]);
-  expect(claimed.flat().filter((notice) => notice.id === id)).toEqual([{ id, version: 1 }]);
+  expect(claimed.flat().filter((notice) => notice.id === id)).toEqual([{ id, kind: 'escrow', version: 1 }]);
   expect((await claim()).filter((notice) => notice.id === id)).toEqual([]);
 });

@@ -26,7 +26,7 @@ beforeAll(async () => {
       compensation: compensated ? { endpoint: 'http://127.0.0.1:9/undo', paramsJson: '{}' } : null,
     }));
     const pipeline: NewPipeline = { id: newId('pipeline'), sessionId: session.id, buyer: session.agent, tenantId: null,
-      workflowId: 'pipeline-test', allOrNothing: false, feeBps: 250, steps, idempotency: null };
+      workflowId: 'pipeline-test', workflowStarted: false, allOrNothing: false, feeBps: 250, steps, idempotency: null };
     expect((await store.open(pipeline)).outcome).toBe('accepted');
     await gateway.settle(aDelivery(steps[0]?.callId ?? ''));
     expect(await store.startStep(pipeline.id, 1, '{}')).toBe('started');

@@ -1,8 +1,7 @@
 /** The keys under which steps that come by message are taken, as the activities of real workflows receive them. */
 import { randomBytes } from 'node:crypto';
 import { Worker } from '@temporalio/worker';
-import type { PaymentInput, PaymentReport, StepTask } from '../../domain/payment-messages.ts';
-import type { KeptPaymentInput, PaymentView } from '../../workflows/contracts/kept-payment.ts';
+import type { PaymentInput, PaymentReport, PaymentView, StepTask } from '../../domain/payment-messages.ts';
 import { workflowBundle } from '../../workers/bundle.ts';
 import { eventually } from '../support/platform-suite.ts';
 import { connectTestTemporal, type TestTemporal } from '../support/temporal.ts';
@@ -15,11 +14,13 @@ afterAll(() => temporal.close());
 
 interface Life {
   readonly workflow: string;
-  readonly activities: Readonly<Record<string, (input: never) => Promise<PaymentView | PaymentReport>>>;
-  readonly input?: Partial<KeptPaymentInput> | Partial<PaymentInput>;
+  readonly activities: Readonly<Record<string, (input: never) => Promise<PaymentReport>>>;
+  readonly input?: Partial<PaymentInput>;
 }
 
-const open: PaymentView = { version: 1, state: 'open', ended: false, deadlineMs: null };
+const open: PaymentView = {
+  id: 'p', version: 1, state: 'open', ended: false, deadlineMs: null, seller: null, resolution: null, returned: '0.000000',
+};
 
 /** Starts a workflow with activities of the test; `serve` runs a worker as long as `work` takes. */
 async function begin({ workflow, activities, input }: Life) {
@@ -38,8 +39,7 @@ async function begin({ workflow, activities, input }: Life) {
 /** A payment on the engine that its workflow takes over, and activities that do nothing. */
 const input: Partial<PaymentInput> = { open: null, searchAttributes: [] };
 const report: PaymentReport = {
-  view: { id: 'p', version: 1, state: 'open', ended: false, deadlineMs: Date.now() + 60_000, seller: null, resolution: null,
-    returned: '0.000000' }, facts: [],
+  view: { ...open, deadlineMs: Date.now() + 60_000 }, facts: [],
 };
 
 /** Confirms nothing, and notes which attempt each step came as; the refund is number -1. */
@@ -88,7 +88,7 @@ test('signals are numbered by name, so that the order in which handlers of sever
 test('a stream that goes on in a new run goes on counting its signals, under the id of its start', async () => {
   // A set, because a task that is tried again runs its local activities again, with the keys that they had.
   const keys = new Set<string>();
-  const view = { ...open, id: 'p', seller: null, resolution: null, deadlineMs: Date.now() + 3_600_000, returned: '0.000000' };
+  const view = { ...open, deadlineMs: Date.now() + 3_600_000 };
   const close = ({ attempt }: StepTask): Promise<PaymentReport> => {
     keys.add(attempt);
     return Promise.resolve({ view, facts: [], refusal: { code: 'invalid_state', message: 'Not yet.' } });

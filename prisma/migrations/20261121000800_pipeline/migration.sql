@@ -20,6 +20,10 @@ CREATE TABLE pipeline (
   error_code     text,
   error_message  text,
   workflow_id    text NOT NULL,
+  -- A start was sent, or is about to be; otherwise there is no workflow.
+  workflow_started boolean NOT NULL DEFAULT false,
+  -- Until when a process sees to it that has gone without a sign of life.
+  claimed_until  timestamptz,
   created_at     timestamptz NOT NULL DEFAULT now(),
   -- Of the latest sign of life: a change of state, a step that began. While compensations wait to be called again: when the next is due.
   updated_at     timestamptz NOT NULL DEFAULT now(),

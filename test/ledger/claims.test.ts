@@ -1,5 +1,5 @@
-/** Leases on overdue rows: each is worked on by one process at a time, and rows that fail hide no others. */
-import { createClaims, eachClaimed } from '../../workers/claims.ts';
+/** Leases on work of jobs: each part is done by one process at a time, and parts that fail hide no others. */
+import { createClaims } from '../../workers/claims.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 
 let db: TestDatabase;
@@ -42,11 +42,4 @@ test('claims are forgotten a minute after they have run out', async () => {
     `UPDATE sweep_claim SET claimed_until = claimed_until - CASE id WHEN 'p00' THEN interval '0' ELSE interval '2 minutes' END`);
   await aProcess().take(3, () => Promise.resolve([]));
   expect((await db.pool.query('SELECT id FROM sweep_claim')).rows).toEqual([{ id: 'p00' }]);
-});
-
-test('a row whose work fails does not keep the next from their turn', async () => {
-  const [done, failed]: [string[], string[]] = [[], []];
-  await eachClaimed(['a', 'b', 'c'], (id) => (id === 'a' ? Promise.reject(new Error('not this one')) : Promise.resolve(done.push(id))),
-    (_error, id) => failed.push(id));
-  expect([done, failed]).toEqual([['b', 'c'], ['a']]);
 });
