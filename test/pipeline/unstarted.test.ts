@@ -13,7 +13,8 @@ test('in a burst every start that was sent has its workflow, what was over befor
   expect(replies.map(({ status, body }) => `${status} ${body.status}`)).toEqual(Array(20).fill('200 completed'));
   const { pool } = platform().db;
   await eventually(async () => expect((await pool.query(`SELECT 1 FROM workflow_notice WHERE kind = 'pipeline'`)).rows).toEqual([]));
-  const { rows } = await pool.query<{ workflow_id: string; workflow_started: boolean }>('SELECT workflow_id, workflow_started FROM pipeline');
+  const { rows } = await pool.query<{ workflow_id: string; workflow_started: boolean }>(
+    'SELECT workflow_id, workflow_started FROM pipeline');
   const started = rows.filter((row) => row.workflow_started).length;
   expect([rows.length, started > 0, started < 20]).toEqual([20, true, true]);
   for (const row of rows) {
