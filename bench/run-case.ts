@@ -1,5 +1,6 @@
 /** Runs one case from beginning to end: world, bare SQL rate, every level, audit of the books. */
 import { loadavg } from 'node:os';
+import pg from 'pg';
 import { measureBareSql } from './bare-sql.ts';
 import { buildWorld, DATA_DIR } from './build-world.ts';
 import type { BenchCase } from './case.ts';
@@ -8,6 +9,8 @@ import { round } from './measure.ts';
 import { runLevel, type LevelResult } from './level.ts';
 import { createReport, type CaseReport } from './report.ts';
 import type { World } from './world.ts';
+
+const QUIET_MS_MAX = 90_000;
 
 export interface RunOptions {
   readonly clients: readonly number[];
@@ -43,6 +46,7 @@ async function measure(world: World, benchCase: BenchCase,
   });
   const levels: LevelResult[] = [];
   let setup = await benchCase.prepare(world);
+  await untilQuiet(world.databaseUrl, notice);
   for (const clients of levelsOfClients) {
     notice(`${clients} ${clients === 1 ? 'client' : 'clients'}: ${warmUpSeconds} s warm-up, ${seconds} s measured …`);
     if (levels.length > 0 && benchCase.finish !== undefined) setup = await benchCase.prepare(world);
@@ -50,6 +54,22 @@ async function measure(world: World, benchCase: BenchCase,
   }
   return createReport({ case: benchCase.name, summary: benchCase.summary, unit: benchCase.unit, population: benchCase.population, bareSql,
     flushMs, loadBefore, levels, auditOk: await auditSaysRight(world, notice) });
+}
+
+/** What was opened for the world has its workflows, so that their starts are not measured. */
+async function untilQuiet(databaseUrl: string, notice: (sentence: string) => void): Promise<void> {
+  const client = new pg.Client({ connectionString: databaseUrl });
+  await client.connect();
+  try {
+    for (const giveUpAtMs = Date.now() + QUIET_MS_MAX; Date.now() < giveUpAtMs;) {
+      const { rows } = await client.query('SELECT 1 FROM workflow_notice LIMIT 1');
+      if (rows.length === 0) return;
+      await new Promise((resolve) => setTimeout(resolve, 500));
+    }
+    notice('Workflows of what was opened for this run are still being started.');
+  } finally {
+    await client.end();
+  }
 }
 
 /** Rejects when the run is to end early; otherwise it never settles. */
