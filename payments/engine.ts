@@ -1,8 +1,8 @@
 /**
  * Drives payments: the workflow first, and nobody waits for it in vain. A request asks the payment's workflow to take the step; its
- * activity
- * moves the money, and the request answers as soon as that is committed. When the workflow does not begin in time, the same function takes
- * the step here, under the same attempt: whichever comes second finds what the first one did (docs/decisions/workflow-first.md).
+ * activity moves the money, and the request answers as soon as that is committed. When the workflow does not begin in time, the same
+ * function takes the step here, under the same attempt: whichever comes second finds what the first one did
+ * (docs/decisions/workflow-first.md).
  */
 import type { Found, Taken, Taker } from '../activities/payment/take.ts';
 import { SuretyError } from '../domain/errors.ts';

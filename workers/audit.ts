@@ -20,6 +20,8 @@ export interface AuditJobOptions {
   readonly firstAfterMs?: number;
 }
 
+/** What is claimed: all the books, by one process. */
+const BOOKS = 'books';
 /** How often it is asked whether one is due. */
 const CHECK_EVERY_MS = 60_000;
 const FIRST_AFTER_MS = 300_000;
@@ -43,11 +45,11 @@ export function createAuditJob({ pool, log, metrics, everyMs, firstAfterMs = FIR
   return {
     name: 'audit', everyMs: CHECK_EVERY_MS,
     async run(signal) {
-      const [mine] = await claims.take(1, async () => ((await isDue()) ? ['books'] : []));
+      const [mine] = await claims.take(1, async () => ((await isDue()) ? [BOOKS] : []));
       // Another process may have ended one between the question and the claim.
       if (mine === undefined || !(await isDue())) return;
       const startedAt = new Date();
-      const audit = await auditBooks(pool, { overdueMs: OVERDUE_MS, restFactor: REST_FACTOR, signal, onStatement: renewing(pool) });
+      const audit = await auditBooks(pool, { overdueMs: OVERDUE_MS, restFactor: REST_FACTOR, signal, onStatement: renewing(() => claims.renew(BOOKS)) });
       await recordAudit(pool, startedAt, audit);
       const latest = await latestAudit(pool);
       if (latest !== null) metrics.audited(latest);
@@ -57,12 +59,11 @@ export function createAuditJob({ pool, log, metrics, everyMs, firstAfterMs = FIR
 }
 
 /** Keeps the claim while statement follows statement. */
-function renewing(pool: pg.Pool): () => Promise<void> {
+function renewing(renew: () => Promise<void>): () => Promise<void> {
   let renewedAt = Date.now();
   return async () => {
     if (Date.now() - renewedAt < LEASE_MS / 4) return;
     renewedAt = Date.now();
-    await pool.query(
-      `UPDATE sweep_claim SET claimed_until = clock_timestamp() + $1 * interval '1 millisecond' WHERE job = 'audit'`, [LEASE_MS]);
+    await renew();
   };
 }

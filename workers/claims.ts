@@ -17,6 +17,8 @@ export interface Claims {
    * @param find ids of up to so many rows, those that wait longest first. It is asked for more than `limit` when some are claimed.
    */
   take(limit: number, find: (limit: number) => Promise<readonly string[]>): Promise<string[]>;
+  /** Claims this row for a whole lease from now: the work takes longer than one. */
+  renew(id: string): Promise<void>;
 }
 
 /** Longer than a round takes; work waits so long again when the process that claimed it dies. */
@@ -35,6 +37,9 @@ export function createClaims({ pool, job, leaseMs = LEASE_MS }: ClaimsOptions): 
       const { rows } = await pool.query<{ id: string }>({ name: 'sweep-claim', text: CLAIM, values: [job, ids, limit, leaseMs] });
       return rows.map(({ id }) => id);
     },
+    async renew(id) {
+      await pool.query({ name: 'sweep-renew', text: RENEW, values: [job, id, leaseMs] });
+    },
   };
 }
 
@@ -50,6 +55,8 @@ const CLAIM = `
    ORDER BY chosen.id
   ON CONFLICT (job, id) DO UPDATE SET claimed_until = excluded.claimed_until WHERE c.claimed_until <= clock_timestamp()
   RETURNING id`;
+
+const RENEW = `UPDATE sweep_claim SET claimed_until = clock_timestamp() + $3 * interval '1 millisecond' WHERE job = $1 AND id = $2`;
 
 /** Claims of rows that are long done with. Done when it is quiet. */
 async function forget(pool: pg.Pool, job: string): Promise<void> {

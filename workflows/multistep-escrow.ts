@@ -4,20 +4,13 @@
  */
 import { proxyActivities, proxyLocalActivities } from '@temporalio/workflow';
 import type { PaymentActivities } from '../activities/payment/activities.ts';
-import { multistepRules, multistepSteps, type MultistepStep } from '../domain/multistep.ts';
+import { multistepRules, type MultistepStep } from '../domain/multistep.ts';
 import type { PaymentInput, PaymentResult } from '../domain/payment-messages.ts';
-import { followPayment, patiently, quickly } from './payment.ts';
+import { livePayment } from './live-payment.ts';
+import { patiently, quickly } from './payment.ts';
 
 const quick = proxyLocalActivities<PaymentActivities<MultistepStep>>(quickly);
 const patient = proxyActivities<PaymentActivities<MultistepStep>>(patiently);
 
-export async function multistepEscrow(input: PaymentInput): Promise<PaymentResult> {
-  const escrow = followPayment(multistepRules, input, { quick, patient });
-  for (const step of multistepSteps) escrow.takes(step);
-
-  await escrow.open();
-  while (!escrow.hasEnded()) {
-    if ((await escrow.nextEvent()) === 'deadline') await escrow.expire();
-  }
-  return escrow.result();
-}
+export const multistepEscrow = (input: PaymentInput): Promise<PaymentResult> =>
+  livePayment(multistepRules, input, { quick, patient });

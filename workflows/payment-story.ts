@@ -22,7 +22,7 @@ export function detailsOf(input: PaymentInput, view: PaymentView | null, facts: 
       ? 'being opened'
       : view.ended
         ? `${view.state} (${view.resolution ?? ''})`
-        : `${view.state} until ${moment(view.deadlineMs ?? 0)}`;
+        : `${view.state} until ${utcTime(view.deadlineMs ?? 0)}`;
   return [title, '', `State: **${now}**`, '', ...facts.map((fact) => `- ${line(input.asset, fact)}`)].join('\n');
 }
 
@@ -34,12 +34,12 @@ function line(asset: string, { atMs, role, by, step, state, held, paid, payee, r
     returned === undefined ? null : `${returned} ${asset} returned to the buyer`,
   ].filter((text) => text !== null);
   const money = moved.length === 0 ? '' : `: ${moved.join(', ')}`;
-  return `${moment(atMs)} ${who} · ${step} → ${state}${money}`
+  return `${utcTime(atMs)} ${who} · ${step} → ${state}${money}`
     + `${resolution === undefined ? '' : ` (${resolution})`}${note === undefined ? '' : ` “${note}”`}`;
 }
 
 /** `2026-12-01 12:00:00 UTC`, without fractions. */
-function moment(atMs: number): string {
+export function utcTime(atMs: number): string {
   return `${new Date(atMs).toISOString().slice(0, 19).replace('T', ' ')} UTC`;
 }
 
@@ -47,7 +47,7 @@ function moment(atMs: number): string {
 export function timerSummary(rules: AnyRules, { state, deadlineMs }: PaymentView): string {
   const rule = rules.states[state];
   const time = rule === undefined || 'end' in rule ? 'time' : rule.time;
-  return `${time} ends ${moment(deadlineMs ?? 0)}`;
+  return `${time} ends ${utcTime(deadlineMs ?? 0)}`;
 }
 
 /** What a step is about to do: who, what, and where the money goes as far as the table says it. */

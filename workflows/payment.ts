@@ -5,7 +5,7 @@
  */
 import type { ActivityOptions, LocalActivityOptions } from '@temporalio/common';
 import {
-  allHandlersFinished, ApplicationFailure, CancellationScope, condition, continueAsNew, currentUpdateInfo, isCancellation, log,
+  allHandlersFinished, CancellationScope, condition, continueAsNew, currentUpdateInfo, isCancellation, log,
   setCurrentDetails, setHandler, sleep, workflowInfo,
 } from '@temporalio/workflow';
 import { SuretyError } from '../domain/errors.ts';
@@ -16,6 +16,7 @@ import { stateRefusal } from '../domain/decide.ts';
 import type { AnyRules, Refusal } from '../domain/payment.ts';
 import { movedSignal, openedUpdate, paymentViewQuery, stepMessages } from './contracts/payment.ts';
 import { createMessageKeys, type MessageKeys } from './message-keys.ts';
+import { allAnswered, failure, reasonOf } from './messages.ts';
 import { detailsOf, outcomeOf, resultOf, summaryOf, timerSummary } from './payment-story.ts';
 import { showInSearches } from './search-attributes.ts';
 
@@ -33,8 +34,6 @@ export const patiently: ActivityOptions = { startToCloseTimeout: '10s', retry: {
 const TIMER_MS_MAX = 2_000_000_000;
 /** The clock of the database may be behind ours; without a pause, asking it again would be a loop without end. */
 const ASK_AGAIN_MS = 1_000;
-/** Any timer ends the workflow task; it need not be a long one. */
-const NEXT_TASK_MS = 1;
 const FACTS_MAX = 50;
 
 /** The activities of any kind by name; each takes the task that is its own. */
@@ -77,7 +76,7 @@ interface Run {
   /** How often the clock was asked since the payment last moved. */
   asked: number;
   /** An operator's update was answered whose answer may not have gone out yet. */
-  operatorWaits: boolean;
+  answerWaits: boolean;
   /** The state that can be searched for: as the start has set it, or the latest upsert. */
   shownState: string;
 }
@@ -87,7 +86,7 @@ export function followPayment(rules: AnyRules, input: PaymentInput, performers: 
   const run: Run = {
     rules, input, performers, keys: createMessageKeys({ startId: input.startId, signalsTaken: input.carried?.signals ?? {} }),
     view: input.view, facts: input.carried?.facts ?? [], shownState: input.view?.state ?? rules.opens.to,
-    notOpened: null, lastRefusal: null, newsUpTo: 0, asked: 0, operatorWaits: false,
+    notOpened: null, lastRefusal: null, newsUpTo: 0, asked: 0, answerWaits: false,
   };
   const unopenedView = (): PaymentView => unopened(input.id, run.notOpened);
   setHandler(paymentViewQuery, () => ({ ...(run.view ?? unopenedView()), facts: run.facts, lastRefusal: run.lastRefusal }));
@@ -107,7 +106,10 @@ export function followPayment(rules: AnyRules, input: PaymentInput, performers: 
       run.asked += 1;
       await perform(run, 'expire', { id: input.id, known: knownBy(run) }, timerSummary(rules, run.view as PaymentView));
     },
-    result: () => resultWhenAnswered(run),
+    async result() {
+      await allAnswered(run);
+      return resultOf(input, run.view, run.facts, run.notOpened);
+    },
   };
 }
 
@@ -189,7 +191,7 @@ async function take(run: Run, step: string, attempt: string, sent: unknown, requ
 function takeMessages(run: Run, step: string): void {
   const { update, signal } = stepMessages(step);
   setHandler(update, async (sent, request) => {
-    run.operatorWaits ||= request === undefined;
+    run.answerWaits ||= request === undefined;
     return take(run, step, currentUpdateInfo()?.id ?? '', sent, request ?? null);
   }, { validator: (sent, request) => validate(run.rules, run.view, step, sent, request) });
   setHandler(signal, async (sent) => {
@@ -250,18 +252,6 @@ async function goOnInANewRun(run: Run): Promise<void> {
   await continueAsNew<(next: PaymentInput) => Promise<PaymentResult>>({ ...run.input, open: null, view: run.view, carried });
 }
 
-async function resultWhenAnswered(run: Run): Promise<PaymentResult> {
-  for (;;) {
-    await condition(allHandlersFinished);
-    // Temporal takes no end of a run while a message waits that the run has not seen: it fails the whole task, and an operator who waits
-    // for an update that was answered in it hears of a failure. So that answer goes out in a task before the last. Requests of the
-    // platform do not depend on it: they have heard of their step from its activity, or ask the row.
-    if (!run.operatorWaits) return resultOf(run.input, run.view, run.facts, run.notOpened);
-    run.operatorWaits = false;
-    await sleep(NEXT_TASK_MS);
-  }
-}
-
 function isFull({ eventsMax }: PaymentInput): boolean {
   const { historyLength, continueAsNewSuggested } = workflowInfo();
   return eventsMax === undefined ? continueAsNewSuggested : historyLength >= eventsMax;
@@ -280,20 +270,8 @@ function validate(rules: AnyRules, view: PaymentView | null, step: string, sent:
   if (refusal !== null) throw failure(refusal);
 }
 
-/** @param version up to which this workflow knows the payment. */
-function failure({ code, message }: Refusal, version?: number): ApplicationFailure {
-  return ApplicationFailure.create({ message, type: code, nonRetryable: true, details: version === undefined ? [] : [version] });
-}
-
 function unopened(id: string, refusal: Refusal | null): PaymentView {
   const state = refusal === null ? 'opening' : 'not_opened';
   return { id, version: 0, state, ended: refusal !== null, deadlineMs: null, seller: null, resolution: refusal?.code ?? null,
     returned: '0.000000' };
-}
-
-/** The sentence of the innermost cause: the outer ones only say that an activity failed. */
-function reasonOf(error: unknown): string {
-  let inner = error;
-  while (inner instanceof Error && inner.cause instanceof Error) inner = inner.cause;
-  return inner instanceof Error ? inner.message : String(inner);
 }

@@ -1,15 +1,14 @@
 /** What the workflow of a pipeline knows of it, how it takes messages, and how it has its activities done. */
 import type { ActivityOptions, LocalActivityOptions } from '@temporalio/common';
-import {
-  allHandlersFinished, ApplicationFailure, CancellationScope, condition, log, setCurrentDetails, setHandler, sleep,
-} from '@temporalio/workflow';
+import { CancellationScope, condition, log, setCurrentDetails, setHandler } from '@temporalio/workflow';
 import type { PipelineActivities } from '../activities/pipeline/activities.ts';
 import type { PipelineInput, PipelineReport, PipelineResult, PipelineTaken, StepBought, StepReport } from '../domain/pipeline-messages.ts';
 import { pipelineActions, stateRefusal, type PipelineAction } from '../domain/pipeline-rules.ts';
-import type { Refusal } from '../domain/payment.ts';
 import type { UndoState } from '../domain/pipeline.ts';
 import { movedSignal } from './contracts/payment.ts';
 import { actionMessages, pipelineViewQuery, type ActInput } from './contracts/pipeline.ts';
+import { allAnswered, failure, reasonOf } from './messages.ts';
+import { utcTime } from './payment-story.ts';
 import { patiently, quickly } from './payment.ts';
 import { boughtLine, detailsOf, linesBefore, moneyLine, outcomeOf, resultOf, undoLine, undoneLine } from './pipeline-story.ts';
 import { showInSearches } from './search-attributes.ts';
@@ -59,8 +58,6 @@ export interface FollowedPipeline {
 
 /** A compensation takes seconds; between its tries the platform says how long to wait. */
 const undoing: ActivityOptions = { startToCloseTimeout: '30s', retry: { initialInterval: '500ms', maximumInterval: '15s' } };
-/** Any timer ends the workflow task; it need not be a long one. */
-const NEXT_TASK_MS = 1;
 
 interface Run {
   readonly input: PipelineInput;
@@ -71,7 +68,7 @@ interface Run {
   /** Wishes to cancel that have still to be written. */
   stopping: number;
   /** An update was taken whose answer may not have gone out yet. */
-  somebodyWaited: boolean;
+  answerWaits: boolean;
   /** The workflow itself was cancelled. */
   isCancelled: boolean;
   fault: unknown;
@@ -80,7 +77,7 @@ interface Run {
 /** Registers the handlers. Call it first in the workflow, before anything is awaited. */
 export function followPipeline(input: PipelineInput, performers: Performers): FollowedPipeline {
   const run: Run = {
-    input, performers, report: input.report, lines: linesBefore(input), lastRefusal: null, stopping: 0, somebodyWaited: false,
+    input, performers, report: input.report, lines: linesBefore(input), lastRefusal: null, stopping: 0, answerWaits: false,
     isCancelled: false, fault: undefined,
   };
   takeMessages(run);
@@ -112,12 +109,15 @@ export function followPipeline(input: PipelineInput, performers: Performers): Fo
     throwFault() {
       if (run.fault !== undefined) throw run.fault;
     },
-    result: () => resultWhenAnswered(run),
+    async result() {
+      await allAnswered(run);
+      return resultOf(run.report);
+    },
   };
 }
 
 function addLine(run: Run, line: string): void {
-  run.lines.push(`${new Date().toISOString().slice(0, 19).replace('T', ' ')} UTC ${line}`);
+  run.lines.push(`${utcTime(Date.now())} ${line}`);
   setCurrentDetails(detailsOf(run.input, run.report, run.lines));
 }
 
@@ -179,7 +179,7 @@ function takeMessages(run: Run): void {
   for (const action of pipelineActions) {
     const { update, signal } = actionMessages(action);
     setHandler(update, async (sent) => {
-      run.somebodyWaited = true;
+      run.answerWaits = true;
       return act(run, action, sent ?? {});
     }, { validator: (sent) => validate(run, action, sent) });
     setHandler(signal, (sent) => quietly(run, async () => {
@@ -200,7 +200,7 @@ async function quietly(run: Run, work: () => Promise<unknown>): Promise<void> {
     await work();
     run.lastRefusal = null;
   } catch (error) {
-    run.lastRefusal = error instanceof Error ? error.message : String(error);
+    run.lastRefusal = reasonOf(error);
     log.warn('A signal was refused.', { reason: run.lastRefusal });
   }
 }
@@ -211,19 +211,4 @@ function validate(run: Run, action: PipelineAction, sent: unknown): void {
   if (by !== undefined && typeof by !== 'string') throw failure({ code: 'validation_error', message: 'by: must be an address.' });
   const refusal = stateRefusal(run.report.state, action);
   if (refusal !== null) throw failure(refusal);
-}
-
-function failure({ code, message }: Refusal): ApplicationFailure {
-  return ApplicationFailure.create({ message, type: code, nonRetryable: true });
-}
-
-async function resultWhenAnswered(run: Run): Promise<PipelineResult> {
-  for (;;) {
-    await condition(allHandlersFinished);
-    // Temporal takes no end of a run while a message waits that the run has not seen: it fails the whole task, and whoever waits for an
-    // update that was answered in it hears of a failure although it was done. So answers go out in a task before the last.
-    if (!run.somebodyWaited) return resultOf(run.report);
-    run.somebodyWaited = false;
-    await sleep(NEXT_TASK_MS);
-  }
 }

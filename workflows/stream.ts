@@ -5,19 +5,11 @@
 import { proxyActivities, proxyLocalActivities } from '@temporalio/workflow';
 import type { PaymentActivities } from '../activities/payment/activities.ts';
 import type { PaymentInput, PaymentResult } from '../domain/payment-messages.ts';
-import { streamRules, streamSteps, type StreamStep } from '../domain/stream.ts';
-import { followPayment, patiently, quickly } from './payment.ts';
+import { streamRules, type StreamStep } from '../domain/stream.ts';
+import { livePayment } from './live-payment.ts';
+import { patiently, quickly } from './payment.ts';
 
 const quick = proxyLocalActivities<PaymentActivities<StreamStep>>(quickly);
 const patient = proxyActivities<PaymentActivities<StreamStep>>(patiently);
 
-export async function stream(input: PaymentInput): Promise<PaymentResult> {
-  const payment = followPayment(streamRules, input, { quick, patient });
-  for (const step of streamSteps) payment.takes(step);
-
-  await payment.open();
-  while (!payment.hasEnded()) {
-    if ((await payment.nextEvent()) === 'deadline') await payment.expire();
-  }
-  return payment.result();
-}
+export const stream = (input: PaymentInput): Promise<PaymentResult> => livePayment(streamRules, input, { quick, patient });

@@ -1,4 +1,4 @@
--- How calls of the gateway go on and end. Locks: call, meter, idempotency key, hold, account.
+-- How calls of the gateway go on and end.
 -- `drained`: the session that is closing and has waited for nothing but this; whoever hears so has it finished.
 
 -- Settles delivered calls, many at once: the reserved price goes from the hold to the seller, the row keeps the answer.

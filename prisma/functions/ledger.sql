@@ -1,7 +1,6 @@
 -- The movements of money. They know accounts, holds and postings, and nothing of what they are for. All amounts are micros of the asset.
 -- Errors a caller should see are raised with ERRCODE 'SURTY' and the error code of domain/errors.ts as message.
--- Locks are taken in one rank everywhere, each kind in id order: row of the payment, call, meter, idempotency key, hold, unfolded fee,
--- account. Postings are written after the accounts are locked: for each account the order of their ids is that of their commits. (Fees are
+-- Locks are taken in the rank that spend.sql names; unfolded fees between holds and accounts. Postings are written after the accounts are locked: for each account the order of their ids is that of their commits. (Fees are
 -- the exception, on the side of the platform, whose row they do not touch.)
 --
 -- The four settings (SET plan_cache_mode ...) that many functions have: they run the same statements thousands of times a second, with

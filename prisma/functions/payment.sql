@@ -14,7 +14,7 @@
 -- Outcomes: done (`e` is what has happened); postponed; again (this very attempt was applied before); replay (an earlier request with the
 -- same key; `p` is what that was about); refused (`refusal` says why); mismatch (the key, or the attempt, came with another request);
 -- conflict (the payment, its meter or its clock has moved on: decide again).
--- Locks in this order, in groups rank by rank: openings by id, payments by id, meters, idempotency keys, holds, accounts.
+-- Locks in the rank of spend.sql, groups rank by rank; openings come before it, by id.
 -- The planner settings hold for the functions that it calls as well.
 CREATE OR REPLACE FUNCTION payment_apply(p_items jsonb)
 RETURNS TABLE (pos integer, outcome text, refusal jsonb, p payment, e payment_event, m meter) LANGUAGE plpgsql

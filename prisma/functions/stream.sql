@@ -1,11 +1,11 @@
 -- Ticks of streams. Thousands of them come a second, so they are not decided by the rules of domain/ and applied afterwards: they are
 -- judged and counted in one statement, on the meter. `tickOutcome` (domain/stream.ts) says the same rule, and a property compares them.
--- Locks: meters in the order of their ids, then idempotency keys. No ledger row is touched: the money is held already. The row of the
--- payment is read after its meter is ours, so that what has closed the meter, or filled it up, is in it.
+-- No ledger row is touched: the money is held already. The row of the payment is read after its meter is ours, so that what has closed the
+-- meter, or filled it up, is in it.
 
--- What ticks have left of the deposit is told once until the next top-up: that nine tenths are used, and that the rest cannot pay another
--- tick. Returns the meter with what was told; the caller writes it.
-CREATE OR REPLACE FUNCTION stream_tell_what_is_left(m meter, p_now timestamptz) RETURNS meter LANGUAGE plpgsql AS $$
+-- Says once until the next top-up, by an event, that nine tenths of the deposit are used, and that the rest cannot pay another tick. Returns
+-- the meter with what was said; the caller writes it.
+CREATE OR REPLACE FUNCTION stream_note_rest(m meter, p_now timestamptz) RETURNS meter LANGUAGE plpgsql AS $$
 DECLARE v_left jsonb := jsonb_build_object('remaining', (m.capacity - m.used)::text);
 BEGIN
   IF NOT m.low_noted AND m.used >= m.capacity - m.capacity / 10 THEN
@@ -18,6 +18,22 @@ BEGIN
   END IF;
   RETURN m;
 END $$;
+
+-- What becomes of a tick, or of a batch of them that counts as a whole: recorded, replay where its key was used for just this, or the code
+-- of the refusal. p_from: the number that the caller has given to the first; p_last: that of the last, NULL where no number is left.
+CREATE OR REPLACE FUNCTION stream_tick_outcome(m meter, p_by text, p_key_used boolean, p_is_same boolean, p_from integer, p_last integer,
+                                               p_largest bigint, p_total numeric) RETURNS text LANGUAGE sql IMMUTABLE AS $$
+  SELECT CASE
+    WHEN m.id IS NULL THEN 'not_found'
+    WHEN p_by IS NULL THEN 'unauthorized'
+    WHEN p_key_used THEN CASE WHEN p_is_same THEN 'replay' ELSE 'idempotency_mismatch' END
+    WHEN NOT m.open THEN 'stream_closed'
+    WHEN p_from - 1 <> m.uses THEN 'sequence_mismatch'
+    WHEN p_last IS NULL THEN 'stream_full'
+    WHEN p_by = 'seller' AND p_largest > m.price_max THEN 'invalid_amount'
+    WHEN p_total > m.capacity - m.used THEN 'hold_exhausted'
+    ELSE 'recorded' END;
+$$;
 
 -- Records ticks of many streams; entry n is a tick of stream ids[n] by agents[n]. A seq that is given must be the next one, an amount
 -- that is not given is the price. Ticks of one stream count in the order of their entries. Each gets one row with the stream and its meter
@@ -53,16 +69,7 @@ BEGIN
       SELECT i.request_hash, i.resource_id INTO v_hash, v_resource FROM idempotency i WHERE i.agent_address = r.agent AND i.key = r.key;
     END IF;
     IF v_resource IS NOT NULL AND v_hash = r.hash THEN v_seq := split_part(v_resource, ':', 2)::integer; END IF;
-    outcome := CASE
-      WHEN p.id IS NULL THEN 'not_found'
-      WHEN tick_by IS NULL THEN 'unauthorized'
-      WHEN v_resource IS NOT NULL THEN CASE WHEN v_hash = r.hash THEN 'replay' ELSE 'idempotency_mismatch' END
-      WHEN NOT m.open THEN 'stream_closed'
-      WHEN r.seq - 1 <> m.uses THEN 'sequence_mismatch'
-      WHEN tick_seq IS NULL THEN 'stream_full'
-      WHEN tick_by = 'seller' AND tick_amount > m.price_max THEN 'invalid_amount'
-      WHEN tick_cumulative > m.capacity THEN 'hold_exhausted'
-      ELSE 'recorded' END;
+    outcome := stream_tick_outcome(m, tick_by, v_resource IS NOT NULL, v_hash = r.hash, r.seq, tick_seq, tick_amount, tick_amount);
     IF outcome = 'recorded' THEN
       IF r.key IS NOT NULL THEN
         INSERT INTO idempotency (agent_address, key, request_hash, resource_id) VALUES (r.agent, r.key, r.hash, r.id || ':' || tick_seq)
@@ -73,7 +80,7 @@ BEGIN
       v_dirty := true;
       m.used := tick_cumulative; m.uses := tick_seq; m.last_used_at := v_now;
       -- Asked here, so that most ticks call no function.
-      IF m.capacity - m.used < greatest(m.price_max, m.capacity / 10 + 1) THEN m := stream_tell_what_is_left(m, v_now); END IF;
+      IF m.capacity - m.used < greatest(m.price_max, m.capacity / 10 + 1) THEN m := stream_note_rest(m, v_now); END IF;
       -- Column by column: a row that is written as a whole fits the table no longer when a migration has added a column.
       v_tick.stream_id := r.id; v_tick.seq := tick_seq; v_tick.amount := tick_amount; v_tick.cumulative := tick_cumulative;
       v_tick.metadata := r.metadata; v_tick.ticked_by := tick_by; v_tick.created_at := v_now;
@@ -120,16 +127,7 @@ BEGIN
                             FROM unnest(p_amounts) WITH ORDINALITY AS x(amount, n)) END;
   SELECT sum(x.amount), max(x.amount), count(*) FILTER (WHERE x.running <= m.capacity - m.used) INTO v_total, v_largest, affordable
     FROM (SELECT u.amount, sum(u.amount) OVER (ORDER BY u.n) AS running FROM unnest(v_amounts) WITH ORDINALITY AS u(amount, n)) x;
-  outcome := CASE
-    WHEN p.id IS NULL THEN 'not_found'
-    WHEN v_by IS NULL THEN 'unauthorized'
-    WHEN v_resource IS NOT NULL THEN CASE WHEN v_hash = p_hash THEN 'replay' ELSE 'idempotency_mismatch' END
-    WHEN NOT m.open THEN 'stream_closed'
-    WHEN p_from - 1 <> m.uses THEN 'sequence_mismatch'
-    WHEN first_seq IS NULL THEN 'stream_full'
-    WHEN v_by = 'seller' AND v_largest > m.price_max THEN 'invalid_amount'
-    WHEN v_total > m.capacity - m.used THEN 'hold_exhausted'
-    ELSE 'recorded' END;
+  outcome := stream_tick_outcome(m, v_by, v_resource IS NOT NULL, v_hash = p_hash, p_from, last_seq, v_largest, v_total);
   IF outcome = 'replay' THEN
     first_seq := split_part(v_resource, ':', 2)::integer; last_seq := split_part(v_resource, ':', 3)::integer;
   END IF;
@@ -143,7 +141,7 @@ BEGIN
     SELECT p_id, m.uses + x.n, x.amount, m.used + sum(x.amount) OVER (ORDER BY x.n), x.metadata, v_by, v_now
       FROM unnest(v_amounts, p_metadata) WITH ORDINALITY AS x(amount, metadata, n);
     m.used := m.used + v_total; m.uses := last_seq; m.last_used_at := v_now;
-    m := stream_tell_what_is_left(m, v_now);
+    m := stream_note_rest(m, v_now);
     UPDATE meter x SET used = m.used, uses = m.uses, last_used_at = v_now, low_noted = m.low_noted, empty_noted = m.empty_noted
      WHERE x.id = p_id;
   END IF;
