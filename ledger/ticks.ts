@@ -50,7 +50,7 @@ export function createTickStore({ pool, metrics, crash }: { readonly pool: pg.Po
     readonly crash: Crash }): TickPort {
   const query = <Row extends pg.QueryResultRow>(name: string, text: string, values: unknown[]): Promise<Row[]> =>
     run<Row>(pool, { name, text, values });
-  const grouped = createGroupCommit<TickWish, Outcome>({ itemsMax: GROUP_MAX, lanes: 1, isItemError, run: runTicks });
+  const grouped = createGroupCommit<TickWish, Outcome>({ itemsMax: GROUP_MAX, lanes: 1, isItemError, isOrdered: true, run: runTicks });
 
   async function runTicks(items: readonly TickWish[]): Promise<Outcome[]> {
     const startedAt = performance.now();

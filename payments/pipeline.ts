@@ -63,7 +63,8 @@ export function createPipelines(deps: PipelineDeps): PipelinePort {
     void deps.workflows.begin(pipeline).then(() => deps.crash.at('pipeline-scheduled'));
     const { id, sessionId, buyer } = pipeline;
     const calls = pipeline.steps.map(({ callId, serviceType, paramsJson, candidates, refundable }): OpenCall =>
-      ({ id: callId, sessionId, buyer, serviceType, paramsJson, candidates, refundable, attempt: 0, takenOver: false }));
+      ({ id: callId, sessionId, buyer, serviceType, paramsJson, candidates, refundable, attempt: 0, takenOver: false,
+        asked: false }));
     return runner.run({ id, calls }).catch((error: unknown) => {
       deps.log.warn({ err: error, pipelineId: id }, 'A pipeline could not be driven further here; its workflow or the sweeper goes on.');
       deps.metrics.backgroundError('pipeline');

@@ -15,13 +15,15 @@ import { sessionKind } from '../payments/kinds.ts';
 import type { Payments } from '../payments/payments.ts';
 import type { Job } from './jobs.ts';
 import { createCallPromises, type CallPromises } from '../payments/gateway/promise.ts';
-import type { Shape, ShapeContext } from './shape.ts';
+import type { Activities, Shape, ShapeContext } from './shape.ts';
 
 export interface GatewayShape extends Shape {
   readonly port: GatewayPort;
   /** For shapes that buy calls themselves. */
   readonly store: GatewayStore;
   readonly driver: Driver;
+  /** Serves the queue of this very process: slow calls that it drives. */
+  readonly own: { readonly queue: string; readonly activities: Activities };
   /** Has a session finished that is closing and has nothing under way any more. Never rejects. */
   readonly finishSession: (sessionId: string) => Promise<void>;
 }
@@ -40,14 +42,15 @@ export function createGatewayShape(context: ShapeContext, payments: Payments): G
   const driver = createDriver({ store, outbound, signer, breaker, crash, log, metrics, sellerTimeoutMs: env.SELLER_TIMEOUT,
     leaseMs: env.CALL_LEASE });
   const activities = createGatewayActivities({ driver, store, heartbeat, sleep });
-  const promises = createPromises(context, driver, taskQueue);
+  const own = { queue: `${taskQueue}-${processId}`, activities: { finishCalls: activities.finishCalls } };
+  const promises = createPromises(context, driver, { taskQueue, driverQueue: own.queue });
   const port = createGateway({
     store, driver, promises, metrics, crash, payments, feeBps: env.PLATFORM_FEE_BPS,
     offers: (type) => registry.catalogue.offers(type), answerTimeoutMs: Math.max(1_000, env.REQUEST_TIMEOUT - 500),
   });
   const reputation = createReputationJob({ pool, log });
   return {
-    queue: 'gateway', activities: { ...activities }, port, store, driver, finishSession: finish, jobs: jobs(context, store, driver),
+    queue: 'gateway', activities: { ...activities }, own, port, store, driver, finishSession: finish, jobs: jobs(context, store, driver),
     begin: () => reputation.start(),
     async drain() {
       await reputation.stop();
@@ -69,13 +72,16 @@ async function finishSession({ log }: ShapeContext, payments: Payments, id: stri
   });
 }
 
-function createPromises({ log, temporal, crash }: ShapeContext, driver: Driver, taskQueue: string): CallPromises {
+function createPromises({ log, temporal, crash }: ShapeContext, driver: Driver,
+    { taskQueue, driverQueue }: { readonly taskQueue: string; readonly driverQueue: string }): CallPromises {
   return createCallPromises({
     log, newWorkflowId: () => workflowIdFor('gatewayCalls', newId('event')),
     stillOpen: (ids) => ids.filter((id) => driver.underWay(id) !== undefined),
-    start: async (workflowId, callIds) => {
+    start: async (workflowId, callIds, run) => {
+      const searchAttributes = [...temporal.searchAttributes.usable()].filter((name) => name === 'PaymentOutcome');
       await temporal.client.withDeadline(Date.now() + 10_000, () => temporal.client.workflow.start<typeof gatewayCalls>('gatewayCalls', {
-        workflowId, taskQueue, args: [{ callIds }], requestEagerStart: true, workflowIdConflictPolicy: 'USE_EXISTING',
+        workflowId, taskQueue, args: [{ callIds, driverQueue, searchAttributes }], requestEagerStart: true,
+        workflowIdConflictPolicy: run === 'first' ? 'USE_EXISTING' : 'FAIL',
         staticSummary: callIds.length === 1 ? `Call ${callIds[0]}` : `${callIds.length} calls from ${callIds[0]}`,
       }));
       crash.at('call-promised');

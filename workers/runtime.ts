@@ -14,7 +14,7 @@ import type { WorkerQueue } from '../platform/env.ts';
 import { taskQueues } from '../workflows/contracts/ids.ts';
 import { createAuditJob } from './audit.ts';
 import { workflowBundle } from './bundle.ts';
-import { createGatewayShape } from './gateway-shape.ts';
+import { createGatewayShape, type GatewayShape } from './gateway-shape.ts';
 import { startJobs, type Job } from './jobs.ts';
 import { createPipelineShape } from './pipeline-shape.ts';
 import { createRetentionJob } from './retention.ts';
@@ -47,6 +47,9 @@ const NOTICES_EVERY_MS = 2_000;
 /** Cached sticky workflows of one queue; each costs about 100 kB while it is cached. */
 const CACHED_WORKFLOWS = 500;
 
+/** Each of these only waits for drives that are under way anyway. */
+const OWN_AT_ONCE = 1_000;
+
 /** The threads of the workflow sandboxes, one for each queue, make little garbage; the main thread keeps what it was started with. */
 const SANDBOX_YOUNG_SPACE = '--max-semi-space-size=4';
 /** The SDK takes a stack trace of every promise in a sandbox; the nearest frames are enough and cost less. */
@@ -74,8 +77,10 @@ export async function createRuntime(options: RuntimeOptions): Promise<Runtime> {
     async start() {
       setFlagsFromString(SANDBOX_YOUNG_SPACE);
       setFlagsFromString(SANDBOX_STACK_TRACES);
-      workers = await Promise.all([...new Set(served.map(({ queue }) => queue))].map((queue) =>
-        createWorker(context, queue, activitiesOf(shapes, queue))));
+      workers = await Promise.all([
+        ...[...new Set(served.map(({ queue }) => queue))].map((queue) => createWorker(context, queue, activitiesOf(shapes, queue))),
+        createOwnWorker(context, gateway.own),
+      ]);
       running = Promise.all(workers.map((worker) => worker.run()
         .catch((error: unknown) => log.error({ err: error }, 'A Temporal worker ended.'))));
       const kinds = paymentKinds.filter(({ queue }) => queues.includes(queue));
@@ -108,5 +113,13 @@ async function createWorker({ env, temporal, taskQueue }: ShapeContext, queue: W
     workflowBundle: await workflowBundle(env.CACHE_DIR), maxCachedWorkflows: CACHED_WORKFLOWS, workflowThreadPoolSize: 1,
     maxConcurrentWorkflowTaskExecutions: 40,
     maxConcurrentLocalActivityExecutions: 200, maxConcurrentActivityTaskExecutions: 100, shutdownGraceTime: env.DRAIN_DEADLINE,
+  });
+}
+
+/** Serves what only this process can do, whichever queues it shares with others: it drives the calls that it has accepted. */
+function createOwnWorker({ env, temporal }: ShapeContext, { queue, activities }: GatewayShape['own']): Promise<Worker> {
+  return Worker.create({
+    connection: temporal.nativeConnection, namespace: temporal.namespace, taskQueue: queue, activities: withTemporalErrors(activities),
+    maxConcurrentActivityTaskExecutions: OWN_AT_ONCE, maxConcurrentActivityTaskPolls: 1, shutdownGraceTime: env.DRAIN_DEADLINE,
   });
 }

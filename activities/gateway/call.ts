@@ -22,8 +22,10 @@ export interface OpenCall {
   readonly refundable: boolean;
   /** Index of the candidate that is being asked, or was when its driver fell silent. */
   readonly attempt: number;
-  /** The former driver fell silent: whether the seller of `attempt` has worked is unknown. */
+  /** The former driver fell silent. */
   readonly takenOver: boolean;
+  /** It had asked the seller of `attempt`, or was about to; not noted where that seller promises to work only once. */
+  readonly asked: boolean;
 }
 
 /** How a call ended, for whoever waits in this process. */

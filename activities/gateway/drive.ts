@@ -3,11 +3,13 @@
  * and the sweeper; a call is driven once in a process, and by one process while its lease holds.
  */
 import { SuretyError } from '../../domain/errors.ts';
+import { isItemError } from '../../ledger/sql-errors.ts';
 import type { Logger } from '../../platform/log.ts';
 import type { Metrics } from '../../platform/metrics.ts';
 import type { CallEnd, Candidate, OpenCall } from './call.ts';
 import { forward, type Forwarded, type ForwardDeps } from './forward.ts';
-import type { AttemptLog, Delivery, GatewayStore, Settled } from './store.ts';
+import type { AttemptLog, Delivery, Settled } from './rows.ts';
+import type { GatewayStore } from './store.ts';
 
 export interface DriveDeps extends ForwardDeps {
   readonly store: GatewayStore;
@@ -20,7 +22,7 @@ export interface DriveDeps extends ForwardDeps {
 }
 
 /** Writes a delivery down; `settle` is how that is done for a call that stands alone. May be asked again after a loss of the database. */
-export type OnDelivery = (delivery: Delivery, settle: GatewayStore['settle']) => Promise<Settled>;
+export type OnDelivery = (delivery: Delivery, settle: (delivery: Delivery) => Promise<Settled>) => Promise<Settled>;
 
 export interface Driver {
   /** Drives a call that this process has accepted or taken over; joins a drive under way. Never rejects. */
@@ -62,7 +64,7 @@ export function createDriver(deps: DriveDeps): Driver {
     if (known !== undefined) return known.end;
     const { store } = deps;
     const end = driveToEnd(onDelivery === undefined ? deps
-      : { ...deps, store: { ...store, settle: (delivery) => onDelivery(delivery, store.settle) } }, call)
+      : { ...deps, store: { ...store, settle: (delivery, alone) => onDelivery(delivery, (each) => store.settle(each, alone)) } }, call)
       .catch((error: unknown): CallEnd => {
         deps.log.error({ err: error, callId: call.id }, 'A call could not be ended here; the sweeper will try again.');
         deps.metrics.backgroundError('drive');
@@ -97,7 +99,7 @@ export function createDriver(deps: DriveDeps): Driver {
 /** The story of one call: ask sellers in order, settle with the first that delivers, or give the reservation back. */
 async function driveToEnd(deps: DriveDeps, call: OpenCall): Promise<CallEnd> {
   const first = call.candidates[call.attempt];
-  if (call.takenOver && first !== undefined && !first.idempotent) {
+  if (call.takenOver && call.asked && first !== undefined && !first.idempotent) {
     return giveUp(deps, call, 'execution_unknown',
       `The call was interrupted while ${first.serviceName} was asked, and it does not promise to work only once.`, []);
   }
@@ -106,6 +108,8 @@ async function driveToEnd(deps: DriveDeps, call: OpenCall): Promise<CallEnd> {
   let retries = attempt;
   for (;;) {
     const candidate = call.candidates[attempt];
+    const isOurs = candidate === undefined || candidate.idempotent || (await noteAsking(deps, call.id, attempt));
+    if (!isOurs) return { tag: 'elsewhere', callId: call.id };
     const leftMs = deadlineMs - Date.now();
     if (candidate === undefined || leftMs <= 0) return giveUp(deps, call, 'proxy_failed', 'No seller was left to ask in time.', []);
     deps.crash.at('before-forward');
@@ -117,6 +121,15 @@ async function driveToEnd(deps: DriveDeps, call: OpenCall): Promise<CallEnd> {
     if (next === null) return giveUp(deps, call, 'proxy_failed', `${forwarded.reason}.`, log);
     attempt = next;
   }
+}
+
+/**
+ * Before somebody is asked who may work twice when asked twice: should this process die before this is written, whoever takes the call over
+ * knows that nobody was asked. False: the call is no longer ours to drive.
+ */
+function noteAsking({ store, crash }: DriveDeps, callId: string, attempt: number): Promise<boolean> {
+  crash.at('before-asking');
+  return untilWritten((alone) => store.noteAsking({ callId, attempt }, alone));
 }
 
 /**
@@ -149,7 +162,8 @@ async function failOver(deps: DriveDeps, call: OpenCall, attempt: number,
 async function settle(deps: DriveDeps, call: OpenCall, attempt: number, retries: number,
     delivered: Extract<Forwarded, { tag: 'delivered' }>, log: readonly AttemptLog[]): Promise<CallEnd> {
   const { httpStatus, responseJson, latencyMs } = delivered;
-  const settled = await untilWritten(() => deps.store.settle({ id: call.id, attempt, httpStatus, responseJson, latencyMs, log }));
+  const settled = await untilWritten((alone) =>
+    deps.store.settle({ id: call.id, attempt, httpStatus, responseJson, latencyMs, log }, alone));
   deps.crash.at('call-settled');
   const candidate = call.candidates[attempt];
   if ((settled.outcome !== 'settled' && settled.outcome !== 'delivered') || candidate === undefined) {
@@ -166,21 +180,26 @@ async function settle(deps: DriveDeps, call: OpenCall, attempt: number, retries:
 async function giveUp(deps: DriveDeps, call: OpenCall, errorCode: string, errorMessage: string,
     log: readonly AttemptLog[]): Promise<CallEnd> {
   deps.crash.at('before-release');
-  const released = await untilWritten(() => deps.store.release({ id: call.id, errorCode, errorMessage, log }));
+  const released = await untilWritten((alone) => deps.store.release({ id: call.id, errorCode, errorMessage, log }, alone));
   deps.crash.at('call-released');
   return released === 'released' ? { tag: 'released', callId: call.id, errorCode, errorMessage } : { tag: 'elsewhere', callId: call.id };
 }
 
-/** Tries a guarded step until the database answers: the outcome in our hands is the only one there is. */
-async function untilWritten<T>(step: () => Promise<T>): Promise<T> {
+/**
+ * Tries a guarded step until the database answers: the outcome in our hands is the only one there is.
+ * @param step `alone`: somebody else was in its way, so it should not hold up others that travel with it.
+ */
+async function untilWritten<T>(step: (alone: boolean) => Promise<T>): Promise<T> {
   const giveUpAtMs = Date.now() + KEEP_TRYING_MS;
-  for (;;) {
+  for (let alone = false; ;) {
     try {
-      return await step();
+      return await step(alone);
     } catch (error) {
-      const away = error instanceof SuretyError && error.code === 'unavailable';
-      if (!away || Date.now() > giveUpAtMs) throw error;
-      await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
+      const notNow = error instanceof SuretyError && error.code === 'unavailable';
+      if (!notNow || Date.now() > giveUpAtMs) throw error;
+      alone = isItemError(error);
+      // Not all at the same moment when the database is back.
+      await new Promise((resolve) => setTimeout(resolve, RETRY_MS * (1 + Math.random())));
     }
   }
 }

@@ -5,7 +5,7 @@ import type { Outbound, OutboundResult } from '../../platform/outbound.ts';
 import type { SellerSigner } from '../../platform/seller-signature.ts';
 import type { Breaker } from './breaker.ts';
 import type { Candidate, OpenCall } from './call.ts';
-import type { AttemptLog } from './store.ts';
+import type { AttemptLog } from './rows.ts';
 
 export interface ForwardDeps {
   readonly outbound: Outbound;

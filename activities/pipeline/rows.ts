@@ -68,7 +68,7 @@ function stepReportOf(row: StepRow): StepReport {
 export function openCallOf(row: StepRow, paramsJson = row.params): OpenCall {
   return {
     id: row.id, sessionId: row.session_id, buyer: row.buyer, serviceType: row.service_type, paramsJson, candidates: row.candidates,
-    refundable: row.refundable, attempt: row.attempt, takenOver: false,
+    refundable: row.refundable, attempt: row.attempt, takenOver: false, asked: false,
   };
 }
 

@@ -4,7 +4,8 @@ import { fillPrevious } from '../../domain/prev.ts';
 import type { Crash } from '../../platform/crash.ts';
 import type { OpenCall } from '../gateway/call.ts';
 import type { Driver } from '../gateway/drive.ts';
-import type { Delivery, GatewayStore, Settled } from '../gateway/store.ts';
+import type { Delivery, Settled } from '../gateway/rows.ts';
+import type { GatewayStore } from '../gateway/store.ts';
 import type { PipelineRow, StepRow } from './rows.ts';
 import type { PipelineStore } from './store.ts';
 
@@ -84,7 +85,7 @@ export function createStepper(deps: StepDeps, stopped: (id: string) => boolean):
   }
 
   /** Writes a delivery down and goes on with the same statement: one flush of the disk in the place of two. */
-  async function pass({ id, step, calls }: Place, delivery: Delivery, settle: GatewayStore['settle'],
+  async function pass({ id, step, calls }: Place, delivery: Delivery, settle: (delivery: Delivery) => Promise<Settled>,
       onward: { begun?: OpenCall; ended?: PipelineRow }): Promise<Settled> {
     if (calls === null) return settle(delivery);
     const next = calls[step + 1];

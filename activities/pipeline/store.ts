@@ -6,7 +6,7 @@ import type { PipelineAction } from '../../domain/pipeline-rules.ts';
 import type { Compensation, Pipeline } from '../../domain/pipeline.ts';
 import { columnList, query as run } from '../../ledger/query.ts';
 import type { Candidate } from '../gateway/call.ts';
-import { deliveryJson, plain, toSettled, type Delivery, type Settled, type SettleRow } from '../gateway/store.ts';
+import { deliveryJson, plain, toSettled, type Delivery, type Settled, type SettleRow } from '../gateway/rows.ts';
 import { pipelineColumns, pipelineOf, stepColumns, writeCompensation, type BudgetRow, type PipelineRow, type StepRow } from './rows.ts';
 
 /** A step with its sellers, chosen and priced. */

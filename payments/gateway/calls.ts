@@ -1,7 +1,8 @@
 /** One paid call: choose sellers, accept, drive at once, answer. */
 import type { CallEnd, Candidate, OpenCall } from '../../activities/gateway/call.ts';
 import type { Driver } from '../../activities/gateway/drive.ts';
-import type { Accepted, GatewayStore, NewCall, StoredCall } from '../../activities/gateway/store.ts';
+import type { Accepted, NewCall, StoredCall } from '../../activities/gateway/rows.ts';
+import type { GatewayStore } from '../../activities/gateway/store.ts';
 import { isErrorCode, SuretyError, type ErrorCode } from '../../domain/errors.ts';
 import type { CallAnswer, CallRequest, Offer, Session } from '../../domain/gateway.ts';
 import { DEFAULT_ASSET, formatMicros, micros, percentOf, type Micros } from '../../domain/money.ts';
@@ -91,7 +92,7 @@ export function createCalls(deps: CallDeps) {
 
   /** Drives the call in this process without waiting for Temporal. */
   async function headStart(call: NewCall, session: SessionTermsForCall): Promise<CallAnswer> {
-    const open: OpenCall = { ...call, refundable: false, attempt: 0, takenOver: false };
+    const open: OpenCall = { ...call, refundable: false, attempt: 0, takenOver: false, asked: false };
     const end = await within(driver.drive(open), deps.answerTimeoutMs);
     if (end === null) throw pending(call.id, false);
     switch (end.tag) {

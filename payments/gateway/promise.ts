@@ -7,8 +7,11 @@ import type { Logger } from '../../platform/log.ts';
 import { createTokenBucket } from '../../platform/token-bucket.ts';
 
 export interface PromiseOptions {
-  /** Starts the workflow; rejects when Temporal does not answer. */
-  readonly start: (workflowId: string, callIds: readonly string[]) => Promise<void>;
+  /**
+   * Starts the workflow; rejects when Temporal does not answer. `again`: another run for calls that were accepted later than the others;
+   * rejects as long as the first one runs.
+   */
+  readonly start: (workflowId: string, callIds: readonly string[], run: 'first' | 'again') => Promise<void>;
   /** Which of these calls are still under way in this process: only they still need a promise after a failed start. */
   readonly stillOpen: (callIds: readonly string[]) => string[];
   readonly newWorkflowId: () => string;
@@ -31,8 +34,12 @@ interface Batch {
   unconfirmed: number;
   places: number;
   whenConfirmed: (() => void) | null;
+  /** On its way: what is confirmed from now on is too late for it. */
+  isGone: boolean;
 }
 
+/** One call that waits for a lock does not keep the promise of all others waiting. */
+const CONFIRM_MS = 250;
 const RETRY_MS = 1_000;
 const ATTEMPTS_MAX = 30;
 
@@ -44,16 +51,26 @@ export function createCallPromises(options: PromiseOptions): CallPromises {
   const starting = new Set<Promise<void>>();
 
   const send = async (batch: Batch): Promise<void> => {
-    if (batch.unconfirmed > 0) await new Promise<void>((resolve) => (batch.whenConfirmed = resolve));
-    let callIds: readonly string[] = batch.accepted;
+    if (batch.unconfirmed > 0) {
+      await new Promise<void>((resolve) => {
+        batch.whenConfirmed = resolve;
+        setTimeout(resolve, CONFIRM_MS).unref();
+      });
+    }
+    batch.isGone = true;
+    await start(batch.workflowId, batch.accepted, 'first');
+  };
+
+  const start = async (workflowId: string, accepted: readonly string[], run: 'first' | 'again'): Promise<void> => {
+    let callIds = accepted;
     for (let attempt = 1; callIds.length > 0; attempt += 1) {
       try {
-        await options.start(batch.workflowId, callIds);
+        await options.start(workflowId, callIds, run);
         return;
       } catch (error) {
         // The head start goes on without Temporal, and the sweeper stands behind it; only what is still open is tried again.
         callIds = options.stillOpen(callIds);
-        if (attempt === 1) options.log.warn({ err: error, workflowId: batch.workflowId },
+        if (attempt === 1 && run === 'first') options.log.warn({ err: error, workflowId },
           'A workflow for accepted calls could not be started.');
         if (attempt >= ATTEMPTS_MAX) return;
         await new Promise((resolve) => setTimeout(resolve, RETRY_MS).unref());
@@ -61,12 +78,16 @@ export function createCallPromises(options: PromiseOptions): CallPromises {
     }
   };
 
+  const track = (work: Promise<void>): void => {
+    const sent = work.finally(() => starting.delete(sent));
+    starting.add(sent);
+  };
+
   const seal = (): void => {
     const batch = current;
     if (batch === null) return;
     current = null;
-    const sent = send(batch).finally(() => starting.delete(sent));
-    starting.add(sent);
+    track(send(batch));
   };
 
   const pump = (): void => {
@@ -78,7 +99,7 @@ export function createCallPromises(options: PromiseOptions): CallPromises {
 
   return {
     join(callId) {
-      current ??= { workflowId: options.newWorkflowId(), accepted: [], unconfirmed: 0, places: 0, whenConfirmed: null };
+      current ??= { workflowId: options.newWorkflowId(), accepted: [], unconfirmed: 0, places: 0, whenConfirmed: null, isGone: false };
       const batch = current;
       batch.unconfirmed += 1;
       batch.places += 1;
@@ -90,7 +111,8 @@ export function createCallPromises(options: PromiseOptions): CallPromises {
         confirm(accepted) {
           if (!waiting) return;
           waiting = false;
-          if (accepted) batch.accepted.push(callId);
+          if (accepted && batch.isGone) track(start(batch.workflowId, [callId], 'again'));
+          else if (accepted) batch.accepted.push(callId);
           batch.unconfirmed -= 1;
           if (batch.unconfirmed === 0) batch.whenConfirmed?.();
         },

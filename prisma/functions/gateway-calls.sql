@@ -7,7 +7,8 @@
 -- driver has moved on to another seller.
 CREATE OR REPLACE FUNCTION gateway_settle(p json, p_fee_owner text)
 RETURNS TABLE (pos integer, outcome text, spent bigint, remaining bigint, request_count integer, drained text) LANGUAGE plpgsql
-SET plan_cache_mode = force_generic_plan SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
+SET plan_cache_mode = force_generic_plan SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off
+SET lock_timeout = '2s' AS $$
 DECLARE
   v_items gateway_delivery_item[]; r record; v_ids text[] := '{}'; v_meters text[] := '{}'; v_sellers text[] := '{}';
   v_prices bigint[] := '{}'; v_fees bigint[] := '{}'; v_pos integer[] := '{}'; v_seen text := ''; v_single text[];
@@ -62,7 +63,8 @@ END $$;
 -- Gives up calls, many at once: their reservations end, and the hold of a single call with it. The idempotency key is free again: nothing
 -- was charged, so asking again is safe. outcome: released, or the state found.
 CREATE OR REPLACE FUNCTION gateway_release(p json) RETURNS TABLE (pos integer, outcome text, drained text) LANGUAGE plpgsql
-SET plan_cache_mode = force_generic_plan SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
+SET plan_cache_mode = force_generic_plan SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off
+SET lock_timeout = '2s' AS $$
 DECLARE
   r record; v_pos integer[] := '{}'; v_freed text[] := '{}'; v_meters text[] := '{}'; v_single text[];
 BEGIN
@@ -112,6 +114,17 @@ BEGIN
   RETURN (SELECT meter_drained(m) FROM meter m WHERE m.id = p_id);
 END $$;
 
+-- Notes of calls that their seller of this attempt is about to be asked, one that does not promise to work only once. Returns the positions
+-- of those that are really open, at that attempt, and this driver's: nobody may ask for the others.
+CREATE OR REPLACE FUNCTION gateway_note_asking(p json, p_driver text) RETURNS SETOF integer LANGUAGE sql
+SET lock_timeout = '2s' AS $$
+  WITH ours AS (
+    SELECT x.pos, c.id FROM json_to_recordset(p) AS x(pos integer, id text, attempt integer) JOIN gateway_call c ON c.id = x.id
+     WHERE c.state = 'accepted' AND c.attempt = x.attempt AND c.driver = p_driver ORDER BY c.id FOR NO KEY UPDATE OF c
+  ), noted AS (UPDATE gateway_call c SET asked = c.attempt FROM ours WHERE c.id = ours.id)
+  SELECT pos FROM ours;
+$$;
+
 -- Moves a call on to its next seller, before that seller is asked: the reservation becomes the new price, the failed attempt is
 -- noted. outcome: moved, superseded (another driver was quicker, or the call has ended), budget_exceeded.
 CREATE OR REPLACE FUNCTION gateway_next_attempt(p_id text, p_from integer, p_to integer, p_log jsonb) RETURNS text LANGUAGE plpgsql
@@ -131,10 +144,12 @@ BEGIN
   RETURN 'moved';
 END $$;
 
--- Takes over calls whose driver has not been heard of. A call is driven by at most one process at a time while its lease holds.
+-- Takes over calls whose driver has not been heard of. A call is driven by at most one process at a time while its lease holds. Until the
+-- server has run for a whole lease, silence means nothing: those who live have had no chance to renew.
 CREATE OR REPLACE FUNCTION gateway_take_over(p_ids text[], p_driver text, p_lease_ms integer) RETURNS SETOF gateway_call LANGUAGE sql AS $$
   UPDATE gateway_call c SET driver = p_driver, drives = drives + 1, lease_until = clock_timestamp() + p_lease_ms * interval '1 millisecond'
    WHERE c.id IN (SELECT id FROM gateway_call WHERE id = ANY (p_ids) AND state = 'accepted' AND lease_until < clock_timestamp()
+                     AND pg_postmaster_start_time() < clock_timestamp() - p_lease_ms * interval '1 millisecond'
                    ORDER BY id FOR NO KEY UPDATE SKIP LOCKED)
   RETURNING c.*;
 $$;

@@ -5,7 +5,8 @@
 -- platform owes the call an end. outcome: accepted, replay (same key and body: existing_id), or the code of the refusal.
 CREATE OR REPLACE FUNCTION gateway_accept(p json, p_driver text, p_lease_ms integer)
 RETURNS TABLE (pos integer, outcome text, existing_id text, remaining bigint) LANGUAGE plpgsql
-SET plan_cache_mode = force_generic_plan SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
+SET plan_cache_mode = force_generic_plan SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off
+SET lock_timeout = '2s' AS $$
 DECLARE
   v_items gateway_call_item[]; v_meters text[]; v_keyed boolean; v_taken text[] := '{}';
   r record; v_session text := ''; v_left bigint; v_count integer; v_now timestamptz := clock_timestamp();

@@ -18,7 +18,8 @@
 -- The planner settings hold for the functions that it calls as well.
 CREATE OR REPLACE FUNCTION payment_apply(p_items jsonb)
 RETURNS TABLE (pos integer, outcome text, refusal jsonb, p payment, e payment_event, m meter) LANGUAGE plpgsql
-SET plan_cache_mode = force_generic_plan SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
+SET plan_cache_mode = force_generic_plan SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off
+SET lock_timeout = '2s' AS $$
 DECLARE i record; v_claims text[]; v_moved payment_event; v_resource text; v_hash text; v_now timestamptz; v_due boolean;
 BEGIN
   IF p_items @? '$[*].opening' THEN

@@ -3,8 +3,8 @@
 -- No ledger row is touched: the money is held already. The row of the payment is read after its meter is ours, so that what has closed the
 -- meter, or filled it up, is in it.
 
--- Says once until the next top-up, by an event, that nine tenths of the deposit are used, and that the rest cannot pay another tick. Returns
--- the meter with what was said; the caller writes it.
+-- Says once until the next top-up, by an event, that nine tenths of the deposit are used, and that the rest cannot pay another tick.
+-- Returns the meter with what was said; the caller writes it.
 CREATE OR REPLACE FUNCTION stream_note_rest(m meter, p_now timestamptz) RETURNS meter LANGUAGE plpgsql AS $$
 DECLARE v_left jsonb := jsonb_build_object('remaining', (m.capacity - m.used)::text);
 BEGIN
@@ -43,7 +43,8 @@ CREATE OR REPLACE FUNCTION stream_tick_many(p_ids text[], p_agents text[], p_seq
                                             p_keys text[], p_hashes text[])
 RETURNS TABLE (pos integer, outcome text, tick_seq integer, tick_amount bigint, tick_cumulative bigint, tick_metadata text, tick_by text,
                tick_at timestamptz, p payment, m meter) LANGUAGE plpgsql
-SET plan_cache_mode = force_generic_plan SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
+SET plan_cache_mode = force_generic_plan SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off
+SET lock_timeout = '2s' AS $$
 DECLARE
   r record; v_now timestamptz; v_id text := ''; v_dirty boolean := false; v_changed meter[] := '{}'; v_tick stream_tick;
   v_ticks stream_tick[] := '{}'; v_hash text; v_resource text; v_seq integer;
@@ -110,7 +111,8 @@ END $$;
 CREATE OR REPLACE FUNCTION stream_tick_batch(p_id text, p_agent text, p_from integer, p_count integer, p_amounts bigint[],
                                              p_metadata text[], p_key text, p_hash text)
 RETURNS TABLE (outcome text, first_seq integer, last_seq integer, affordable integer, p payment, m meter) LANGUAGE plpgsql
-SET plan_cache_mode = force_generic_plan SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
+SET plan_cache_mode = force_generic_plan SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off
+SET lock_timeout = '2s' AS $$
 DECLARE v_by text; v_now timestamptz; v_hash text; v_resource text; v_amounts bigint[]; v_total numeric; v_largest bigint;
 BEGIN
   PERFORM 1 FROM meter x WHERE x.id = p_id FOR NO KEY UPDATE;

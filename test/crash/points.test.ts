@@ -81,8 +81,10 @@ for (const point of crashPoints) {
       if (givesUp(point)) expect([status, body.error, body.funds_status]).toEqual([502, 'proxy_failed', 'no_change']);
       else expect([status, body.response?.output]).toEqual([200, safeWishes[index]?.params]);
     }
-    // Whether such a seller has worked before the crash nobody can know: it is not asked again, and the buyer does not pay.
+    // Whether such a seller has worked before the crash nobody can know: it is not asked again, and the buyer does not pay. Where it is
+    // certain that nobody was asked, it is.
     for (const { status, body } of riskyEnds) {
+      if (point === 'call-accepted' || point === 'before-asking') expect([status, body.error]).toEqual([200, undefined]);
       if (status !== 200) expect([status, body.error, body.funds_status])
         .toEqual([502, expect.stringMatching(/^(execution_unknown|proxy_failed)$/), 'no_change']);
     }

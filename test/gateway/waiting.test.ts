@@ -1,5 +1,6 @@
 /** Callers that do not wait, sellers that take their time, and operators who step in: the payment goes on by itself. */
 import { usdc } from '../support/market.ts';
+import type { GatewayCallsResult } from '../../workflows/contracts/gateway-calls.ts';
 import { createPlatformSuite, eventually } from '../support/platform-suite.ts';
 
 // A request waits for a second; a seller may take nine, so that whoever steps in has time on a slow machine as well.
@@ -54,17 +55,42 @@ test('a seller that never answers costs its caller nothing, also when the caller
   expect(logs[0]).toMatchObject({ status: 'forward_failed', error: expect.stringMatching(/Silent did not answer in time/) });
 });
 
-test('an operator who cancels the workflow of a slow call gives the money back, and a late delivery is not paid', async () => {
-  const slow = await seller('Slow', { kind: 'slow', ms: 8_000 });
+test('an operator who cancels the workflow of a slow call does not take the money from a seller that is at work', async () => {
+  const slow = await seller('Slow', { kind: 'slow', ms: 4_000 });
   const offer = await platform().offers(slow, { price: '0.10' });
   const session = await platform().aSession();
   const { body } = await platform().buy(session, { key: 'cancelled' });
   const { body: { call } } = await platform().ask('GET', `/v1/gateway/calls/${body.callId}`, { key: session.buyer.key });
-  await platform().temporal.client.workflow.getHandle(call.workflowId).cancel();
-  await eventually(async () => expect((await platform().sessionNow(session))['reserved']).toBe('0.000000'));
-  await eventually(() => Promise.resolve(expect(slow.requests[0]?.answered).toBe(true)), { withinMs: 20_000 });
-  await new Promise((resolve) => setTimeout(resolve, 200));
-  expect([(await platform().moneyOf(offer)).available, (await platform().sessionNow(session))['totalSpent']]).toEqual([0n, '0.000000']);
+  const workflow = platform().temporal.client.workflow.getHandle(call.workflowId);
+  await workflow.cancel();
+  await eventually(async () => expect((await workflow.describe()).status.name).toBe('CANCELLED'), { withinMs: 20_000 });
+  expect(slow.requests[0]?.answered).toBe(true);
+  expect([(await platform().moneyOf(offer)).available, (await platform().sessionNow(session))['totalSpent']])
+    .toEqual([usdc('0.10'), '0.100000']);
+}, 40_000);
+
+test('the workflow of calls says a line about each, and the search tells those with a give-back from those without', async () => {
+  const [slow, broken] = [await seller('Slow', { kind: 'slow', ms: 3_000 }), await seller('Broken', { kind: 'status', status: 500 })];
+  const [offer, failing] = [await platform().offers(slow, { serviceType: 'slow-line', price: '0.10' }),
+    await platform().offers(broken, { serviceType: 'broken-line', price: '0.20' })];
+  const session = await platform().aSession();
+  const replies = await Promise.all([platform().buy(session, { serviceType: 'slow-line' }),
+    platform().buy(session, { serviceType: 'broken-line' })]);
+  for (const [index, [outcome, seller, price]] of [['paid', offer.address, '0.100000'], ['returned', failing.address, '0.200000']].entries()) {
+    const { callId } = replies[index]?.body ?? {};
+    const { body: { call } } = await platform().ask('GET', `/v1/gateway/calls/${callId}`, { key: session.buyer.key });
+    const workflow = platform().temporal.client.workflow.getHandle(call.workflowId);
+    const { calls } = (await workflow.result()) as GatewayCallsResult;
+    const line = calls.find(({ id }) => id === callId);
+    expect(line).toMatchObject({ id: callId, outcome, seller, price, attempts: 1 });
+    expect(line?.ms).toBeGreaterThan(outcome === 'paid' ? 2_900 : 0);
+    const { searchAttributes } = await workflow.describe();
+    expect(searchAttributes['PaymentOutcome']).toEqual([calls.length > 1 ? 'split' : outcome]);
+    // The slow one was waited for by the process that had asked, on its own queue.
+    const { events } = await workflow.fetchHistory();
+    const queues = (events ?? []).flatMap(({ activityTaskScheduledEventAttributes: scheduled }) => scheduled?.taskQueue?.name ?? []);
+    expect(queues).toEqual(outcome === 'paid' ? [expect.stringMatching(/^surety-gateway.*-.+/)] : expect.any(Array));
+  }
 }, 40_000);
 
 test('money that calls under way have reserved cannot be spent by others', async () => {

@@ -58,7 +58,7 @@ async function callsAndSessions(): Promise<void> {
   await store.noteRefusal({ sessionId: session.id, serviceType: 'x', code: 'no_service', message: 'none' });
   expect((await sessionNow(pool, session.id))?.agentAddress).toBe(buyer);
   expect((await store.call(paid.id))?.state).toBe('settled');
-  await store.openAmong([moved.id]);
+  await store.progressOf([moved.id]);
   await store.abandonedCalls(0, 10);
   await endSession(pool, session.id);
   const single = aNewSession({ agent: buyer });

@@ -36,7 +36,7 @@ afterAll(async () => {
 
 const rowOf = (id: string): Promise<Payment> => rowIn(payments.store, id);
 const anEscrow = async (): Promise<string> => (await payments.escrow({ buyer, seller })).id;
-const apply = (...items: ApplyItem[]): Promise<Applied[]> => Promise.all(items.map(payments.store.apply));
+const apply = (...items: ApplyItem[]): Promise<Applied[]> => Promise.all(items.map((item) => payments.store.apply(item)));
 const outcomes = (applied: readonly Applied[]): string[] => applied.map(({ outcome }) => outcome);
 const rowsOf = async (table: string, where: string, value: string): Promise<number> => {
   const { rows } = await db.pool.query<{ count: string }>(`SELECT count(*) FROM ${table} WHERE ${where} = $1`, [value]);

@@ -124,8 +124,8 @@ describe('in a group', () => {
         await query(pool, { text, values: [owners] });
         return owners;
       };
-      const commit = createGroupCommit<string, string>({ itemsMax: 10, lanes: 1, run, isItemError });
-      const outcomes = await Promise.allSettled(['a', 'b', 'c'].map(commit));
+      const commit = createGroupCommit<string, string>({ itemsMax: 10, lanes: 1, run, isItemError, isOrdered: true });
+      const outcomes = await Promise.allSettled(['a', 'b', 'c'].map((owner) => commit(owner)));
       expect(outcomes.map(({ status }) => status)).toEqual(['fulfilled', 'rejected', 'fulfilled']);
       expect(outcomes[1]).toMatchObject({ reason: { code: 'unavailable', status: 503, cause: { code: '55P03' } } });
       expect(groups).toEqual([['a', 'b', 'c'], ['a'], ['b'], ['c']]);

@@ -6,7 +6,7 @@ import { createRetention, type RetentionOptions, type RetentionTimes } from '../
 import { readEnv } from '../../platform/env.ts';
 import { createMetrics } from '../../platform/metrics.ts';
 import { createIdDigits } from '../../platform/random.ts';
-import type { NewCall } from '../../activities/gateway/store.ts';
+import type { NewCall } from '../../activities/gateway/rows.ts';
 import { createReputationJob } from '../../trust/reputation-job.ts';
 import { createReputationReader } from '../../trust/reputation.ts';
 import { createRetentionJob } from '../../workers/retention.ts';

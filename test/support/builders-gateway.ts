@@ -2,8 +2,8 @@
 import type pg from 'pg';
 import type { Taken } from '../../activities/payment/take.ts';
 import type { Candidate } from '../../activities/gateway/call.ts';
-import { createGatewayStore, type Accepted, type AttemptLog, type Delivery, type GatewayStore, type GivenUp,
-  type NewCall } from '../../activities/gateway/store.ts';
+import type { Accepted, AttemptLog, Delivery, GivenUp, NewCall } from '../../activities/gateway/rows.ts';
+import { createGatewayStore, type GatewayStore } from '../../activities/gateway/store.ts';
 import type { Session, SessionTerms } from '../../domain/gateway.ts';
 import { parseAmount } from '../../domain/money.ts';
 import type { Payment } from '../../domain/payment.ts';
