@@ -8,7 +8,7 @@ export interface GroupCommitOptions<Item, Result> {
   /** Largest group of one statement. */
   readonly itemsMax: number;
   /** What an item weighs in a statement; nothing when left out. A group ends with the item that brings it to `GROUP_BYTES`. */
-  readonly bytesOf?: (item: Item) => number;
+  readonly bytesOf?: ((item: Item) => number) | undefined;
   /** Statements of groups that may run side by side. */
   readonly lanes: number;
   /** Runs one group in one transaction; answers in the order of the items. */

@@ -2,8 +2,8 @@
 
 /** The points of the gateway where a crash is worth trying, in the order a payment passes them. */
 export const crashPoints = [
-  'call-accepted', 'call-promised', 'before-asking', 'before-forward', 'forwarding', 'seller-answered', 'call-settled', 'before-failover', 'failed-over',
-  'before-release', 'call-released',
+  'call-accepted', 'call-promised', 'before-asking', 'before-forward', 'forwarding', 'seller-answered', 'call-settled', 'before-failover',
+  'failed-over', 'before-release', 'call-released',
 ] as const;
 export type CrashPoint = (typeof crashPoints)[number];
 

@@ -49,7 +49,8 @@ export function createAuditJob({ pool, log, metrics, everyMs, firstAfterMs = FIR
       // Another process may have ended one between the question and the claim.
       if (mine === undefined || !(await isDue())) return;
       const startedAt = new Date();
-      const audit = await auditBooks(pool, { overdueMs: OVERDUE_MS, restFactor: REST_FACTOR, signal, onStatement: renewing(() => claims.renew(BOOKS)) });
+      const onStatement = renewing(() => claims.renew(BOOKS));
+      const audit = await auditBooks(pool, { overdueMs: OVERDUE_MS, restFactor: REST_FACTOR, signal, onStatement });
       await recordAudit(pool, startedAt, audit);
       const latest = await latestAudit(pool);
       if (latest !== null) metrics.audited(latest);

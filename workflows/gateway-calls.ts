@@ -51,7 +51,8 @@ export async function gatewayCalls(input: GatewayCallsInput): Promise<GatewayCal
 async function stayWith(open: readonly string[], driverQueue: string): Promise<CallsProgress> {
   const driver = proxyActivities<GatewayActivities>({
     taskQueue: driverQueue, scheduleToStartTimeout: '5s', startToCloseTimeout: '15m', heartbeatTimeout: '15s',
-    retry: { maximumAttempts: 1 }, summary: `${open.length} slow ${open.length === 1 ? 'call' : 'calls'}, by the process that accepted them`,
+    retry: { maximumAttempts: 1 },
+    summary: `${open.length} slow ${open.length === 1 ? 'call' : 'calls'}, by the process that accepted them`,
   });
   const others = await driver.finishCalls({ callIds: open }).catch(unlessCancelled(null));
   return others ?? finishCalls({ callIds: open });

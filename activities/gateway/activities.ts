@@ -34,7 +34,7 @@ const SIGN_MS = 4_000;
 export function createGatewayActivities({ driver, store, heartbeat, sleep }: GatewayActivityDeps): GatewayActivities {
   /** Waits for those of the calls that this process drives. */
   const endedHere = async (callIds: readonly string[]): Promise<void> =>
-    void (await Promise.all(callIds.map((id) => driver.underWay(id))));
+    void (await Promise.all(callIds.map((id) => driver.underWay(id) ?? Promise.resolve())));
 
   /** Repeats a round until every call has ended. */
   async function untilEnded(callIds: readonly string[], round: (open: readonly string[]) => Promise<void>): Promise<CallsProgress> {

@@ -2,6 +2,7 @@
  * Drives accepted calls to their end. The same function serves the head start in the API's process, the activities of a workflow
  * and the sweeper; a call is driven once in a process, and by one process while its lease holds.
  */
+import { randomInt } from 'node:crypto';
 import { SuretyError } from '../../domain/errors.ts';
 import { isItemError } from '../../ledger/sql-errors.ts';
 import type { Logger } from '../../platform/log.ts';
@@ -40,6 +41,7 @@ export interface Driver {
 
 /** Pause between tries of a money step while the database is away. */
 const RETRY_MS = 250;
+const RETRY_FACTOR_MAX = 8;
 /** How long a driver keeps an outcome that it cannot write. Then the sweeper of whoever lives takes the call over. */
 const KEEP_TRYING_MS = 10 * 60_000;
 
@@ -191,15 +193,17 @@ async function giveUp(deps: DriveDeps, call: OpenCall, errorCode: string, errorM
  */
 async function untilWritten<T>(step: (alone: boolean) => Promise<T>): Promise<T> {
   const giveUpAtMs = Date.now() + KEEP_TRYING_MS;
-  for (let alone = false; ;) {
+  let alone = false;
+  for (let tries = 1; ; tries += 1) {
     try {
       return await step(alone);
     } catch (error) {
       const notNow = error instanceof SuretyError && error.code === 'unavailable';
       if (!notNow || Date.now() > giveUpAtMs) throw error;
       alone = isItemError(error);
-      // Not all at the same moment when the database is back.
-      await new Promise((resolve) => setTimeout(resolve, RETRY_MS * (1 + Math.random())));
+      // Not all at the same moment when the database is back; and less and less often where each try waits for a lock and holds others.
+      const pauseMs = RETRY_MS * (alone ? Math.min(tries, RETRY_FACTOR_MAX) : 1);
+      await new Promise((resolve) => setTimeout(resolve, pauseMs + randomInt(pauseMs)));
     }
   }
 }

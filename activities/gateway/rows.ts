@@ -78,7 +78,9 @@ SELECT c.id, c.session_id, c.buyer, c.state, c.price, c.seller, c.service_id, c.
        c.error_code, c.error_message, c.workflow_id, m.used AS spent, m.capacity - m.used - m.reserved AS remaining, m.uses AS request_count
   FROM gateway_call c LEFT JOIN meter m ON m.id = c.session_id WHERE c.id = $1`;
 
-export interface LineRow extends pg.QueryResultRow { id: string; seller: string; price: string; state: CallState; requests: number; ms: number }
+export interface LineRow extends pg.QueryResultRow {
+  id: string; seller: string; price: string; state: CallState; requests: number; ms: number;
+}
 export const linesSql = `
 SELECT c.id, c.seller, CASE WHEN c.state = 'settled' THEN c.price ELSE c.reserved END AS price, c.state,
        jsonb_array_length(c.attempts) AS requests, (extract(epoch FROM c.finished_at - c.accepted_at) * 1000)::integer AS ms

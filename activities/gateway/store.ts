@@ -8,9 +8,9 @@ import { isItemError } from '../../ledger/sql-errors.ts';
 import type { Metrics } from '../../platform/metrics.ts';
 import type { OpenCall } from './call.ts';
 import {
-  askingJson, callJson, deliveryJson, givenUpJson, linesSql, singleSession, singleSql, storedCallSql, takeSql, toAccepted, toLine, toOpenCall,
-  toSettled, type Accepted, type AcceptRow, type Asking, type AttemptLog, type CallRow, type Delivery, type LineRow, type NewCall,
-  type Released, type ReleaseRow, type Settled, type SettleRow, type SingleRow, type StoredCall,
+  askingJson, callJson, deliveryJson, givenUpJson, linesSql, singleSession, singleSql, storedCallSql, takeSql, toAccepted, toLine,
+  toOpenCall, toSettled, type Accepted, type AcceptRow, type Asking, type AttemptLog, type CallRow, type Delivery, type LineRow,
+  type NewCall, type Released, type ReleaseRow, type Settled, type SettleRow, type SingleRow, type StoredCall,
 } from './rows.ts';
 
 const GROUP_MAX = 256;
@@ -62,7 +62,7 @@ function hotSteps(query: Query, { driver, leaseMs, feeOwner, metrics, onDrained 
       const byPos = new Map(rows.map((row) => [row.pos, row]));
       return items.map((_, pos) => toResult(byPos.get(pos)));
     };
-    return createGroupCommit<Item, Result>({ itemsMax: GROUP_MAX, lanes: 1, run, isItemError, ...(bytesOf === undefined ? {} : { bytesOf }) });
+    return createGroupCommit<Item, Result>({ itemsMax: GROUP_MAX, bytesOf, lanes: 1, run, isItemError });
   };
 
   return {

@@ -5,7 +5,6 @@ import type { Crash } from '../../platform/crash.ts';
 import type { OpenCall } from '../gateway/call.ts';
 import type { Driver } from '../gateway/drive.ts';
 import type { Delivery, Settled } from '../gateway/rows.ts';
-import type { GatewayStore } from '../gateway/store.ts';
 import type { PipelineRow, StepRow } from './rows.ts';
 import type { PipelineStore } from './store.ts';
 

@@ -58,24 +58,7 @@ export function createCallPromises(options: PromiseOptions): CallPromises {
       });
     }
     batch.isGone = true;
-    await start(batch.workflowId, batch.accepted, 'first');
-  };
-
-  const start = async (workflowId: string, accepted: readonly string[], run: 'first' | 'again'): Promise<void> => {
-    let callIds = accepted;
-    for (let attempt = 1; callIds.length > 0; attempt += 1) {
-      try {
-        await options.start(workflowId, callIds, run);
-        return;
-      } catch (error) {
-        // The head start goes on without Temporal, and the sweeper stands behind it; only what is still open is tried again.
-        callIds = options.stillOpen(callIds);
-        if (attempt === 1 && run === 'first') options.log.warn({ err: error, workflowId },
-          'A workflow for accepted calls could not be started.');
-        if (attempt >= ATTEMPTS_MAX) return;
-        await new Promise((resolve) => setTimeout(resolve, RETRY_MS).unref());
-      }
-    }
+    await startFor(options, batch.workflowId, batch.accepted, 'first');
   };
 
   const track = (work: Promise<void>): void => {
@@ -111,7 +94,7 @@ export function createCallPromises(options: PromiseOptions): CallPromises {
         confirm(accepted) {
           if (!waiting) return;
           waiting = false;
-          if (accepted && batch.isGone) track(start(batch.workflowId, [callId], 'again'));
+          if (accepted && batch.isGone) track(startFor(options, batch.workflowId, [callId], 'again'));
           else if (accepted) batch.accepted.push(callId);
           batch.unconfirmed -= 1;
           if (batch.unconfirmed === 0) batch.whenConfirmed?.();
@@ -123,4 +106,22 @@ export function createCallPromises(options: PromiseOptions): CallPromises {
       await Promise.race([Promise.all(starting), new Promise((resolve) => setTimeout(resolve, timeoutMs).unref())]);
     },
   };
+}
+
+/** Tries until Temporal has it, for as long as the calls need a promise. */
+async function startFor(options: PromiseOptions, workflowId: string, accepted: readonly string[], run: 'first' | 'again'): Promise<void> {
+  let callIds = accepted;
+  for (let attempt = 1; callIds.length > 0; attempt += 1) {
+    try {
+      await options.start(workflowId, callIds, run);
+      return;
+    } catch (error) {
+      // The head start goes on without Temporal, and the sweeper stands behind it; only what is still open is tried again.
+      callIds = options.stillOpen(callIds);
+      if (attempt === 1 && run === 'first') options.log.warn({ err: error, workflowId },
+        'A workflow for accepted calls could not be started.');
+      if (attempt >= ATTEMPTS_MAX) return;
+      await new Promise((resolve) => setTimeout(resolve, RETRY_MS).unref());
+    }
+  }
 }

@@ -56,8 +56,8 @@ describe('a process that dies', () => {
   }
 
   /**
-   * A process that dies while it opens an escrow for the key `make`. It has opened one before: a cold process may be so slow that the request
-   * goes the direct way, which is another story. On a busy machine even a warm one may, so it is tried again.
+   * A process that dies while it opens an escrow for the key `make`. It has opened one before: a cold process may be so slow that the
+   * request goes the direct way, which is another story. On a busy machine even a warm one may, so it is tried again.
    */
   async function dyingOpening(lane: Lane, point: PaymentCrashPoint) {
     tried.add(point);

@@ -88,6 +88,20 @@ test('a seller that answers while Postgres is dead is paid when it is back, in t
   await node.booksAreRight({ overdueMs: 60_000 });
 }, 60_000);
 
+test('a seller that is at work while Postgres is away for longer than anybody asks it is paid: its driver lives', async () => {
+  const slow = await aSeller({ kind: 'slow', ms: 9_000 });
+  const owner = await node.offers(slow, { serviceType: 'long-away', price: '0.10', idempotent: false });
+  const session = await node.aSession();
+  const begun = Date.now();
+  const reply = node.buy(session, { serviceType: 'long-away' });
+  await eventually(async () => expect(slow.requests).toHaveLength(1), { everyMs: 10 });
+  // Its workflow asks after two seconds, in vain, and again, and goes on to whoever is patient.
+  while (Date.now() - begun < 6_000) await servers.killPostgres();
+  expect(await reply).toMatchObject({ status: 200, body: { amountPaid: '0.100000', requestCount: 1 } });
+  expect([slow.requests.length, (await node.moneyOf(owner)).available]).toEqual([1, usdc('0.10')]);
+  await node.booksAreRight({ overdueMs: 60_000 });
+}, 60_000);
+
 test('connections that Postgres ends while it goes on living cost no call', async () => {
   const slow = await aSeller({ kind: 'slow', ms: 300 });
   const owner = await node.offers(slow, { serviceType: 'cut-off', price: '0.10', idempotent: false });

@@ -76,7 +76,8 @@ test('the workflow of calls says a line about each, and the search tells those w
   const session = await platform().aSession();
   const replies = await Promise.all([platform().buy(session, { serviceType: 'slow-line' }),
     platform().buy(session, { serviceType: 'broken-line' })]);
-  for (const [index, [outcome, seller, price]] of [['paid', offer.address, '0.100000'], ['returned', failing.address, '0.200000']].entries()) {
+  const expected = [['paid', offer.address, '0.100000'], ['returned', failing.address, '0.200000']];
+  for (const [index, [outcome, seller, price]] of expected.entries()) {
     const { callId } = replies[index]?.body ?? {};
     const { body: { call } } = await platform().ask('GET', `/v1/gateway/calls/${callId}`, { key: session.buyer.key });
     const workflow = platform().temporal.client.workflow.getHandle(call.workflowId);

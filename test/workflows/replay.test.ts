@@ -59,7 +59,7 @@ function changedCode(from: RegExp, to: string): { code: string } {
 
 /** The example of docs/changing-workflows.md: a payment is to note at its end who has ended it. */
 describe('a new command at the end of sessions', () => {
-  const place = /if \(!run\.operatorWaits\)/;
+  const place = /while ?\(run\.answerWaits\)/;
   // The name that the bundler gave to the SDK in this very module. Bounded: lines of the bundle are long.
   const call = /\(0,\s?([\w$]{1,80})\.condition\)\([\w$]{1,80}\.allHandlersFinished/;
   const sdk = (): string => call.exec(readFileSync(bundle.codePath, 'utf8'))?.[1] ?? '';
