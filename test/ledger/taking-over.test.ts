@@ -1,4 +1,4 @@
-/** Who may ask the seller of a call: its driver, as long as it gives a sign of life; then somebody else, who knows whether one was asked. */
+/** Who may ask the seller of a call: its driver, while it gives a sign of life; then another one, who knows whether somebody was asked. */
 import { auditBooks } from '../../ledger/audit.ts';
 import type { GatewayStore } from '../../activities/gateway/store.ts';
 import { anAddress } from '../support/builders.ts';
