@@ -7,13 +7,11 @@ import { loadDotEnv } from '../platform/dotenv.ts';
 import { readEnv, type Env } from '../platform/env.ts';
 import { runService, type Service } from '../platform/service.ts';
 import { migrate } from '../prisma/migrate.ts';
-import { ask } from '../temporal/connection.ts';
 import { startStack, type Stack } from '../temporal/stack.ts';
 import { createParts, type Parts } from '../workers/parts.ts';
 import { createRuntime, type Runtime } from '../workers/runtime.ts';
 import { createApp } from './app.ts';
-import { booksProbe } from './books-probe.ts';
-import type { HealthProbe } from './deps.ts';
+import { probes } from './probes.ts';
 import { createHttpServer } from './server.ts';
 import { version } from './version.ts';
 
@@ -47,7 +45,7 @@ async function serve(service: Service, parts: Parts, runtime: Runtime, stack: St
   // The address is known only once the server listens: PORT may be 0.
   const links = { api: '', temporalUi: stack.temporalUiUrl ?? null };
   const api = createApp({
-    ...parts, ...parts.registry, ...runtime.ports, probes: probes(parts), sellerKeys: [parts.signer.publicKey],
+    ...parts, ...parts.registry, ...runtime.ports, probes: probes(parts, runtime), sellerKeys: [parts.signer.publicKey],
     startedAt: new Date(), version, links,
   });
   const server = createHttpServer(api.app);
@@ -61,21 +59,6 @@ async function serve(service: Service, parts: Parts, runtime: Runtime, stack: St
     server.closeAllConnections();
   });
   return links.api;
-}
-
-function probes({ pool, temporal, env }: Parts): HealthProbe[] {
-  return [
-    { name: 'database', required: true, check: async () => { await pool.query('SELECT 1'); return {}; } },
-    // Calls are settled and released without it too, so its absence is no reason to send requests elsewhere.
-    { name: 'temporal', required: false, check: async () => { await ask(temporal); return detailOf(temporal); } },
-    booksProbe(pool, env.AUDIT_EVERY),
-  ];
-}
-
-/** Nothing stops for a search attribute that is missing, so Temporal counts as healthy. */
-function detailOf({ searchAttributes }: Parts['temporal']): { detail?: string } {
-  const detail = searchAttributes.detail();
-  return detail === null ? {} : { detail };
 }
 
 /** As a person on this machine would type it. */

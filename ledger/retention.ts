@@ -104,3 +104,12 @@ export function createRetention(
   };
 }
 
+/**
+ * When each kind was seen to last, by the times that kinds are kept now; kinds that nobody has seen to yet are absent.
+ * Errors: unavailable.
+ */
+export async function retentionRanAt(pool: pg.Pool, keptMs: RetentionTimes): Promise<Partial<Record<RetentionKind, Date>>> {
+  const rows = await query<{ kind: RetentionKind; removed_before: Date }>(pool,
+    { name: 'retention-marks', text: 'SELECT kind, removed_before FROM retention_mark' });
+  return Object.fromEntries(rows.map(({ kind, removed_before: before }) => [kind, new Date(before.getTime() + keptMs[kind])]));
+}

@@ -60,7 +60,8 @@ export const envSchema = z.object({
     .describe('Task queues this process serves, separated by commas; empty means all, `none` means none: '
       + 'an API process whose workers are elsewhere.'),
   METRICS_PORT: whole(0, 65_535, 0)
-    .describe('Port on which `npm run worker` serves /metrics and /health/live, at HOST; 0 means off. The API serves them on PORT.'),
+    .describe('Port on which `npm run worker` serves /metrics, /health/live and /health/ready, at HOST; 0 means off. '
+      + 'The API serves them on PORT.'),
   ADMIN_SECRET: z.string().min(12, 'must have at least 12 characters').optional()
     .describe('Secret of the platform admin, sent as X-Admin-Secret.'),
   DEMO_MODE: flag(false)
@@ -94,6 +95,8 @@ export const envSchema = z.object({
   AUDIT_EVERY: duration(3_600_000)
     .describe('Time from one audit of the books to the next. One process at a time runs it, slowly; its result is in /health and '
       + '/metrics.'),
+  RETENTION_EVERY: duration(600_000)
+    .describe('Time from one removal of what was kept long enough to the next; a schedule of Temporal starts it, as it does the audit.'),
   POSTGRES_MAX_OPEN_CONNS: whole(2, 500, 20)
     .describe('Database connections of one process through which money moves. Beside them are those for reads, and four more.'),
   POSTGRES_READ_CONNS: whole(1, 500, 5).describe('Database connections of one process for lists, timelines and other reads.'),

@@ -1,4 +1,4 @@
-/** The door of a process without an API: its figures for Prometheus, and whether it runs. */
+/** The door of a process without an API: its figures for Prometheus, whether it runs, and whether its workers do. */
 import { once } from 'node:events';
 import { createServer, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
@@ -12,20 +12,27 @@ export interface MetricsServer {
 
 export interface MetricsServerOptions {
   readonly metrics: Pick<Metrics, 'render'>;
+  /** Asked for `/health/ready`; never rejects. */
+  readonly health: () => Promise<{ readonly healthy: boolean; readonly detail?: string }>;
   readonly host: string;
   readonly port: number;
 }
 
 /**
- * Serves `/metrics` and `/health/live` as the API does, and nothing else.
+ * Serves `/metrics`, `/health/live` and `/health/ready` (200 or 503) as the API does, and nothing else.
  * @throws Error that names METRICS_PORT when it cannot be listened on.
  */
-export async function serveMetrics({ metrics, host, port }: MetricsServerOptions): Promise<MetricsServer> {
+export async function serveMetrics({ metrics, health, host, port }: MetricsServerOptions): Promise<MetricsServer> {
   const server = createServer((req, res) => {
     const path = (req.url ?? '').split('?')[0];
     if (req.method !== 'GET' && req.method !== 'HEAD') return send(res, 405, 'text/plain', 'Only GET.\n');
     if (path === '/health/live') return send(res, 200, 'application/json', '{"status":"alive"}');
-    if (path !== '/metrics') return send(res, 404, 'text/plain', 'There are /metrics and /health/live.\n');
+    if (path === '/health/ready') {
+      void health().then(({ healthy, detail }) =>
+        send(res, healthy ? 200 : 503, 'application/json', JSON.stringify({ status: healthy ? 'ready' : 'degraded', detail })));
+      return;
+    }
+    if (path !== '/metrics') return send(res, 404, 'text/plain', 'There are /metrics, /health/live and /health/ready.\n');
     metrics.render().then(({ contentType, text }) => send(res, 200, contentType, text),
       () => send(res, 500, 'text/plain', 'The figures could not be collected.\n'));
   });

@@ -63,10 +63,15 @@ export interface Metrics {
   watchPools(pools: Readonly<Record<string, PoolState>>): void;
   /** A recorder for the answers of one route, to be kept with the route. */
   httpRoute(method: string, pattern: string): HttpRecorder;
+  /** Adds what somebody else counts in this process. It must resolve soon, and never reject. */
+  addText(text: MetricsText): void;
   /** The text Prometheus reads. */
   render(): Promise<{ readonly contentType: string; readonly text: string }>;
   readonly registry: Registry;
 }
+
+/** Figures in Prometheus' text format, as they are now. */
+export type MetricsText = () => Promise<string>;
 
 /** Notes one answer of a route. */
 export type HttpRecorder = (status: number, seconds: number) => void;
@@ -99,11 +104,12 @@ export function createMetrics({ runtime = true }: { readonly runtime?: boolean }
     labelNames: ['component'], registers });
   const removed = new Counter({ name: 'surety_retention_removed_total', help: 'Rows removed because they were kept long enough, by kind.',
     labelNames: ['kind'], registers });
-  for (const outcome of callOutcomes) calls.labels(outcome);
-  for (const kind of retentionKinds) removed.labels(kind);
+  for (const outcome of callOutcomes) calls.labels(outcome).inc(0);
+  for (const kind of retentionKinds) removed.labels(kind).inc(0);
   const longer = createLongerMetrics(registry);
   const audited = createAuditMetrics(registry);
   const http = createHttpMetrics(registry);
+  const texts: MetricsText[] = [() => registry.metrics()];
 
   return {
     registry,
@@ -126,8 +132,9 @@ export function createMetrics({ runtime = true }: { readonly runtime?: boolean }
     backgroundError: (component) => errors.labels(component).inc(),
     watchPools: (pools) => watchPools(registry, pools),
     httpRoute: http,
+    addText: (text) => void texts.push(text),
     async render() {
-      return { contentType: registry.contentType, text: await registry.metrics() };
+      return { contentType: registry.contentType, text: (await Promise.all(texts.map((text) => text()))).join('\n') };
     },
   };
 }
@@ -147,10 +154,10 @@ function createLongerMetrics(registry: Registry): Pick<Metrics, 'pipelineAnswere
     labelNames: ['kind', 'path'], registers });
   const lives = new Counter({ name: 'surety_payment_lives_total', help: 'Ended payments by whether they ever had a workflow.',
     labelNames: ['kind', 'life'], registers });
-  for (const outcome of pipelineOutcomes) pipelines.labels(outcome);
+  for (const outcome of pipelineOutcomes) pipelines.labels(outcome).inc(0);
   for (const [kind, outcomes] of Object.entries(paymentOutcomes)) {
-    begun.labels(kind);
-    for (const outcome of outcomes) ended.labels(kind, outcome);
+    begun.labels(kind).inc(0);
+    for (const outcome of outcomes) ended.labels(kind, outcome).inc(0);
   }
   return {
     pipelineAnswered: (outcome) => pipelines.labels(outcome).inc(),

@@ -25,15 +25,20 @@ export interface WorkerTemporal extends TemporalTarget {
 /**
  * Sets up the SDK for this process; must be called before its first connection. Its own reaction to signals is switched off: workers
  * are drained in our order, after the HTTP requests that wait for them.
+ * @param metricsAddress host:port where it serves its figures; without one it has none.
+ * @throws when that cannot be listened on, or this was called before.
  */
-export function installTemporalRuntime(log: Logger): void {
+export function installTemporalRuntime(log: Logger, metricsAddress?: string): void {
   const write = ({ level, message, meta }: { level: LogLevel; message: string; meta?: object }): void =>
     log[pinoLevel[level]]({ ...meta }, message);
   // The SDK tells of each poller at `info`; that is our `debug`.
   const logger = new DefaultLogger(log.isLevelEnabled('debug') ? 'DEBUG' : 'WARN', write);
   // The native half of the SDK would print to the terminal, in a format of its own.
-  Runtime.install({ logger, telemetryOptions: { logging: { filter: { core: 'WARN', other: 'ERROR' }, forward: {} } },
-    shutdownSignals: [] });
+  const telemetryOptions = {
+    logging: { filter: { core: 'WARN', other: 'ERROR' }, forward: {} },
+    ...(metricsAddress === undefined ? {} : { metrics: { prometheus: { bindAddress: metricsAddress } } }),
+  } as const;
+  Runtime.install({ logger, telemetryOptions, shutdownSignals: [] });
 }
 
 const pinoLevel = { TRACE: 'trace', DEBUG: 'debug', INFO: 'debug', WARN: 'warn', ERROR: 'error' } as const;

@@ -19,6 +19,8 @@ export interface Claims {
   take(limit: number, find: (limit: number) => Promise<readonly string[]>): Promise<string[]>;
   /** Claims this row for a whole lease from now: the work takes longer than one. */
   renew(id: string): Promise<void>;
+  /** Lets go of this row before its work was done, so that others need not wait for the lease to run out. */
+  release(id: string): Promise<void>;
 }
 
 /** Longer than a round takes; work waits so long again when the process that claimed it dies. */
@@ -39,6 +41,9 @@ export function createClaims({ pool, job, leaseMs = LEASE_MS }: ClaimsOptions): 
     },
     async renew(id) {
       await pool.query({ name: 'sweep-renew', text: RENEW, values: [job, id, leaseMs] });
+    },
+    async release(id) {
+      await pool.query({ name: 'sweep-renew', text: RENEW, values: [job, id, 0] });
     },
   };
 }

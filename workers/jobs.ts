@@ -10,6 +10,9 @@ export interface Job {
   readonly run: (signal: AbortSignal) => Promise<void>;
 }
 
+/** Work that a schedule of Temporal starts is overdue for the job behind it when so many of its intervals have passed. */
+export const OVERDUE_INTERVALS = 2;
+
 /** Starts the jobs; the returned function ends them and waits for the rounds under way. */
 export function startJobs(jobs: readonly Job[], { log, metrics }: { readonly log: Logger; readonly metrics: Metrics }): () =>
     Promise<void> {

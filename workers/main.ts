@@ -16,7 +16,7 @@ async function start(service: Service): Promise<void> {
   service.onStop(() => parts.stop());
   const runtime = await createRuntime({ ...parts, queues });
   // Before the drain is registered, so that whoever watches sees it to its end.
-  const metrics = port === 0 ? null : await serveMetrics({ metrics: parts.metrics, host, port });
+  const metrics = port === 0 ? null : await serveMetrics({ metrics: parts.metrics, health: () => runtime.health(), host, port });
   if (metrics !== null) service.onStop(() => metrics.stop());
   service.onStop(() => runtime.drain());
   await runtime.start();

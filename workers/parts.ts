@@ -12,7 +12,8 @@ import { createSellerSigner, generateSellerKey, type SellerSigner } from '../pla
 import { createPrisma, type Db } from '../prisma/client.ts';
 import { createPool, type PoolOptions } from '../prisma/pool.ts';
 import { createRegistry, type Registry } from '../registry/registry.ts';
-import { connectWorker, installTemporalRuntime, type WorkerTemporal } from '../temporal/connection.ts';
+import { connectWorker, type WorkerTemporal } from '../temporal/connection.ts';
+import { installWithMetrics } from '../temporal/sdk-metrics.ts';
 import { readTemporalSecurity } from '../temporal/security.ts';
 
 export interface Parts {
@@ -64,13 +65,14 @@ function createPools(env: Env, options: Pick<PoolOptions, 'databaseUrl' | 'name'
 /** Connects to Postgres and Temporal and reads the catalogue. Rejects when one of them does not answer; nothing stays open then. */
 export async function createParts({ env, databaseUrl, temporalAddress, name }: PartsOptions): Promise<Parts> {
   const log = createLog(env.LOG_LEVEL, name);
-  installTemporalRuntime(log);
+  const sdkMetrics = await installWithMetrics(log);
   const keyFile = (named: string | undefined, name: string): string => named ?? path.join(env.DATA_DIR, name);
   const signer = createSellerSigner(await readKeyFile(keyFile(env.SELLER_KEY_FILE, 'seller-key.pem'), generateSellerKey));
   const cards = createCardSecrets(await readKeyFile(keyFile(env.CARD_KEY_FILE, 'card.key'), () => randomBytes(32).toString('hex')));
   const security = await readTemporalSecurity(env);
   const temporal = await connectWorker({ address: temporalAddress, namespace: env.TEMPORAL_NAMESPACE, security }, log);
   const metrics = createMetrics();
+  metrics.addText(sdkMetrics);
   const { pool, reads, control } = createPools(env, { databaseUrl, name, log });
   metrics.watchPools({ money: pool, reads, control });
   const prisma = createPrisma(reads);

@@ -1,15 +1,26 @@
-/** The job that removes what was kept long enough: one process at a time for each kind, and whoever is left goes on after a crash. */
-import { retentionKinds } from '../domain/retention.ts';
-import { createRetention, type RetentionTimes } from '../ledger/retention.ts';
+/** Removes what was kept long enough: one process at a time for each kind, and whoever is left goes on after a crash. */
+import type { Round } from '../activities/chores.ts';
+import type { RetentionReport } from '../domain/chores.ts';
+import { retentionKinds, type RetentionKind } from '../domain/retention.ts';
+import { createRetention, retentionRanAt, type RetentionTimes } from '../ledger/retention.ts';
 import type { Env } from '../platform/env.ts';
 import { createClaims } from './claims.ts';
-import type { Job } from './jobs.ts';
+import { OVERDUE_INTERVALS, type Job } from './jobs.ts';
 import type { Parts } from './parts.ts';
 
-/** So often somebody sees to each kind. What is due is read from the rows, so a restart postpones nothing by more than this. */
-const EVERY_MS = 30_000;
-/** Longer than one kind takes in a round. */
+export interface RetentionRounds {
+  /** Removes of every kind what is due, unless another process is at that kind. A kind that fails holds up no other. */
+  round(round: Round): Promise<RetentionReport>;
+  /** Does the same for kinds that nobody has seen to for too long. */
+  readonly backstop: Job;
+}
+
+/** How often it is asked whether a kind is overdue. */
+const CHECK_EVERY_MS = 30_000;
+/** Longer than one call of `remove` takes, after which it is renewed. */
 const LEASE_MS = 25_000;
+/** For one kind in one round; the next round goes on. */
+const KIND_MS_MAX = 600_000;
 
 const HOUR_MS = 3_600_000;
 const DAY_MS = 24 * HOUR_MS;
@@ -25,24 +36,58 @@ function retentionTimes(env: Env): RetentionTimes {
   };
 }
 
-/** The job, for every process that serves a queue. A kind that cannot be removed from holds up no other. */
-export function createRetentionJob({ env, pool, metrics, log }: Pick<Parts, 'env' | 'pool' | 'metrics' | 'log'>): Job {
-  const retention = createRetention({ pool, keptMs: retentionTimes(env) });
+/** For every process that serves a queue. */
+export function createRetentionRounds({ env, pool, metrics, log }: Pick<Parts, 'env' | 'pool' | 'metrics' | 'log'>): RetentionRounds {
+  const keptMs = retentionTimes(env);
+  const retention = createRetention({ pool, keptMs });
   const claims = createClaims({ pool, job: 'retention', leaseMs: LEASE_MS });
-  return {
-    name: 'retention', everyMs: EVERY_MS,
-    async run() {
-      for (const kind of retentionKinds) {
-        // One by one: a lease begins when its work begins.
-        const mine = await claims.take(1, () => Promise.resolve([kind]));
-        if (mine.length === 0) continue;
-        try {
-          metrics.rowsRemoved(kind, await retention.remove(kind));
-        } catch (error) {
-          log.warn({ err: error, kind }, 'Old rows could not be removed; the next round tries again.');
-          metrics.backgroundError('sweeper-retention');
-        }
+  const begunAt = Date.now();
+
+  /** Until nothing is due any more. @returns how many rows. */
+  async function removeAll(kind: RetentionKind, { signal, onProgress }: Round): Promise<number> {
+    const endsAt = Date.now() + KIND_MS_MAX;
+    let total = 0;
+    for (;;) {
+      const removed = await retention.remove(kind);
+      metrics.rowsRemoved(kind, removed);
+      total += removed;
+      signal.throwIfAborted();
+      onProgress();
+      if (removed === 0 || Date.now() >= endsAt) return total;
+      await claims.renew(kind);
+    }
+  }
+
+  async function see(kinds: readonly RetentionKind[], round: Round): Promise<RetentionReport> {
+    const removed: Partial<Record<RetentionKind, number>> = {};
+    const failed: RetentionKind[] = [];
+    for (const kind of kinds) {
+      // One by one: a lease begins when its work begins.
+      const mine = await claims.take(1, () => Promise.resolve([kind]));
+      if (mine.length === 0) continue;
+      try {
+        removed[kind] = await removeAll(kind, round);
+      } catch (error) {
+        await claims.release(kind).catch(() => undefined);
+        round.signal.throwIfAborted();
+        log.warn({ err: error, kind }, 'Old rows could not be removed; the next round tries again.');
+        metrics.backgroundError('sweeper-retention');
+        failed.push(kind);
       }
+    }
+    return { removed, failed };
+  }
+
+  async function overdue(): Promise<RetentionKind[]> {
+    const ranAt = await retentionRanAt(pool, keptMs);
+    return retentionKinds.filter((kind) => Date.now() - (ranAt[kind]?.getTime() ?? begunAt) >= OVERDUE_INTERVALS * env.RETENTION_EVERY);
+  }
+
+  return {
+    round: (round) => see(retentionKinds, round),
+    backstop: {
+      name: 'retention', everyMs: CHECK_EVERY_MS,
+      run: async (signal) => void (await see(await overdue(), { signal, onProgress: () => undefined })),
     },
   };
 }

@@ -10,15 +10,18 @@ import { paymentKinds } from '../payments/kinds.ts';
 import { createPayments, type Payments } from '../payments/payments.ts';
 import { createSpine } from '../payments/spine.ts';
 import { createCrash } from '../platform/crash.ts';
-import type { WorkerQueue } from '../platform/env.ts';
+import { workerQueues, type WorkerQueue } from '../platform/env.ts';
+import { ask } from '../temporal/connection.ts';
 import { taskQueues } from '../workflows/contracts/ids.ts';
-import { createAuditJob } from './audit.ts';
+import { watchBacklog } from './backlog.ts';
 import { workflowBundle } from './bundle.ts';
+import { createChores } from './chores.ts';
 import { createGatewayShape, type GatewayShape } from './gateway-shape.ts';
 import { startJobs, type Job } from './jobs.ts';
 import { createPipelineShape } from './pipeline-shape.ts';
-import { createRetentionJob } from './retention.ts';
 import type { Activities, Shape, ShapeContext } from './shape.ts';
+import { createSupervisor, type WorkersHealth } from './supervisor.ts';
+import { tuning } from './tuning.ts';
 
 /** What the HTTP edge may ask for. */
 export interface Ports {
@@ -32,6 +35,8 @@ export interface Runtime {
   readonly ports: Ports;
   /** Begins to serve the task queues. */
   start(): Promise<void>;
+  /** Whether a worker runs for each queue this process serves. Never rejects. */
+  health(): Promise<WorkersHealth>;
   /** Takes no new tasks, finishes what is under way within the drain deadline, and hands the rest to whoever is left. */
   drain(): Promise<void>;
 }
@@ -44,12 +49,8 @@ export interface RuntimeOptions extends Omit<ShapeContext, 'crash' | 'spine' | '
 }
 
 const NOTICES_EVERY_MS = 2_000;
-/** Cached sticky workflows of one queue; each costs about 100 kB while it is cached. */
-const CACHED_WORKFLOWS = 500;
-
 /** Each of these only waits for drives that are under way anyway. */
 const OWN_AT_ONCE = 1_000;
-
 /** The threads of the workflow sandboxes, one for each queue, make little garbage; the main thread keeps what it was started with. */
 const SANDBOX_YOUNG_SPACE = '--max-semi-space-size=4';
 /** The SDK takes a stack trace of every promise in a sandbox; the nearest frames are enough and cost less. */
@@ -65,11 +66,20 @@ export async function createRuntime(options: RuntimeOptions): Promise<Runtime> {
   const pipelines = createPipelineShape(context, gateway);
   const onEngine: readonly Shape[] =
     paymentKinds.map((kind) => ({ queue: kind.queue, activities: { ...payments.activitiesOf(kind) }, jobs: [] }));
-  const shapes: readonly Shape[] = [gateway, pipelines, ...onEngine];
+  const chores = createChores(context, queueSuffix);
+  const shapes: readonly Shape[] = [gateway, pipelines, ...onEngine, chores.shape];
 
   const served = shapes.filter(({ queue }) => queues.includes(queue));
-  let workers: Worker[] = [];
-  let running: Promise<unknown> = Promise.resolve();
+  const workers = createSupervisor({
+    queues: [
+      ...[...new Set(served.map(({ queue }) => queue))].map((queue) =>
+        ({ queue, create: () => createWorker(context, queue, activitiesOf(shapes, queue)) })),
+      { queue: 'own', create: () => createOwnWorker(context, gateway.own) },
+    ],
+    log, metrics, temporalAnswers: () => ask(temporal),
+  });
+  // Who serves none sees to all: it is what is left when workers were scaled away.
+  watchBacklog({ metrics, temporal, taskQueue, queues: queues.length === 0 ? workerQueues : queues });
   let stopJobs = (): Promise<void> => Promise.resolve();
 
   return {
@@ -77,25 +87,19 @@ export async function createRuntime(options: RuntimeOptions): Promise<Runtime> {
     async start() {
       setFlagsFromString(SANDBOX_YOUNG_SPACE);
       setFlagsFromString(SANDBOX_STACK_TRACES);
-      workers = await Promise.all([
-        ...[...new Set(served.map(({ queue }) => queue))].map((queue) => createWorker(context, queue, activitiesOf(shapes, queue))),
-        createOwnWorker(context, gateway.own),
-      ]);
-      running = Promise.all(workers.map((worker) => worker.run()
-        .catch((error: unknown) => log.error({ err: error }, 'A Temporal worker ended.'))));
+      await workers.start();
       const kinds = paymentKinds.filter(({ queue }) => queues.includes(queue));
       const common: readonly Job[] = served.length === 0 ? []
-        : [{ name: 'notices', everyMs: NOTICES_EVERY_MS, run: () => spine.keeper.sweep() }, createRetentionJob(context),
-          createAuditJob({ pool, log, metrics, everyMs: env.AUDIT_EVERY })];
+        : [{ name: 'notices', everyMs: NOTICES_EVERY_MS, run: () => spine.keeper.sweep() }, ...chores.backstops];
       stopJobs = startJobs(
         [...served.flatMap(({ jobs }) => jobs), ...(kinds.length === 0 ? [] : payments.jobsOf(kinds)), ...common], { log, metrics });
       for (const shape of served) shape.begin?.();
     },
+    health: () => workers.health(),
     async drain() {
       await stopJobs();
       await Promise.all([spine.keeper.flush(2_000), ...shapes.map((shape) => shape.drain?.())]);
-      for (const worker of workers) if (worker.getState() === 'RUNNING') worker.shutdown();
-      await running;
+      await workers.stop();
       for (const shape of shapes) shape.stop?.();
     },
   };
@@ -110,9 +114,7 @@ async function createWorker({ env, temporal, taskQueue }: ShapeContext, queue: W
   return Worker.create({
     connection: temporal.nativeConnection, namespace: temporal.namespace, taskQueue: taskQueue(queue),
     activities: withTemporalErrors(activities),
-    workflowBundle: await workflowBundle(env.CACHE_DIR), maxCachedWorkflows: CACHED_WORKFLOWS, workflowThreadPoolSize: 1,
-    maxConcurrentWorkflowTaskExecutions: 40,
-    maxConcurrentLocalActivityExecutions: 200, maxConcurrentActivityTaskExecutions: 100, shutdownGraceTime: env.DRAIN_DEADLINE,
+    workflowBundle: await workflowBundle(env.CACHE_DIR), workflowThreadPoolSize: 1, shutdownGraceTime: env.DRAIN_DEADLINE, ...tuning[queue],
   });
 }
 

@@ -1,5 +1,6 @@
 /** Every workflow of the platform; the entry of the bundle that workers load. */
 export { virtualCard } from './card.ts';
+export { audit, retention } from './chores.ts';
 export { escrow } from './escrow.ts';
 export { gatewayCalls } from './gateway-calls.ts';
 export { gatewaySession } from './gateway-session.ts';

@@ -4,7 +4,7 @@ import { auditBooks } from '../../ledger/audit.ts';
 import { tables } from '../../ledger/audit/rule.ts';
 import { latestAudit, recordAudit } from '../../ledger/audit/runs.ts';
 import { createMetrics } from '../../platform/metrics.ts';
-import { createAuditJob } from '../../workers/audit.ts';
+import { createAudit } from '../../workers/audit.ts';
 import { aDeposit, anAddress, platformAddress, silent } from '../support/builders.ts';
 import { aCandidate, aDelivery, aNewCall, anOpenSession, aStore } from '../support/builders-gateway.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
@@ -18,10 +18,12 @@ beforeEach(() => db.pool.query('TRUNCATE audit_run, sweep_claim'));
 
 const HOUR_MS = 3_600_000;
 const going = new AbortController().signal;
-/** The job of one process, due at once when nobody has audited yet. */
+const quietly = { signal: going, onProgress: () => undefined };
+/** The audit of one process, and its local job, which is due at once when nobody has audited yet. */
 function aJob(firstAfterMs = 0) {
   const metrics = createMetrics({ runtime: false });
-  return { metrics, ...createAuditJob({ pool: db.pool, log: silent, metrics, everyMs: HOUR_MS, firstAfterMs }) };
+  const { round, backstop } = createAudit({ pool: db.pool, log: silent, metrics, everyMs: HOUR_MS, firstAfterMs });
+  return { metrics, round, run: backstop.run };
 }
 const runs = async (): Promise<number> => Number((await db.pool.query<{ n: string }>('SELECT count(*) AS n FROM audit_run')).rows[0]?.n);
 
@@ -32,9 +34,29 @@ test('is run by one of three processes, and not again before its time', async ()
   await db.pool.query('TRUNCATE sweep_claim');
   await Promise.all(jobs.map(({ run }) => run(going)));
   expect(await runs()).toBe(1);
-  await db.pool.query(`UPDATE audit_run SET ended_at = ended_at - interval '2 hours'`);
+  await db.pool.query(`UPDATE audit_run SET ended_at = ended_at - interval '119 minutes'`);
+  await Promise.all(jobs.map(({ run }) => run(going)));
+  expect(await runs()).toBe(1);
+  await db.pool.query(`UPDATE audit_run SET ended_at = ended_at - interval '1 minute'`);
   await Promise.all(jobs.map(({ run }) => run(going)));
   expect(await runs()).toBe(2);
+});
+
+test('is made by the schedule whenever that comes, and by one process only', async () => {
+  const jobs = [aJob(), aJob(), aJob()];
+  expect((await Promise.all(jobs.map(({ round }) => round(quietly)))).filter(({ done }) => done)).toEqual(
+    [{ done: true, rowsAtFault: 0, findings: [] }]);
+  await db.pool.query('TRUNCATE sweep_claim');
+  expect(await aJob().round(quietly)).toMatchObject({ done: true });
+  expect(await runs()).toBe(2);
+});
+
+test('gives the books free when its process stops, so that another one begins at once', async () => {
+  const stopping = new AbortController();
+  const onProgress = () => stopping.abort(new Error('stopping'));
+  await expect(aJob().round({ signal: stopping.signal, onProgress })).rejects.toThrow('aborted');
+  expect(await aJob().round(quietly)).toMatchObject({ done: true });
+  expect(await runs()).toBe(1);
 });
 
 test('waits for a while after the start where there was none before', async () => {

@@ -9,13 +9,15 @@ import { createIdDigits } from '../../platform/random.ts';
 import type { NewCall } from '../../activities/gateway/rows.ts';
 import { createReputationJob } from '../../trust/reputation-job.ts';
 import { createReputationReader } from '../../trust/reputation.ts';
-import { createRetentionJob } from '../../workers/retention.ts';
+import { createRetentionRounds } from '../../workers/retention.ts';
 import { aDeposit, anAddress, anAgent, aRegistry, silent } from '../support/builders.ts';
 import { aCandidate, aDelivery, aNewCall, anOpenSession, aStore } from '../support/builders-gateway.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 
 const DAY_MS = 86_400_000;
 const keptMs = Object.fromEntries(retentionKinds.map((kind) => [kind, 30 * DAY_MS])) as RetentionTimes;
+
+const nothing = Object.fromEntries(retentionKinds.map((kind) => [kind, 0]));
 
 let db: TestDatabase;
 beforeAll(async () => {
@@ -182,27 +184,29 @@ test('a failure of a seller that has left still counts among all its failures, a
   expect([await countOf('seller_failure'), await failures()]).toEqual([0, 1]);
 });
 
-describe('the job', () => {
+describe('a round', () => {
   const metrics = createMetrics({ runtime: false });
-  const job = () => createRetentionJob({ env: readEnv({ KEEP_IDEMPOTENCY_KEYS_DAYS: '2' }), pool: db.pool, metrics, log: silent });
+  const settings = { KEEP_IDEMPOTENCY_KEYS_DAYS: '2', RETENTION_EVERY: '1h' };
+  const rounds = () => createRetentionRounds({ env: readEnv(settings), pool: db.pool, metrics, log: silent });
+  const quietly = (signal = new AbortController().signal) => ({ signal, onProgress: () => undefined });
   const keysLeft = () => countOf('idempotency');
 
-  test('removes by the settings and counts what it removed', async () => {
+  test('removes by the settings, counts what it removed, and says so', async () => {
     await insert(rows[0]![2], 3, 4);
     await insert(rows[0]![2], 1, 1);
-    await job().run(new AbortController().signal);
+    expect(await rounds().round(quietly())).toEqual({ failed: [], removed: { ...nothing, idempotency_keys: 4 } });
     expect(await keysLeft()).toBe(1);
     expect((await metrics.render()).text).toContain('surety_retention_removed_total{kind="idempotency_keys"} 4');
     expect((await metrics.render()).text).toContain('surety_retention_removed_total{kind="answers"} 0');
   });
 
   test('is done by one process at a time, and by another when that one is gone', async () => {
-    await job().run(new AbortController().signal);
+    await rounds().round(quietly());
     await insert(rows[0]![2], 3, 4);
-    await job().run(new AbortController().signal);
+    expect(await rounds().round(quietly())).toEqual({ failed: [], removed: {} });
     expect(await keysLeft()).toBe(4);
     await db.pool.query(`UPDATE sweep_claim SET claimed_until = now() - interval '1 second' WHERE job = 'retention'`);
-    await job().run(new AbortController().signal);
+    await rounds().round(quietly());
     expect(await keysLeft()).toBe(0);
   });
 
@@ -210,10 +214,50 @@ describe('the job', () => {
     await insert(rows[0]![2], 3, 1);
     await insert(rows[4]![2], 3, 1);
     await db.pool.query('ALTER TABLE idempotency RENAME TO elsewhere');
-    await job().run(new AbortController().signal);
+    const { failed } = await rounds().round(quietly());
     await db.pool.query('ALTER TABLE elsewhere RENAME TO idempotency');
-    expect([await keysLeft(), await countOf('ownership_challenge')]).toEqual([1, 0]);
+    expect([failed, await keysLeft(), await countOf('ownership_challenge')]).toEqual([['idempotency_keys'], 1, 0]);
     expect((await metrics.render()).text).toContain('surety_background_errors_total{component="sweeper-retention"} 1');
+  });
+
+  test('goes on until nothing is due, and shows that it lives', async () => {
+    let signs = 0;
+    await insert(rows[0]![2], 3, 45_000);
+    const { removed } = await rounds().round({ ...quietly(), onProgress: () => void (signs += 1) });
+    expect(removed.idempotency_keys).toBe(45_000);
+    expect(signs).toBeGreaterThan(retentionKinds.length + 1);
+  });
+
+  test('ends early when its process stops, and the next process need not wait', async () => {
+    await insert(rows[0]![2], 3, 2);
+    const stopping = new AbortController();
+    stopping.abort(new Error('stopping'));
+    await expect(rounds().round(quietly(stopping.signal))).rejects.toThrow('stopping');
+    await insert(rows[0]![2], 3, 2);
+    expect((await rounds().round(quietly())).removed.idempotency_keys).toBe(2);
+  });
+
+  test('is done by the local job only for kinds that nobody has seen to for two intervals', async () => {
+    const backstop = () => rounds().backstop.run(new AbortController().signal);
+    await rounds().round(quietly());
+    await db.pool.query('TRUNCATE sweep_claim');
+    await insert(rows[0]![2], 3, 1);
+    await insert(rows[4]![2], 3, 1);
+    const seenTo = (ago: string) => db.pool.query(
+      `UPDATE retention_mark SET removed_before = now() - interval '2 days' - interval '${ago}' WHERE kind = 'idempotency_keys'`);
+    await seenTo('119 minutes');
+    await backstop();
+    expect([await keysLeft(), await countOf('ownership_challenge')]).toEqual([1, 1]);
+    await seenTo('121 minutes');
+    await backstop();
+    expect([await keysLeft(), await countOf('ownership_challenge')]).toEqual([0, 1]);
+  });
+
+  test('is not the local job\'s in the first two intervals of a process that finds no marks', async () => {
+    await insert(rows[0]![2], 3, 1);
+    const { backstop } = rounds();
+    await backstop.run(new AbortController().signal);
+    expect(await keysLeft()).toBe(1);
   });
 });
 

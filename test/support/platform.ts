@@ -1,5 +1,6 @@
 /** The whole platform in the test's process: real HTTP, the suite's Temporal, a database of its own, and nobody else on its task queue. */
 import { randomBytes } from 'node:crypto';
+import { probes } from '../../api/probes.ts';
 import { createCardSecrets } from '../../platform/card-secrets.ts';
 import { readEnv, type Env } from '../../platform/env.ts';
 import { createMetrics } from '../../platform/metrics.ts';
@@ -7,6 +8,7 @@ import { createOutbound } from '../../platform/outbound.ts';
 import { createSellerSigner, generateSellerKey } from '../../platform/seller-signature.ts';
 import type { Registry } from '../../registry/registry.ts';
 import { createRuntime, type Runtime } from '../../workers/runtime.ts';
+import { scheduleIdFor } from '../../workflows/contracts/ids.ts';
 import { startApp, type TestApp } from './app.ts';
 import { aRegistry, silent } from './builders.ts';
 import { createTestDatabase, type TestDatabase } from './database.ts';
@@ -46,13 +48,17 @@ export async function startPlatform(settings: Readonly<Record<string, string>> =
   const { keys, agents, services, ownership, catalogue } = registry;
   const app: TestApp = await startApp({
     env: text, deps: { pool: db.pool, reads: db.pool, prisma: db.prisma, keys, agents, services, ownership, catalogue,
-      cards: createCardSecrets('a key for tests'), ...runtime.ports, metrics, sellerKeys: [signer.publicKey] },
+      cards: createCardSecrets('a key for tests'), ...runtime.ports, metrics, sellerKeys: [signer.publicKey],
+      probes: probes({ pool: db.pool, temporal, env }, runtime) },
   });
   return {
     ...createMarket({ baseUrl: app.baseUrl, pool: db.pool }), db, env, registry, runtime, temporal, queueSuffix,
     close: async () => {
       await app.close();
       await runtime.drain();
+      for (const chore of ['retention', 'audit'] as const) {
+        await temporal.client.schedule.getHandle(scheduleIdFor(chore, queueSuffix)).delete().catch(() => undefined);
+      }
       await outbound.close();
       await registry.stop();
       await temporal.close();

@@ -86,6 +86,7 @@ test.each<[what: string, file: string, from: RegExp, to: string]>([
   ['a longer run', 'stream-continued-as-new.json', /"timerId": "2"/g, '"timerId": "3"'],
   ['a second timer', 'gateway-session-expired.json', /"timerId": "1"/g, '"timerId": "2"'],
   ['another way of waiting for a slow step', 'pipeline-slow-step.json', /"name": "finishStep"/g, '"name": "hurryStep"'],
+  ['another chore', 'chores-audit.json', /"name": "auditBooks"/g, '"name": "burnBooks"'],
   ['another way of undoing', 'pipeline-failed-and-undone.json', /"name": "undoStep"/g, '"name": "forgetStep"'],
 ])('code that did %s would be found out (%s)', async (_what, file, from, to) => {
   const changed = textOf(file).replace(from, to);
@@ -125,6 +126,8 @@ test.each<[file: string, events: readonly string[]]>([
   ['pipeline-cancelled-by-signal', ['WORKFLOW_EXECUTION_SIGNALED', 'ACTIVITY_TASK_COMPLETED', 'WORKFLOW_EXECUTION_COMPLETED']],
   ['pipeline-cancelled-by-update', ['WORKFLOW_EXECUTION_UPDATE_COMPLETED', 'ACTIVITY_TASK_COMPLETED', 'WORKFLOW_EXECUTION_COMPLETED']],
   ['pipeline-cancelled-in-temporal', ['WORKFLOW_EXECUTION_CANCEL_REQUESTED', 'ACTIVITY_TASK_COMPLETED', 'WORKFLOW_EXECUTION_COMPLETED']],
+  ['chores-retention', ['ACTIVITY_TASK_SCHEDULED', 'ACTIVITY_TASK_COMPLETED', 'WORKFLOW_EXECUTION_COMPLETED']],
+  ['chores-audit', ['ACTIVITY_TASK_SCHEDULED', 'ACTIVITY_TASK_COMPLETED', 'WORKFLOW_EXECUTION_COMPLETED']],
   ['gateway-calls-cancelled', ['WORKFLOW_EXECUTION_CANCEL_REQUESTED', 'ACTIVITY_TASK_COMPLETED', 'WORKFLOW_EXECUTION_CANCELED']],
   ['card-charged-after-wrong-tries',
     ['WORKFLOW_EXECUTION_UPDATE_ACCEPTED', 'MARKER_RECORDED', 'WORKFLOW_EXECUTION_UPDATE_COMPLETED', 'WORKFLOW_EXECUTION_COMPLETED']],

@@ -6,6 +6,7 @@ import { startSeller, type Behaviour } from '../support/sellers.ts';
 import { eventually } from '../support/platform-suite.ts';
 import { workflowIdFor } from '../../workflows/contracts/ids.ts';
 import { cardStories } from './stories-card.ts';
+import { choreStories } from './stories-chores.ts';
 import { escrowStories } from './stories-escrow.ts';
 import { multistepStories } from './stories-multistep.ts';
 import { streamStories } from './stories-stream.ts';
@@ -118,6 +119,7 @@ export const stories: readonly Story[] = [
     },
   },
   ...cardStories,
+  ...choreStories,
   ...escrowStories,
   ...multistepStories,
   ...pipelineStories,

@@ -1,4 +1,5 @@
 /** Names that callers and workflows share. */
+import type { Chore } from '../../domain/chores.ts';
 
 /** One task queue for each shape of work, so that each can be scaled alone. */
 export const taskQueues = {
@@ -16,4 +17,9 @@ export type WorkflowKind = keyof typeof workflowPrefixes;
 /** The id of the workflow of a payment; the only place that knows how it is built. */
 export function workflowIdFor(kind: WorkflowKind, id: string): string {
   return `${workflowPrefixes[kind]}-${id}`;
+}
+
+/** The id of a schedule of the platform's own work; its workflows have it too, with the time of their start behind it. */
+export function scheduleIdFor(chore: Chore, queueSuffix = ''): string {
+  return `surety-${chore}${queueSuffix}`;
 }
