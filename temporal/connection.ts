@@ -29,8 +29,10 @@ export interface WorkerTemporal extends TemporalTarget {
  * @throws when that cannot be listened on, or this was called before.
  */
 export function installTemporalRuntime(log: Logger, metricsAddress?: string): void {
-  const write = ({ level, message, meta }: { level: LogLevel; message: string; meta?: object }): void =>
-    log[pinoLevel[level]]({ ...meta }, message);
+  const write = ({ level, message, meta }: { level: LogLevel; message: string; meta?: object }): void => {
+    // Said of every worker that is there for activities only, such as that of a process's own calls.
+    if (!message.startsWith('No workflows registered')) log[pinoLevel[level]]({ ...meta }, message);
+  };
   // The SDK tells of each poller at `info`; that is our `debug`.
   const logger = new DefaultLogger(log.isLevelEnabled('debug') ? 'DEBUG' : 'WARN', write);
   // The native half of the SDK would print to the terminal, in a format of its own.
