@@ -204,7 +204,8 @@ SELECT c.id, c.session_id, c.buyer, c.state, c.price, c.seller, c.service_id, c.
   FROM gateway_call c LEFT JOIN meter m ON m.id = c.session_id WHERE c.id = $1`;
 
 interface ReleaseRow extends pg.QueryResultRow { pos: number; outcome: Released }
-interface AcceptRow extends pg.QueryResultRow { pos: number; outcome: string; existing_id: string | null; remaining: string | null }
+/** What accepting a call answers. */
+export interface AcceptRow extends pg.QueryResultRow { pos: number; outcome: string; existing_id: string | null; remaining: string | null }
 export interface SettleRow extends pg.QueryResultRow { outcome: Settled['outcome']; spent: string;
   remaining: string; request_count: number }
 interface CallRow extends pg.QueryResultRow {
@@ -238,7 +239,8 @@ function toOpenCall(row: CallRow): OpenCall {
   };
 }
 
-function toAccepted(row: AcceptRow | undefined): Accepted {
+/** The same for those who ask. */
+export function toAccepted(row: AcceptRow | undefined): Accepted {
   return { outcome: row?.outcome ?? 'not_found', existingId: row?.existing_id ?? null, remainingMicros: BigInt(row?.remaining ?? 0) };
 }
 
@@ -255,11 +257,13 @@ export function deliveryJson({ id, attempt, httpStatus, responseJson, latencyMs,
   return { pos, id, attempt, http_status: httpStatus, response: responseJson, latency_ms: latencyMs, log };
 }
 
-function givenUpJson({ id, errorCode, errorMessage, log }: GivenUp, pos: number): object {
+/** A call that is given up, as `gateway_release` reads it. */
+export function givenUpJson({ id, errorCode, errorMessage, log }: GivenUp, pos: number): object {
   return { pos, id, error_code: errorCode, error_message: plain(errorMessage), log };
 }
 
-function callJson(call: NewCall, pos: number): object {
+/** A new call, as `gateway_accept` reads it. */
+export function callJson(call: NewCall, pos: number): object {
   const first = call.candidates[0];
   return {
     pos, id: call.id, session_id: call.sessionId, buyer: call.buyer, service_type: call.serviceType, params: call.paramsJson,
