@@ -128,7 +128,7 @@ async function exchangeAnswers(edge: Edge, exchange: Exchange): Promise<void> {
     if (found.target === null) throw found.error;
     const { target } = found;
     const params = checkedParams(found.params);
-    const granted = grant(target.route, identity, params, edge.adminRule);
+    const granted = grant(target.route, identity, { params, rule: edge.adminRule, url: req.url });
     return target.run({ req, res, requestId, params, granted });
   })();
   // The count goes down when the work ends, not when the client is answered: a payment outlives an impatient client.

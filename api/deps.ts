@@ -2,6 +2,7 @@
 import type { JsonWebKey } from 'node:crypto';
 import type pg from 'pg';
 import type { GatewayPort } from '../domain/gateway.ts';
+import type { LongCallPort } from '../domain/long-call.ts';
 import type { PipelinePort } from '../domain/pipeline.ts';
 import type { TickPort } from '../domain/tick.ts';
 import type { Payments } from '../payments/payments.ts';
@@ -47,6 +48,7 @@ export interface ApiDeps {
   readonly cards: CardSecrets;
   readonly ticks: TickPort;
   readonly pipelines: PipelinePort;
+  readonly longCalls: LongCallPort;
   readonly metrics: Metrics;
   readonly probes: readonly HealthProbe[];
   /** Public keys with which sellers check that a request comes from this platform, newest first. */

@@ -92,6 +92,8 @@ export const errorRules = {
   proxy_failed: { status: 502, recovery: 'Every seller that was tried failed; try again later or choose another service.' },
   execution_unknown: { status: 502,
     recovery: 'The seller may have worked before the interruption; you were not charged. Ask again if you still need the work.' },
+  call_overdue: { status: 502,
+    recovery: 'The seller did not deliver in the time it has; you were not charged. Ask again, or choose another service.' },
   pipeline_failed: { status: 502, recovery: 'See `partialResult` for what was paid, and run the remaining steps again.' },
   pipeline_pending: { status: 504,
     recovery: 'The pipeline goes on; ask again with the same Idempotency-Key, or read GET /v1/gateway/pipelines/:id.', retryable: true },

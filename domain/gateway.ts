@@ -60,6 +60,8 @@ export interface Offer {
   readonly idempotent: boolean;
   /** The seller lets its work be given back unpaid when the pipeline that bought it does not complete. */
   readonly refundable: boolean;
+  /** The longest time the seller declares for its work; null: what every seller has. */
+  readonly maxDurationSecs: number | null;
   /** 0–100. */
   readonly score: number;
   readonly tier: ReputationTier;

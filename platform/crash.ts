@@ -24,7 +24,14 @@ export const pipelineCrashPoints = ['pipeline-opened', 'pipeline-scheduled', 'st
   'pipeline-finished', 'compensating', 'compensated'] as const;
 export type PipelineCrashPoint = (typeof pipelineCrashPoints)[number];
 
-type AnyCrashPoint = CrashPoint | PaymentCrashPoint | StreamCrashPoint | PipelineCrashPoint;
+/**
+ * Those of a long call. asking: it is written that the seller is asked; answered: the seller has answered and nobody knows; begun: that it
+ * works is written; ended: a step has ended the call, and its workflow has not heard.
+ */
+export const longCallCrashPoints = ['long-asking', 'long-answered', 'long-begun', 'long-ended'] as const;
+export type LongCallCrashPoint = (typeof longCallCrashPoints)[number];
+
+type AnyCrashPoint = CrashPoint | PaymentCrashPoint | StreamCrashPoint | PipelineCrashPoint | LongCallCrashPoint;
 
 export interface Crash {
   /** Dies here, if this is the point. */

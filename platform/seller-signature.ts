@@ -31,6 +31,8 @@ export interface SellerSigner {
    * The headers of a paid request, `X-Payment-Signature` and `Idempotency-Key` among them. @throws RangeError for a line break in a field.
    */
   headersFor(request: SignedRequest, now?: Date): Record<string, string>;
+  /** The signature of a text of our own, base64url; the same each time. The text must not begin like that of a request (`v1`). */
+  sign(text: string): string;
   /** For /.well-known/surety-keys.json. */
   readonly publicKey: JsonWebKey & { readonly kid: string };
 }
@@ -48,11 +50,12 @@ export function createSellerSigner(privateKeyPem: string): SellerSigner {
   const privateKey = createPrivateKey(privateKeyPem);
   if (privateKey.asymmetricKeyType !== 'ed25519') throw new Error('The key that signs requests to sellers must be an Ed25519 key.');
   const publicKey = jwkOf(createPublicKey(privateKey));
+  const signed = (text: string): string => sign(null, Buffer.from(text), privateKey).toString('base64url');
   return {
-    publicKey,
+    publicKey, sign: signed,
     headersFor(request, now = new Date()) {
       const timestamp = String(Math.floor(now.getTime() / 1_000));
-      const signature = sign(null, Buffer.from(signedText(request, timestamp)), privateKey).toString('base64url');
+      const signature = signed(signedText(request, timestamp));
       return {
         'X-Payment-Amount': request.amount,
         'X-Payment-From': request.from,

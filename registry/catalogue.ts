@@ -27,10 +27,11 @@ export interface Catalogue {
 
 interface OfferRow {
   id: string; name: string; type: string; agent_address: string; endpoint: string; price_micros: string; idempotent: boolean;
-  refundable: boolean; score: number | null; tier: string | null;
+  refundable: boolean; max_duration_secs: number | null; score: number | null; tier: string | null;
 }
 
-const columns = `s.id, s.name, s.type, s.agent_address, s.endpoint, s.price_micros, s.idempotent, s.refundable, r.score, r.tier
+const columns = `s.id, s.name, s.type, s.agent_address, s.endpoint, s.price_micros, s.idempotent, s.refundable, s.max_duration_secs,
+       r.score, r.tier
   FROM service s JOIN agent a ON a.address = s.agent_address LEFT JOIN agent_stats r ON r.address = s.agent_address
  WHERE s.active AND s.deleted_at IS NULL AND s.endpoint <> '' AND a.deleted_at IS NULL`;
 const allSql = { name: 'catalogue-all', text: `SELECT ${columns}` };
@@ -48,7 +49,7 @@ const restMsMax = 1_000;
 function toOffer(row: OfferRow): Offer {
   return Object.freeze({
     serviceId: row.id, serviceName: row.name, serviceType: row.type, seller: row.agent_address, endpoint: row.endpoint,
-    priceMicros: micros(row.price_micros), idempotent: row.idempotent, refundable: row.refundable,
+    priceMicros: micros(row.price_micros), idempotent: row.idempotent, refundable: row.refundable, maxDurationSecs: row.max_duration_secs,
     score: row.score ?? freshReputation.score, tier: (row.tier ?? freshReputation.tier) as ReputationTier,
   });
 }

@@ -47,7 +47,7 @@ export interface ServiceListing extends ServiceRecord {
 
 interface ListingRow {
   id: string; agent_address: string; type: string; name: string; description: string; price_micros: string; endpoint: string;
-  active: boolean; idempotent: boolean; refundable: boolean;
+  active: boolean; idempotent: boolean; refundable: boolean; max_duration_secs: number | null;
   metadata: JsonObject; created_at: Date; updated_at: Date; agent_name: string; verified: boolean; score: number; tier: string | null;
   settled: string; failed: string; value: number; place_first: string; place_second: string;
 }
@@ -66,8 +66,8 @@ const orders: Readonly<Record<SortOrder, readonly [first: string, firstType: str
 };
 
 const ofService = [
-  'id', 'agent_address', 'type', 'name', 'description', 'price_micros', 'endpoint', 'active', 'idempotent', 'refundable', 'metadata',
-  'created_at', 'updated_at',
+  'id', 'agent_address', 'type', 'name', 'description', 'price_micros', 'endpoint', 'active', 'idempotent', 'refundable',
+  'max_duration_secs', 'metadata', 'created_at', 'updated_at',
 ];
 const listed = [...ofService, 'agent_name', 'verified', 'score', 'tier', 'settled', 'failed'].join(', ');
 
@@ -105,7 +105,7 @@ function toListing(row: ListingRow, sortBy: SortOrder): ServiceListing {
   return {
     id: row.id, agentAddress: row.agent_address, type: row.type, name: row.name, description: row.description,
     priceMicros: micros(row.price_micros), endpoint: row.endpoint, active: row.active, idempotent: row.idempotent,
-    refundable: row.refundable, metadata: row.metadata,
+    refundable: row.refundable, maxDurationSecs: row.max_duration_secs, metadata: row.metadata,
     createdAt: row.created_at, updatedAt: row.updated_at, agentName: row.agent_name, reputationScore: row.score,
     reputationTier: (row.tier ?? freshReputation.tier) as ReputationTier, successRate: attempts === 0 ? 1 : settled / attempts,
     transactionCount: settled, valueScore: sortBy === 'value' ? row.value : null, verified: row.verified,

@@ -23,6 +23,8 @@ export interface ServiceFields {
   readonly idempotent: boolean;
   /** The seller lets its work be given back unpaid when the pipeline that bought it does not complete. */
   readonly refundable: boolean;
+  /** The longest time its work takes, 1 to 86,400 s; null: no longer than any call may (SELLER_TIMEOUT). */
+  readonly maxDurationSecs: number | null;
   readonly metadata: JsonObject;
   readonly active: boolean;
 }

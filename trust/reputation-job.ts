@@ -27,7 +27,8 @@ const JOB_LOCK = 7_239_402;
 
 // Only what a seller did counts against it. Not its 4xx answers: a buyer who sends nonsense to all sellers would ruin them. Not the
 // attempts our own circuit breaker skipped, and not those of a call that was given up because a process of ours died.
-const sellersFault = `(e ->> 'outcome' IN ('timeout', 'connect_error', 'refused_address', 'reset', 'too_large', 'redirect', 'bad_encoding')
+const sellersFault = `(e ->> 'outcome'
+         IN ('timeout', 'connect_error', 'refused_address', 'reset', 'too_large', 'redirect', 'bad_encoding', 'gave_up')
        OR e ->> 'outcome' = 'error_answer' AND ((e ->> 'httpStatus')::integer >= 500 OR (e ->> 'httpStatus')::integer IN (408, 429)))`;
 const noteFailuresSql = `
 WITH c AS (SELECT id, buyer, attempts, finished_at FROM gateway_call

@@ -3,6 +3,7 @@ import { heartbeat, sleep } from '@temporalio/activity';
 import { createGatewayActivities } from '../activities/gateway/activities.ts';
 import { createBreaker } from '../activities/gateway/breaker.ts';
 import { createDriver, type Driver } from '../activities/gateway/drive.ts';
+import type { ForwardDeps } from '../activities/gateway/forward.ts';
 import { createGatewayStore, type GatewayStore } from '../activities/gateway/store.ts';
 import { SuretyError } from '../domain/errors.ts';
 import type { GatewayPort } from '../domain/gateway.ts';
@@ -24,6 +25,8 @@ export interface GatewayShape extends Shape {
   readonly driver: Driver;
   /** Serves the queue of this very process: slow calls that it drives. */
   readonly own: { readonly queue: string; readonly activities: Activities };
+  /** How sellers are asked, with what is known of those that fail. */
+  readonly asking: ForwardDeps;
   /** Has a session finished that is closing and has nothing under way any more. Never rejects. */
   readonly finishSession: (sessionId: string) => Promise<void>;
 }
@@ -50,7 +53,8 @@ export function createGatewayShape(context: ShapeContext, payments: Payments): G
   });
   const reputation = createReputationJob({ pool, log });
   return {
-    queue: 'gateway', activities: { ...activities }, own, port, store, driver, finishSession: finish, jobs: jobs(context, store, driver),
+    queue: 'gateway', activities: { ...activities }, own, port, store, driver, asking: { outbound, signer, breaker, crash },
+    finishSession: finish, jobs: jobs(context, store, driver),
     begin: () => reputation.start(),
     async drain() {
       await reputation.stop();

@@ -3,6 +3,7 @@ import { setFlagsFromString } from 'node:v8';
 import { Worker } from '@temporalio/worker';
 import { withTemporalErrors } from '../activities/boundary.ts';
 import type { GatewayPort } from '../domain/gateway.ts';
+import type { LongCallPort } from '../domain/long-call.ts';
 import type { PipelinePort } from '../domain/pipeline.ts';
 import type { TickPort } from '../domain/tick.ts';
 import { createTickStore } from '../ledger/ticks.ts';
@@ -18,6 +19,7 @@ import { workflowBundle } from './bundle.ts';
 import { createChores } from './chores.ts';
 import { createGatewayShape, type GatewayShape } from './gateway-shape.ts';
 import { startJobs, type Job } from './jobs.ts';
+import { createLongCallShape } from './long-call-shape.ts';
 import { createPipelineShape } from './pipeline-shape.ts';
 import type { Activities, Shape, ShapeContext } from './shape.ts';
 import { createSupervisor, type WorkersHealth } from './supervisor.ts';
@@ -29,6 +31,7 @@ export interface Ports {
   readonly payments: Payments;
   readonly ticks: TickPort;
   readonly pipelines: PipelinePort;
+  readonly longCalls: LongCallPort;
 }
 
 export interface Runtime {
@@ -63,11 +66,12 @@ export async function createRuntime(options: RuntimeOptions): Promise<Runtime> {
   const context: ShapeContext = { ...options, spine, taskQueue, crash: createCrash(env.CRASH_AT) };
   const payments = await createPayments(context);
   const gateway = createGatewayShape(context, payments.port);
+  const longCalls = createLongCallShape(context, gateway);
   const pipelines = createPipelineShape(context, gateway);
   const onEngine: readonly Shape[] =
     paymentKinds.map((kind) => ({ queue: kind.queue, activities: { ...payments.activitiesOf(kind) }, jobs: [] }));
   const chores = createChores(context, queueSuffix);
-  const shapes: readonly Shape[] = [gateway, pipelines, ...onEngine, chores.shape];
+  const shapes: readonly Shape[] = [gateway, longCalls, pipelines, ...onEngine, chores.shape];
 
   const served = shapes.filter(({ queue }) => queues.includes(queue));
   const workers = createSupervisor({
@@ -83,7 +87,8 @@ export async function createRuntime(options: RuntimeOptions): Promise<Runtime> {
   let stopJobs = (): Promise<void> => Promise.resolve();
 
   return {
-    ports: { gateway: gateway.port, pipelines: pipelines.port, payments: payments.port, ticks: createTickStore(context) },
+    ports: { gateway: gateway.port, longCalls: longCalls.port, pipelines: pipelines.port, payments: payments.port,
+      ticks: createTickStore(context) },
     async start() {
       setFlagsFromString(SANDBOX_YOUNG_SPACE);
       setFlagsFromString(SANDBOX_STACK_TRACES);

@@ -2,6 +2,7 @@
 export { virtualCard } from './card.ts';
 export { audit, retention } from './chores.ts';
 export { escrow } from './escrow.ts';
+export { gatewayCall } from './gateway-call.ts';
 export { gatewayCalls } from './gateway-calls.ts';
 export { gatewaySession } from './gateway-session.ts';
 export { multistepEscrow } from './multistep-escrow.ts';

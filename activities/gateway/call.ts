@@ -9,6 +9,8 @@ export interface Candidate {
   /** Digits of micros: this is stored as JSON. */
   readonly priceMicros: string;
   readonly idempotent: boolean;
+  /** The time that the seller has declared for its work; absent where it has declared none. */
+  readonly maxDurationSecs?: number;
 }
 
 export interface OpenCall {

@@ -17,7 +17,9 @@ export interface ForwardDeps {
 export type Forwarded =
   | { readonly tag: 'delivered'; readonly httpStatus: number; readonly responseJson: string | null; readonly latencyMs: number;
     readonly log: AttemptLog }
-  | { readonly tag: 'failed'; readonly reason: string; readonly log: AttemptLog };
+  | { readonly tag: 'failed'; readonly reason: string; readonly log: AttemptLog;
+    /** False only when it is certain that the seller did nothing, or has said that it did not do it. */
+    readonly mayHaveWorked: boolean };
 
 /** What the buyer reads when a seller gave no answer; the names of our network stay with us. */
 const failures: Record<Exclude<OutboundResult['tag'], 'answered'>, string> = {
@@ -34,23 +36,25 @@ const failures: Record<Exclude<OutboundResult['tag'], 'answered'>, string> = {
 /**
  * Sends the buyer's parameters to a seller. The call id is the `Idempotency-Key`, so a seller that honours it works once however
  * often it is asked. Delivered means a 2xx answer, complete and in time; everything else is a failure and costs nothing.
+ * @param moreHeaders beside those that are signed.
  */
-export async function forward(deps: ForwardDeps, call: OpenCall, candidate: Candidate, timeoutMs: number): Promise<Forwarded> {
+export async function forward(deps: ForwardDeps, call: Pick<OpenCall, 'id' | 'buyer' | 'paramsJson' | 'refundable'>, candidate: Candidate,
+    timeoutMs: number, moreHeaders: Readonly<Record<string, string>> = {}): Promise<Forwarded> {
   const startedAt = new Date();
   const entry = (outcome: string, httpStatus: number | null, message: string | null, latencyMs: number): AttemptLog =>
     ({ seller: candidate.seller, serviceId: candidate.serviceId, priceMicros: candidate.priceMicros, outcome, httpStatus, message,
       startedAt: startedAt.toISOString(), latencyMs });
-  const failed = (outcome: string, httpStatus: number | null, message: string, latencyMs: number): Forwarded =>
-    ({ tag: 'failed', reason: `${candidate.serviceName} ${message}`, log: entry(outcome, httpStatus, message, latencyMs) });
+  const failed = (outcome: string, httpStatus: number | null, message: string, latencyMs: number, mayHaveWorked = false): Forwarded =>
+    ({ tag: 'failed', reason: `${candidate.serviceName} ${message}`, log: entry(outcome, httpStatus, message, latencyMs), mayHaveWorked });
 
   if (!deps.breaker.allows(candidate.endpoint)) return failed('circuit_open', null,
     'failed several times in a row and is left alone for a moment', 0);
   const sent = deps.outbound.postJson({
     url: candidate.endpoint, body: call.paramsJson, timeoutMs,
-    headers: deps.signer.headersFor({
+    headers: Object.assign(deps.signer.headersFor({
       method: 'POST', path: pathOf(candidate.endpoint), amount: formatMicros(candidate.priceMicros), from: call.buyer, to: candidate.seller,
       ref: call.id, idempotencyKey: call.id, refundable: call.refundable, body: call.paramsJson,
-    }),
+    }), moreHeaders),
   });
   deps.crash.during('forwarding');
   const result = await sent;
@@ -58,7 +62,7 @@ export async function forward(deps: ForwardDeps, call: OpenCall, candidate: Cand
 
   if (result.tag !== 'answered') {
     deps.breaker.report(candidate.endpoint, false);
-    return failed(result.tag, null, failures[result.tag], result.latencyMs);
+    return failed(result.tag, null, failures[result.tag], result.latencyMs, result.maySellerHaveWorked);
   }
   const { status, latencyMs } = result;
   deps.breaker.report(candidate.endpoint, status < 500 && status !== 429);

@@ -43,6 +43,7 @@ const securityByAccess: Readonly<Record<Access, readonly Record<string, readonly
   owner: [{ bearer: [] }, { apiKey: [] }],
   admin: [{ adminSecret: [] }],
   agent_or_admin: [{ bearer: [] }, { apiKey: [] }, { adminSecret: [] }],
+  agent_or_link: [{ bearer: [] }, { apiKey: [] }, { signedLink: [] }],
 };
 
 /** Builds the document. `serverUrl` is where people reach the API. */
@@ -127,6 +128,9 @@ function requestBody(route: Route, schema: JsonSchema): object {
 
 function responses(route: Route): Record<string, object> {
   const answers: Record<string, object> = { [String(route.answerStatus ?? 200)]: success(route) };
+  for (const [status, { when, answer, example }] of Object.entries(route.alsoAnswers ?? {})) {
+    answers[status] = { description: when, content: { 'application/json': { schema: jsonSchemaOf(answer, 'output'), example } } };
+  }
   const byStatus = new Map<number, ErrorCode[]>();
   for (const code of errorCodesOf(route)) {
     const { status } = errorRules[code];
@@ -157,7 +161,7 @@ export function errorCodesOf(route: Route): ErrorCode[] {
     'unsupported_media_type'] as const) codes.add(code);
   if (route.query !== undefined) codes.add('validation_error');
   if (route.path.includes(':address')) codes.add('invalid_address');
-  if (['agent', 'owner', 'agent_or_admin'].includes(route.access)) codes.add('unauthorized');
+  if (['agent', 'owner', 'agent_or_admin', 'agent_or_link'].includes(route.access)) codes.add('unauthorized');
   if (route.access === 'owner' || route.access === 'admin') codes.add('forbidden');
   for (const code of route.errors ?? []) codes.add(code);
   if (route.always !== true) for (const code of ['rate_limit_exceeded', 'internal_error', 'unavailable',
@@ -196,6 +200,7 @@ const securitySchemes = {
   apiKey: { type: 'apiKey', in: 'header', name: 'X-API-Key', description: 'The same API key in a header of its own.' },
   adminSecret: { type: 'apiKey', in: 'header', name: 'X-Admin-Secret',
     description: 'The secret of the operator. In demo mode without a secret, any API key.' },
+  signedLink: { type: 'apiKey', in: 'query', name: 'token', description: 'The token of the link that a seller gets with a long call.' },
 };
 
 const commonHeaders = {

@@ -14,7 +14,8 @@ export interface DocsPage {
 }
 
 const whoMay: Readonly<Record<Access, string>> = { public: 'anybody', agent: 'any API key', owner: 'the agent itself', admin: 'admin',
-  agent_or_admin: 'any API key, or the admin' };
+  agent_or_admin: 'any API key, or the admin',
+  agent_or_link: 'any API key, or a signed link' };
 const tagOrder = ['Gateway', 'Escrow', 'Multistep escrow', 'Streams', 'Payments', 'Agents', 'Services', 'Keys', 'Wallet', 'Reputation',
   'Network', 'Platform', 'Admin', 'Health'];
 
@@ -135,7 +136,7 @@ function headerTable(route: Route): string {
 function curl(route: Route, serverUrl: string, body: JsonSchema | undefined): string {
   const path = route.path.replace(':address', '0x00000000000000000000000000000000000000a1').replace(/:(\w+)/g, '<$1>');
   const lines = [`curl ${route.method === 'get' ? '' : `-X ${route.method.toUpperCase()} `}'${serverUrl}${path}'`];
-  if (['agent', 'owner', 'agent_or_admin'].includes(route.access)) lines.push('-H "Authorization: Bearer $KEY"');
+  if (['agent', 'owner', 'agent_or_admin', 'agent_or_link'].includes(route.access)) lines.push('-H "Authorization: Bearer $KEY"');
   if (route.access === 'admin') lines.push('-H "X-Admin-Secret: $ADMIN_SECRET"');
   for (const { name, required } of route.headers ?? []) if (required === true) lines.push(`-H '${name}: …'`);
   const example = body === undefined ? undefined : (route.example?.body ?? exampleOf(body, 'input'));

@@ -32,7 +32,7 @@ export function checkedParams(params: Readonly<Record<string, string>>): Readonl
 
 /** @throws SuretyError `unauthorized` or `forbidden`. */
 export function grant({ access, method }: { readonly access: Access; readonly method: Method }, identity: Identity,
-    params: Readonly<Record<string, string>>, rule: AdminRule): Granted {
+    { params, rule, url }: { readonly params: Readonly<Record<string, string>>; readonly rule: AdminRule; readonly url: string }): Granted {
   const { caller, hasAdminSecret } = identity;
   switch (access) {
     case 'public':
@@ -41,6 +41,8 @@ export function grant({ access, method }: { readonly access: Access; readonly me
       return { caller: required(caller), isAdmin: hasAdminSecret };
     case 'agent_or_admin':
       return { caller: hasAdminSecret ? caller : required(caller), isAdmin: hasAdminSecret };
+    case 'agent_or_link':
+      return { caller: /[?&]token=[^&]/.test(url) ? caller : required(caller), isAdmin: false };
     case 'owner':
       // The admin may look at what an agent has; acting for it is the agent's own.
       if (hasAdminSecret && method === 'get') return { caller, isAdmin: true };

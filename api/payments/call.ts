@@ -1,8 +1,9 @@
 /** A gateway call: accepted, each attempt at a seller, and how it ended, with the money that moved. */
 import { idPrefixes } from '../../domain/ids.ts';
 import { readTimelineCall, type CallAttempt, type TimelineCall } from '../../ledger/timeline-gateway.ts';
+import { readTimelineLong } from '../../ledger/timeline-long.ts';
 import { dateOf, rolesOf, type FoundPayment, type Party, type PaymentKind } from './kind.ts';
-import { fixed, postings, money, type Entry } from './timeline.ts';
+import { afterAmong, fixed, postings, money, type Entry, type Source } from './timeline.ts';
 
 export const callKind: PaymentKind = {
   kind: 'call', prefix: idPrefixes.call,
@@ -21,9 +22,46 @@ function foundCall(call: TimelineCall, pool: Parameters<typeof postings>[0]): Fo
     sources(reader) {
       // What was set aside for a call on its own is the buyer's limit, and no business of the seller.
       const holdRefs = call.singleCall && reader !== call.seller ? [call.sessionId] : [];
-      return [fixed(callEntries(call)), postings(pool, [...callRefs(call), ...holdRefs], rolesOf(parties))];
+      return [fixed(callEntries(call)), longEvents(pool, call.id, reader === call.seller ? call.seller : null),
+        postings(pool, [...callRefs(call), ...holdRefs], rolesOf(parties))];
     },
   };
+}
+
+/** Among the other states of the call, whose numbers begin at 0. */
+const LONG_FROM = 1_000n;
+/** What the call itself says of its beginning and its end is not said twice. */
+const saidByCall = ['accepted', 'completed', 'given_up'];
+
+/**
+ * What happened to a long call between its beginning and its end.
+ * @param seller who reads, where that is the seller, which does not hear who else was asked.
+ */
+function longEvents(pool: Parameters<typeof postings>[0], id: string, seller: string | null): Source {
+  return async (after, limit) => {
+    const place = afterAmong('state', after);
+    const events = await readTimelineLong(pool, id, { after: { ...place, id: place.id - LONG_FROM }, limit, without: saidByCall, seller });
+    return events.map(({ version, atMicros, step, role, data }) =>
+      ({ id: LONG_FROM + BigInt(version), atMicros, kind: 'state', what: longSentence(step, data), data: { step, by: role, ...data } }));
+  };
+}
+
+function longSentence(step: string, data: Readonly<Record<string, unknown>>): string {
+  const who = `${String(data['service'] ?? 'the seller')} (${String(data['seller'] ?? '')})`;
+  const why = data['reason'] === undefined ? '' : ` ${String(data['reason'])}`;
+  switch (step) {
+    case 'asked': return `${who} is asked.`;
+    case 'asked_again': return `${who} is asked again: its answer was lost, and it works once for one key.`;
+    case 'failed_over': return `The call goes on to ${who}.`;
+    case 'answer_lost': return 'The answer of the seller was lost; it may be at work, and is waited for.';
+    case 'begun': return 'The seller has begun; the call can no longer be cancelled.';
+    case 'progress': return ['The seller is at work', data['percent'] === undefined ? '' : `: ${String(data['percent'])} %`,
+      data['note'] === undefined ? '.' : `: ${String(data['note'])}`].join('');
+    case 'cancelled': return 'The buyer cancelled the call before its seller began.';
+    case 'failed': return `The seller gave the call up.${why}`;
+    case 'overdue': return `The time of the seller was up.${why}`;
+    default: return `The call was ${step}.`;
+  }
 }
 
 /** Refs of the postings of a call: its own, and one for each move to a cheaper seller. */

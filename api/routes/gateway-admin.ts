@@ -25,7 +25,8 @@ export function gatewayAdminRoutes({ gateway, payments, prisma }: RouteDeps): Ro
         const before = new Date(Date.now() - OVERDUE_MS);
         // Distinguished in SQL: Prisma would read every such call and leave out the rest here.
         const calls = await prisma.$queryRaw<{ id: string }[]>`
-          SELECT DISTINCT session_id AS id FROM gateway_call WHERE state = 'accepted' AND accepted_at < ${before} LIMIT ${query.limit}`;
+          SELECT DISTINCT c.session_id AS id FROM gateway_call c LEFT JOIN long_call l ON l.id = c.id
+           WHERE c.state = 'accepted' AND c.accepted_at < ${before} AND (l.id IS NULL OR l.deadline < ${before}) LIMIT ${query.limit}`;
         const ids = await prisma.payment.findMany({
           where: { kind: sessionKind.rules.kind, deadline: { not: null },
             OR: [{ deadline: { lt: before } }, { id: { in: calls.map(({ id }) => id) } }] },

@@ -7,8 +7,11 @@ import { SERVICE_TYPE } from '../../domain/ids.ts';
 import { formatMicros } from '../../domain/money.ts';
 import type { RouteDeps } from '../deps.ts';
 import { callExample, callOnceExample } from '../wire/examples/gateway.ts';
+import { acceptedExample } from '../wire/examples/long-call.ts';
 import { callOut, writeCall } from '../wire/gateway.ts';
-import { route, type Answer, type Route } from '../routing/route.ts';
+import { acceptedOut, answerLater } from '../wire/long-call.ts';
+import { prefers } from '../routing/prefer.ts';
+import { route, type Answer, type Caller, type Route } from '../routing/route.ts';
 import { address, amount, emptyIsAbsent, idempotencyKey, jsonObject } from '../wire/fields.ts';
 
 
@@ -20,9 +23,13 @@ export const callRequestBody = z.object({
   idempotencyKey: z.preprocess(emptyIsAbsent, idempotencyKey.optional())
     .describe('The same key in the same session answers with the first result and charges nothing.'),
 });
+const buyBody = callRequestBody.extend({
+  async: z.boolean().optional()
+    .describe('Do not wait for the seller: answered 202 with where to ask. The same as `Prefer: respond-async`.'),
+});
 
 /** @throws SuretyError `no_service` for a type that no service can have. */
-export function toCallRequest(body: Omit<z.output<typeof callRequestBody>, 'idempotencyKey'>,
+export function toCallRequest(body: Pick<z.output<typeof callRequestBody>, 'serviceType' | 'params' | 'maxPrice' | 'preferAgent'>,
     idempotency: IdempotencyClaim | null): CallRequest {
   if (!SERVICE_TYPE.test(body.serviceType)) throw new SuretyError('no_service', 'No service can have a type of this form.');
   return {
@@ -53,6 +60,10 @@ export function asTokenError(error: unknown): unknown {
   return error;
 }
 
+const waitsNot = 'With `Prefer: respond-async` or `async: true` nobody waits: the call is a workflow of its own, its seller may take as '
+  + 'long as it has declared, and `Location` says where to ask.';
+const alsoAnswers = { 202: { when: 'Accepted, and not waited for.', answer: acceptedOut, example: acceptedExample } };
+
 function answerCall(answer: CallAnswer): Answer {
   return { body: writeCall(answer), contentType: 'application/json; charset=utf-8',
     ...(answer.replayed ? { headers: { 'Idempotent-Replayed': 'true' } } : {}) };
@@ -61,40 +72,52 @@ function answerCall(answer: CallAnswer): Answer {
 const callErrors: readonly ErrorCode[] = ['no_service', 'budget_exceeded', 'rate_limited', 'proxy_failed', 'execution_unknown',
   'call_pending', 'idempotency_mismatch', 'idempotency_in_progress', 'unavailable'];
 
-export function gatewayCallRoutes({ gateway }: RouteDeps): Route[] {
+/** Whoever asks does not want to wait for the seller. */
+function isAsync({ async }: { readonly async?: boolean | undefined }, req: IncomingMessage): boolean {
+  return async === true || prefers(req, 'respond-async') !== null;
+}
+
+export function gatewayCallRoutes({ gateway, longCalls, links }: RouteDeps): Route[] {
+  /** Accepts the call and answers where to ask for it. */
+  async function later(caller: Caller, sessionId: string | null, request: CallRequest): Promise<Answer> {
+    const wish = { buyer: caller.address, tenantId: caller.tenantId, sessionId, baseUrl: links.api };
+    return answerLater(await longCalls.open(wish, request), links.api);
+  }
+
   return [
     route({
       method: 'post', path: '/v1/gateway/proxy', access: 'agent', tag: 'Gateway', movesMoney: true,
       headers: [{ name: 'X-Gateway-Token', description: 'The id of the session that pays.', required: true }],
       summary: 'Buys one call in a session (header X-Gateway-Token): the best seller is asked, the next if it fails, '
         + 'and paid when it has delivered.',
-      body: callRequestBody, answer: callOut, example: callExample,
+      description: waitsNot, body: buyBody, answer: callOut, example: callExample, alsoAnswers,
       errors: ['session_closed', 'session_expired', 'forbidden', ...callErrors],
       handler: async ({ caller, req, body, idempotencyClaim }) => {
         const token = gatewayToken(req);
         // The body's key belongs to its session; the header's key belongs to the buyer.
         const claim = idempotencyClaim(body.idempotencyKey === undefined ? null : `${token}/${body.idempotencyKey}`);
-        const answer = await gateway.call(caller.address, token, toCallRequest(body, claim)).catch((error: unknown): never => {
+        const request = toCallRequest(body, claim);
+        const answer = isAsync(body, req) ? later(caller, token, request) : gateway.call(caller.address, token, request).then(answerCall);
+        return answer.catch((error: unknown): never => {
           throw asTokenError(error);
         });
-        return answerCall(answer);
       },
     }),
     route({
       method: 'post', path: '/v1/gateway/call', access: 'agent', tag: 'Gateway', movesMoney: true,
       summary: 'Buys one call without a session: maxPrice is held, the price is paid on delivery, the rest comes back.',
-      body: callRequestBody.omit({ maxPrice: true })
-        .extend({ maxPrice: amount.describe('Most that the call may cost; this much is held.') }),
-      answer: callOut, example: callOnceExample, errors: ['insufficient_balance', ...callErrors],
-      handler: async ({ caller, body, idempotencyClaim }) => {
+      description: waitsNot,
+      body: buyBody.omit({ maxPrice: true }).extend({ maxPrice: amount.describe('Most that the call may cost; this much is held.') }),
+      answer: callOut, example: callOnceExample, alsoAnswers, errors: ['insufficient_balance', ...callErrors],
+      handler: async ({ caller, req, body, idempotencyClaim }) => {
         const request = { ...toCallRequest(body, idempotencyClaim(body.idempotencyKey)), maxPriceMicros: body.maxPrice };
-        const answer = await gateway.callOnce(caller.address, request).catch((error: unknown): never => {
+        const answer = isAsync(body, req) ? later(caller, null, request) : gateway.callOnce(caller.address, request).then(answerCall);
+        return answer.catch((error: unknown): never => {
           if (!(error instanceof SuretyError) || error.code !== 'insufficient_balance') throw error;
           const price = formatMicros(body.maxPrice);
           throw new SuretyError('insufficient_balance', `There is not enough available money to hold ${price} USDC for this call.`,
             { cause: error, body: { price, currency: 'USDC' } });
         });
-        return answerCall(answer);
       },
     }),
   ];

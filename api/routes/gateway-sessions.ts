@@ -4,7 +4,7 @@ import { SuretyError } from '../../domain/errors.ts';
 import { sessionBounds, strategies, type SessionTerms, type Strategy } from '../../domain/gateway.ts';
 import { formatMicros } from '../../domain/money.ts';
 import type { RouteDeps } from '../deps.ts';
-import { closeExample, logsExample, oneCallExample, oneSessionExample, openExample, sessionsExample } from '../wire/examples/gateway.ts';
+import { closeExample, logsExample, oneSessionExample, openExample, sessionsExample } from '../wire/examples/gateway.ts';
 import { dryRunOut, logOut, sessionOut, showDryRun, showLog, showSession } from '../wire/gateway.ts';
 import { route, type Route } from '../routing/route.ts';
 import { amount, amountOut, cursor, idParams, limit, serviceType, writeCursor } from '../wire/fields.ts';
@@ -134,24 +134,5 @@ function readRoutes({ gateway, prisma }: RouteDeps): Route[] {
           ...(more ? { next_cursor: writeCursor(last.acceptedAt, last.id) } : {}) } };
       },
     }),
-    route({
-      method: 'get', path: '/v1/gateway/calls/:id', access: 'agent', tag: 'Gateway',
-      summary: 'One call: its state, its attempts, and where the money is.',
-      params: idParams,
-      answer: z.object({ call: logOut.extend(
-      { response: z.unknown().describe('What the seller answered; for the buyer, once it is paid.') }) }), example: oneCallExample,
-      errors: ['not_found', 'forbidden'],
-      handler: async ({ caller, params }) => {
-        const row = await prisma.gatewayCall.findUnique({ where: { id: params.id } });
-        if (row === null) throw new SuretyError('not_found', 'There is no such call.');
-        if (row.buyer !== caller.address && row.seller !== caller.address) throw new SuretyError('forbidden',
-          'Only buyer and seller may see a call.');
-        // Nobody reads what is not paid for: the answer of a refundable step of a pipeline appears with its payment.
-        const response: unknown = row.response === null || row.state !== 'settled' || row.buyer !== caller.address ? null
-          : JSON.parse(row.response);
-        return { body: { call: { ...showLog(row), response } } };
-      },
-    }),
   ];
 }
-

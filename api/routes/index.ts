@@ -9,6 +9,8 @@ import { cardRoutes } from './cards.ts';
 import { docsRoutes } from './docs.ts';
 import { escrowRoutes } from './escrow.ts';
 import { gatewayAdminRoutes } from './gateway-admin.ts';
+import { gatewayCallReadRoutes } from './gateway-call-reads.ts';
+import { gatewayLongCallRoutes } from './gateway-long-calls.ts';
 import { gatewayPipelineRoutes } from './gateway-pipelines.ts';
 import { gatewayCallRoutes } from './gateway-calls.ts';
 import { gatewaySessionRoutes } from './gateway-sessions.ts';
@@ -24,8 +26,8 @@ import { streamRoutes } from './streams.ts';
 import { walletRoutes } from './wallet.ts';
 
 const families: readonly ((deps: RouteDeps) => Route[])[] = [
-  healthRoutes, platformRoutes, gatewaySessionRoutes, gatewayCallRoutes, gatewayPipelineRoutes, gatewayAdminRoutes, escrowRoutes,
-  cardRoutes, multistepRoutes, streamRoutes,
+  healthRoutes, platformRoutes, gatewaySessionRoutes, gatewayCallRoutes, gatewayCallReadRoutes, gatewayLongCallRoutes,
+  gatewayPipelineRoutes, gatewayAdminRoutes, escrowRoutes, cardRoutes, multistepRoutes, streamRoutes,
   streamReadRoutes, paymentRoutes, authRoutes, agentRoutes, serviceRoutes, walletRoutes, adminRoutes, bookRoutes,
   networkRoutes, reputationRoutes,
 ];

@@ -1,6 +1,7 @@
 /** What agents sell, and how buyers find it. */
 import { z } from 'zod';
 import { SuretyError } from '../../domain/errors.ts';
+import { DURATION_SECS_MAX } from '../../domain/long-call.ts';
 import { isAmountText, parseAmount, ZERO } from '../../domain/money.ts';
 import { discover, sortOrders, type ListingPlace, type SortOrder } from '../../registry/discovery.ts';
 import type { RouteDeps } from '../deps.ts';
@@ -22,11 +23,14 @@ const fields = {
     .meta({ description: 'You work on one Idempotency-Key once. Only then may a call be sent to you again after a crash.' }),
   refundable: z.boolean()
     .meta({ description: 'Your work may be given back unpaid when the pipeline that bought it does not complete. Such requests say so.' }),
+  maxDurationSecs: z.number().int().min(1).max(DURATION_SECS_MAX).nullable()
+    .meta({ description: 'The longest time your work takes, up to a day: you answer 202 and complete the call later. Null: no longer than '
+      + 'any call may take.' }),
 };
 const newService = z.object({
   ...fields, description: fields.description.default(''), endpoint: fields.endpoint.default(''), metadata: metadata.default({}),
   active: fields.active.default(true), idempotent: fields.idempotent.default(false),
-  refundable: fields.refundable.default(false),
+  refundable: fields.refundable.default(false), maxDurationSecs: fields.maxDurationSecs.optional(),
 });
 const changedService = z.object(fields).partial();
 const serviceParams = addressParams.extend({ serviceId: z.string() });

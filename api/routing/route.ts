@@ -9,10 +9,11 @@ import type { IdempotencyClaim } from '../../domain/gateway.ts';
 
 /**
  * public: anybody · agent: any valid API key · owner: the key's agent is `:address`; a GET also takes the admin secret ·
- * admin: the platform admin · agent_or_admin: any valid API key, or the admin secret without one.
+ * admin: the platform admin · agent_or_admin: any valid API key, or the admin secret without one ·
+ * agent_or_link: any valid API key, or the `token` of a signed link in the query, which the handler checks.
  * Routes about one payment use `agent` or `agent_or_admin` and check the parties in the handler.
  */
-export type Access = 'public' | 'agent' | 'owner' | 'admin' | 'agent_or_admin';
+export type Access = 'public' | 'agent' | 'owner' | 'admin' | 'agent_or_admin' | 'agent_or_link';
 
 export type Method = 'get' | 'post' | 'put' | 'delete' | 'patch';
 
@@ -34,7 +35,9 @@ export interface RouteContext<P extends Shape, Q extends Shape, B extends Shape,
   readonly params: P extends z.ZodType ? z.output<P> : Readonly<Record<string, string>>;
   readonly query: Parsed<Q>;
   readonly body: Parsed<B>;
-  /** Null only where access is `public`, `admin` or `agent_or_admin`, or on a GET of an owner, and no valid key was sent. */
+  /**
+   * Null only where access is `public`, `admin`, `agent_or_admin` or `agent_or_link`, or on a GET of an owner, and no valid key was sent.
+   */
   readonly caller: A extends 'agent' ? Caller : A extends 'owner' ? (M extends 'get' ? Caller | null : Caller) : Caller | null;
   /** The request carries the admin secret; on `admin` routes in demo mode, any valid key. */
   readonly isAdmin: boolean;
@@ -90,6 +93,8 @@ export interface RouteSpec<
   /** Schema of the successful answer, for the docs. */
   readonly answer?: z.ZodType;
   readonly answerStatus?: number;
+  /** Other answers that are no errors, by their status. */
+  readonly alsoAnswers?: Readonly<Record<number, { readonly when: string; readonly answer: z.ZodType; readonly example: unknown }>>;
   /** A body and an answer for the docs, as they go over the wire. */
   readonly example?: { readonly body?: unknown; readonly answer?: unknown };
   /** Error codes beyond those of the edge (unauthorized, invalid_request, rate_limit_exceeded, internal_error). */

@@ -23,7 +23,8 @@ export const metadata = jsonObject
 
 export const serviceOut = z.object({
   id: z.string(), type: z.string(), name: z.string(), description: z.string(), price: amountOut, endpoint: z.string(), active: z.boolean(),
-  idempotent: z.boolean(), refundable: z.boolean(), agentAddress: addressOut, metadata: jsonObject.optional(),
+  idempotent: z.boolean(), refundable: z.boolean(), maxDurationSecs: z.number().int().optional(), agentAddress: addressOut,
+  metadata: jsonObject.optional(),
   createdAt: timeOut, updatedAt: timeOut,
 });
 
@@ -32,9 +33,10 @@ const filled = (value: Readonly<Record<string, unknown>>) => (Object.keys(value)
 
 export function showService(service: ServiceRecord): z.input<typeof serviceOut> {
   const { id, type, name, description, priceMicros, endpoint, active, idempotent, refundable, agentAddress, metadata: meta } = service;
-  const { createdAt, updatedAt } = service;
+  const { maxDurationSecs, createdAt, updatedAt } = service;
   return {
-    id, type, name, description, price: formatMicros(priceMicros), endpoint, active, idempotent, refundable, agentAddress, ...filled(meta),
+    id, type, name, description, price: formatMicros(priceMicros), endpoint, active, idempotent, refundable,
+    ...(maxDurationSecs === null ? {} : { maxDurationSecs }), agentAddress, ...filled(meta),
     createdAt: createdAt.toISOString(), updatedAt: updatedAt.toISOString(),
   };
 }

@@ -10,7 +10,9 @@ const spans = `(SELECT floor(extract(epoch FROM c.accepted_at) / ${TWIN_HOURS * 
 
 export const gatewayRules: RuleSet = {
   overdue: [
-    { sql: (before) => `SELECT id AS row FROM gateway_call WHERE state = 'accepted' AND accepted_at < ${before}` },
+    // The seller of a long call has the time that it has declared.
+    { sql: (before) => `SELECT c.id AS row FROM gateway_call c LEFT JOIN long_call l ON l.id = c.id
+        WHERE c.state = 'accepted' AND c.accepted_at < ${before} AND (l.id IS NULL OR l.deadline < ${before})` },
   ],
   explains: (p) => `
     (${p}.kind IN ('capture', 'fee', 'release') AND EXISTS (SELECT FROM gateway_call c
@@ -81,6 +83,13 @@ export const gatewayRules: RuleSet = {
         SELECT m.id AS row FROM meter m LEFT JOIN payment p ON p.id = m.id LEFT JOIN audit_session c ON c.of = m.id
          WHERE ${within('m')} AND (m.single_use OR p.kind = 'session') AND (m.used <> coalesce(c.spent, 0)
             OR m.reserved <> coalesce(c.reserved, 0) OR m.uses <> coalesce(c.settled, 0) OR m.used + m.reserved > m.capacity)`,
+    },
+    {
+      invariant: 'I12', sentence: 'a long call is open exactly as long as what is long about it, and nobody drives it',
+      over: 'gateway_call',
+      sql: (within) => `
+        SELECT c.id || ' is ' || c.state AS row FROM gateway_call c JOIN long_call l ON l.id = c.id
+         WHERE ${within('c')} AND ((c.state = 'accepted') <> (l.ended_at IS NULL) OR c.lease_until IS NOT NULL)`,
     },
     {
       invariant: 'I13', sentence: 'each end of a call has one event, which leaves only when it was delivered long ago',

@@ -24,6 +24,9 @@ export interface CallDeps {
   readonly answerTimeoutMs: number;
 }
 
+/** What accepting a call takes. `promises`: the workflow that it will belong to. */
+export type AcceptDeps = Pick<CallDeps, 'store' | 'offers' | 'crash' | 'feeBps'> & { readonly promises: Pick<CallPromises, 'join'> };
+
 /** The session a call runs in: its terms, and how much of its budget is used as far as this process knows. */
 export type SessionTermsForCall =
   Pick<Session, 'id' | 'agentAddress' | 'maxTotalMicros' | 'maxPerRequestMicros' | 'strategy' | 'allowedTypes'
@@ -47,46 +50,13 @@ export function createCalls(deps: CallDeps) {
   async function run(session: SessionTermsForCall, request: CallRequest, acceptStep: AcceptStep): Promise<CallAnswer> {
     const startedAt = performance.now();
     try {
-      const { call, accepted } = await accept(session, request, acceptStep);
+      const { call, accepted } = await acceptCall(deps, session, request, acceptStep);
       const answer = call === null ? await answerFromRow(accepted.existingId ?? '', session, true) : await headStart(call, session);
       metrics.callEnded(answer.replayed ? 'replayed' : 'settled', (performance.now() - startedAt) / 1_000);
       return answer;
     } catch (error) {
       metrics.callEnded(outcomeOf(error), (performance.now() - startedAt) / 1_000);
       throw error;
-    }
-  }
-
-  /** Writes the call and reserves its price. A dearer first choice that the budget does not allow gives way to one that fits. */
-  async function accept(session: SessionTermsForCall, request: CallRequest,
-      acceptStep: AcceptStep): Promise<{ call: NewCall | null; accepted: Accepted }> {
-    let candidates = choose(deps, session, request);
-    for (let tries = 1; ; tries += 1) {
-      if (candidates.length === 0) throw await noService(deps, session, request);
-      const id = newId('call');
-      const place = deps.promises.join(id);
-      const call: NewCall = {
-        id, sessionId: session.id, buyer: session.agentAddress, serviceType: request.serviceType,
-        paramsJson: request.paramsJson, candidates,
-        feeBps: deps.feeBps, workflowId: place.workflowId, idempotency: request.idempotency,
-      };
-      const accepted = await acceptStep(call).catch((error: unknown): never => {
-        place.confirm(false);
-        // Nobody knows whether the commit came through. No seller has been asked, so whatever was accepted is given back.
-        if (error instanceof SuretyError && error.code === 'unavailable') void giveBack(deps, id);
-        throw error;
-      });
-      place.confirm(accepted.outcome === 'accepted');
-      if (accepted.outcome === 'accepted') {
-        deps.crash.at('call-accepted');
-        return { call, accepted };
-      }
-      if (accepted.outcome === 'replay') return { call: null, accepted };
-      const affordable = candidates.filter((candidate) => BigInt(candidate.priceMicros) <= accepted.remainingMicros);
-      const again = (accepted.outcome === 'budget_exceeded' && affordable.length > 0)
-        || (accepted.outcome === 'idempotency_in_progress' && tries < TWIN_TRIES);
-      if (!again) throw refusal(accepted, candidates);
-      if (affordable.length > 0) candidates = affordable;
     }
   }
 
@@ -121,6 +91,42 @@ export function createCalls(deps: CallDeps) {
   return { run };
 }
 
+/**
+ * Writes the call and reserves its price. A dearer first choice that the budget does not allow gives way to one that fits. `call` null: the
+ * same key has bought it before.
+ */
+export async function acceptCall(deps: AcceptDeps, session: SessionTermsForCall, request: CallRequest,
+    acceptStep: AcceptStep): Promise<{ call: NewCall | null; accepted: Accepted }> {
+  let candidates = choose(deps, session, request);
+  for (let tries = 1; ; tries += 1) {
+    if (candidates.length === 0) throw await noService(deps, session, request);
+    const id = newId('call');
+    const place = deps.promises.join(id);
+    const call: NewCall = {
+      id, sessionId: session.id, buyer: session.agentAddress, serviceType: request.serviceType,
+      paramsJson: request.paramsJson, candidates,
+      feeBps: deps.feeBps, workflowId: place.workflowId, idempotency: request.idempotency,
+    };
+    const accepted = await acceptStep(call).catch((error: unknown): never => {
+      place.confirm(false);
+      // Nobody knows whether the commit came through. No seller has been asked, so whatever was accepted is given back.
+      if (error instanceof SuretyError && error.code === 'unavailable') void giveBack(deps, id);
+      throw error;
+    });
+    place.confirm(accepted.outcome === 'accepted');
+    if (accepted.outcome === 'accepted') {
+      deps.crash.at('call-accepted');
+      return { call, accepted };
+    }
+    if (accepted.outcome === 'replay') return { call: null, accepted };
+    const affordable = candidates.filter((candidate) => BigInt(candidate.priceMicros) <= accepted.remainingMicros);
+    const again = (accepted.outcome === 'budget_exceeded' && affordable.length > 0)
+      || (accepted.outcome === 'idempotency_in_progress' && tries < TWIN_TRIES);
+    if (!again) throw refusal(accepted, candidates);
+    if (affordable.length > 0) candidates = affordable;
+  }
+}
+
 /** Sellers for a wish, best first. */
 export function choose({ offers }: Pick<CallDeps, 'offers'>, session: SessionTermsForCall, request: Wanted): Candidate[] {
   if (session.allowedTypes.length > 0 && !session.allowedTypes.includes(request.serviceType)) return [];
@@ -130,8 +136,9 @@ export function choose({ offers }: Pick<CallDeps, 'offers'>, session: SessionTer
     buyer: session.agentAddress, strategy: session.strategy, priceMicrosMax: cap, preferAgent: request.preferAgent,
     budgetUsed: percentOf(session.usedMicros, session.maxTotalMicros) / 100, refundableOnly: request.refundable,
   });
-  return ranked.map(({ serviceId, serviceName, seller, endpoint, priceMicros, idempotent }) =>
-    ({ serviceId, serviceName, seller, endpoint, priceMicros: priceMicros.toString(), idempotent }));
+  return ranked.map(({ serviceId, serviceName, seller, endpoint, priceMicros, idempotent, maxDurationSecs }) =>
+    ({ serviceId, serviceName, seller, endpoint, priceMicros: priceMicros.toString(), idempotent,
+      ...(maxDurationSecs === null ? {} : { maxDurationSecs }) }));
 }
 
 /**
@@ -158,7 +165,7 @@ function whyNobody(deps: Pick<CallDeps, 'offers'>, session: SessionTermsForCall,
 }
 
 /** Until the database answers: the caller has been answered that nothing happened. */
-async function giveBack({ store }: CallDeps, callId: string): Promise<void> {
+async function giveBack({ store }: Pick<CallDeps, 'store'>, callId: string): Promise<void> {
   for (let tries = 0; tries < 240; tries += 1) {
     try {
       await store.release({ id: callId, errorCode: 'unavailable',

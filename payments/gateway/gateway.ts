@@ -3,7 +3,7 @@ import { LRUCache } from 'lru-cache';
 import type { GatewayStore } from '../../activities/gateway/store.ts';
 import { SuretyError } from '../../domain/errors.ts';
 import type { CallRequest, DryRun, GatewayPort, Session } from '../../domain/gateway.ts';
-import { DEFAULT_ASSET, micros } from '../../domain/money.ts';
+import { DEFAULT_ASSET, micros, type Micros } from '../../domain/money.ts';
 import type { Actor } from '../../domain/payment.ts';
 import { rankOffers } from '../../domain/ranking.ts';
 import { sessionOf, storedTerms } from '../../domain/session.ts';
@@ -44,10 +44,7 @@ export function createGateway(deps: GatewayDeps): GatewayPort {
     async call(agent, sessionId, request) {
       const session = await sessions.own(agent, sessionId);
       const terms: SessionTermsForCall = { ...session, usedMicros: used.get(sessionId) ?? session.spentMicros };
-      const { idempotency } = request;
-      // The same key in another session is another request.
-      const bound = idempotency === null ? null : { ...idempotency, requestHash: `${idempotency.requestHash}:${sessionId}` };
-      const answer = await calls.run(terms, { ...request, idempotency: bound }, store.accept);
+      const answer = await calls.run(terms, boundToSession(request, sessionId), store.accept);
       used.set(sessionId, session.maxTotalMicros - answer.remainingMicros);
       return answer;
     },
@@ -55,13 +52,24 @@ export function createGateway(deps: GatewayDeps): GatewayPort {
     // The workflow of the call is the promise for it and its hold.
     async callOnce(agent, request) {
       const limitMicros = request.maxPriceMicros;
-      const alone: SessionTermsForCall = { id: newId('gatewaySession'), agentAddress: agent, maxTotalMicros: limitMicros,
-        maxPerRequestMicros: limitMicros, strategy: 'cheapest', allowedTypes: [], warnAtPercent: 0, usedMicros: 0n };
-      return calls.run(alone, request, (call) => store.callOnce(call, limitMicros, DEFAULT_ASSET));
+      return calls.run(singleCallTerms(agent, limitMicros), request, (call) => store.callOnce(call, limitMicros, DEFAULT_ASSET));
     },
 
     dryRun: async (agent, sessionId, request) => dryRun(deps, await sessions.ownNow(agent, sessionId), request),
   };
+}
+
+/** The same key in another session is another request. */
+export function boundToSession(request: CallRequest, sessionId: string): CallRequest {
+  const { idempotency } = request;
+  return idempotency === null ? request
+    : { ...request, idempotency: { ...idempotency, requestHash: `${idempotency.requestHash}:${sessionId}` } };
+}
+
+/** What stands in for the session of a call on its own. */
+export function singleCallTerms(agent: string, limitMicros: Micros): SessionTermsForCall {
+  return { id: newId('gatewaySession'), agentAddress: agent, maxTotalMicros: limitMicros, maxPerRequestMicros: limitMicros,
+    strategy: 'cheapest', allowedTypes: [], warnAtPercent: 0, usedMicros: 0n };
 }
 
 function createSessions({ store, payments }: GatewayDeps) {

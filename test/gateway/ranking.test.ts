@@ -9,7 +9,7 @@ import { createPlatformSuite } from '../support/platform-suite.ts';
 function aMarket(...rows: readonly (readonly [name: string, price: string, score?: number, tier?: Offer['tier']])[]): Offer[] {
   return rows.map(([name, price, score = 0, tier = 'new'], index) => ({
     serviceId: name, serviceName: name, serviceType: 'x', seller: addressOf(index + 1), endpoint: 'http://127.0.0.1:9/',
-    priceMicros: parseAmount(price), idempotent: true, refundable: name === 'middle' || name === 'dear', score, tier,
+    priceMicros: parseAmount(price), idempotent: true, maxDurationSecs: null, refundable: name === 'middle' || name === 'dear', score, tier,
   }));
 }
 

@@ -41,7 +41,7 @@ async function eventually(check: () => boolean): Promise<boolean> {
 describe('Changing a service', () => {
   const original: Omit<ServiceFields, 'type'> = {
     name: 'Old name', description: 'old', priceMicros: parseAmount('0.10'), endpoint: 'http://127.0.0.1:9/work', idempotent: false,
-    refundable: false, metadata: { a: 1 }, active: true,
+    refundable: false, maxDurationSecs: 3_600, metadata: { a: 1 }, active: true,
   };
   const cases: readonly [keyof ServiceFields, ServiceFields[keyof ServiceFields]][] = [
     ['name', 'New name'], ['description', ''], ['priceMicros', parseAmount('2')], ['endpoint', ''], ['idempotent', true],

@@ -20,6 +20,8 @@ export interface Offering {
   readonly idempotent?: boolean;
   /** Lets its work be given back unpaid when a pipeline does not complete; false unless the test is about that. */
   readonly refundable?: boolean;
+  /** The longest time its work takes; none declared unless the test is about long calls. */
+  readonly maxDurationSecs?: number;
   /** Where it is called, when it is not the seller's own endpoint. */
   readonly endpoint?: string;
 }
@@ -81,11 +83,12 @@ export function createMarket({ baseUrl, pool }: { readonly baseUrl: string; read
     baseUrl, ask, aTrader,
     async offers(seller,
         { serviceType = 'translation', price = '0.10', name = seller.name, idempotent = true, refundable = false,
-          endpoint = seller.endpoint } = {}) {
+          maxDurationSecs, endpoint = seller.endpoint } = {}) {
       const trader = await aTrader();
       const { body } = await must(201,
         ask('POST', `/v1/agents/${trader.address}/services`,
-        { key: trader.key, body: { type: serviceType, name, price, endpoint, idempotent, refundable } }));
+        { key: trader.key, body: { type: serviceType, name, price, endpoint, idempotent, refundable,
+          ...(maxDurationSecs === undefined ? {} : { maxDurationSecs }) } }));
       return { ...trader, serviceId: body.id as string };
     },
     async aSession(terms = {}, buyer) {

@@ -9,8 +9,8 @@ export const taskQueues = {
 export type TaskQueueName = keyof typeof taskQueues;
 
 const workflowPrefixes = {
-  gatewaySession: 'gateway-session', gatewayCalls: 'gateway-calls', escrow: 'escrow', virtualCard: 'virtual-card',
-  multistepEscrow: 'multistep-escrow', pipeline: 'pipeline', stream: 'stream',
+  gatewaySession: 'gateway-session', gatewayCalls: 'gateway-calls', gatewayCall: 'gateway-call', escrow: 'escrow',
+  virtualCard: 'virtual-card', multistepEscrow: 'multistep-escrow', pipeline: 'pipeline', stream: 'stream',
 } as const;
 export type WorkflowKind = keyof typeof workflowPrefixes;
 

@@ -38,7 +38,7 @@ const log = {
   workflowId: callWorkflowId,
 };
 export const logsExample = { answer: { logs: [log], ...wholePage } };
-export const oneCallExample = { answer: { call: { ...log, response: { words: 6 } } } };
+export const oneCallExample = { answer: { call: { ...log, response: { words: 6 } }, events: [], has_more: false } };
 export const callOnceExample = { body: { ...wish, maxPrice: '0.05' },
   answer: JSON.parse(writeCall({ ...bought, totalSpentMicros: bought.amountMicros, remainingMicros: ZERO })) as unknown };
 
