@@ -10,6 +10,7 @@ import { paymentKinds } from '../payments/kinds.ts';
 import { createPayments, type Payments } from '../payments/payments.ts';
 import { createSpine } from '../payments/spine.ts';
 import { createCrash } from '../platform/crash.ts';
+import { deadlineIn, inTime, type Deadline } from '../platform/deadline.ts';
 import type { WorkerQueue } from '../platform/env.ts';
 import { taskQueues } from '../workflows/contracts/ids.ts';
 import { createAuditJob } from './audit.ts';
@@ -30,9 +31,15 @@ export interface Ports {
 
 export interface Runtime {
   readonly ports: Ports;
-  /** Begins to serve the task queues. */
-  start(): Promise<void>;
-  /** Takes no new tasks, finishes what is under way within the drain deadline, and hands the rest to whoever is left. */
+  /**
+   * Begins to serve the task queues, that of paid calls before the others. Each takes a second of a processor to begin with, and nothing waits
+   * for it in vain: what its workflow would do is done directly until then.
+   * @param until when it resolves: once all are served, or the first.
+   */
+  start(until?: 'first' | 'all'): Promise<void>;
+  /** Takes no new tasks and begins no new rounds of jobs from now on; what is under way, and what requests still begin, goes on. */
+  quiesce(): void;
+  /** The same, and finishes what is under way until DRAIN_DEADLINE after that moment, then hands the rest to whoever is left. */
   drain(): Promise<void>;
 }
 
@@ -44,6 +51,8 @@ export interface RuntimeOptions extends Omit<ShapeContext, 'crash' | 'spine' | '
 }
 
 const NOTICES_EVERY_MS = 2_000;
+/** What tasks and messages may take beyond DRAIN_DEADLINE: time to hear that they are cancelled, and to say so. */
+const HAND_OVER_MS = 2_000;
 /** Cached sticky workflows of one queue; each costs about 100 kB while it is cached. */
 const CACHED_WORKFLOWS = 500;
 
@@ -65,19 +74,39 @@ export async function createRuntime(options: RuntimeOptions): Promise<Runtime> {
   const shapes: readonly Shape[] = [gateway, pipelines, ...onEngine];
 
   const served = shapes.filter(({ queue }) => queues.includes(queue));
-  let workers: Worker[] = [];
-  let running: Promise<unknown> = Promise.resolve();
+  const workers: Worker[] = [];
+  /** What `drain` waits for. */
+  const running: Promise<unknown>[] = [];
   let stopJobs = (): Promise<void> => Promise.resolve();
+  let stopping: { readonly until: Deadline; readonly jobs: Promise<void> } | null = null;
+  const quiesce = (): { readonly until: Deadline; readonly jobs: Promise<void> } => {
+    if (stopping !== null) return stopping;
+    // The time of grace of the workers begins here, too.
+    for (const worker of workers) if (worker.getState() === 'RUNNING') worker.shutdown();
+    return (stopping = { until: deadlineIn(env.DRAIN_DEADLINE), jobs: stopJobs() });
+  };
 
   return {
     ports: { gateway: gateway.port, pipelines: pipelines.port, payments: payments.port, ticks: createTickStore(context) },
-    async start() {
+    async start(until = 'all') {
       setFlagsFromString(SANDBOX_YOUNG_SPACE);
       setFlagsFromString(SANDBOX_STACK_TRACES);
-      workers = await Promise.all([...new Set(served.map(({ queue }) => queue))].map((queue) =>
-        createWorker(context, queue, activitiesOf(shapes, queue))));
-      running = Promise.all(workers.map((worker) => worker.run()
-        .catch((error: unknown) => log.error({ err: error }, 'A Temporal worker ended.'))));
+      const [first, ...others] = new Set(served.map(({ queue }) => queue));
+      const serve = async (queue: WorkerQueue): Promise<void> => {
+        if (stopping !== null) return;
+        const worker = await createWorker(context, queue, activitiesOf(shapes, queue));
+        workers.push(worker);
+        const run = worker.run().catch((error: unknown) => log.error({ err: error }, 'A Temporal worker ended.'));
+        running.push(run);
+        if (stopping === null) return;
+        worker.shutdown();
+        await run;
+      };
+      if (first !== undefined) await serve(first);
+      // One after the other: the first requests come meanwhile.
+      const all = (async () => { for (const queue of others) await serve(queue); })();
+      running.push(all.catch((error: unknown) => log.error({ err: error }, 'A task queue is not served.')));
+      if (until === 'all') await all;
       const kinds = paymentKinds.filter(({ queue }) => queues.includes(queue));
       const common: readonly Job[] = served.length === 0 ? []
         : [{ name: 'notices', everyMs: NOTICES_EVERY_MS, run: () => spine.keeper.sweep() }, createRetentionJob(context),
@@ -86,11 +115,13 @@ export async function createRuntime(options: RuntimeOptions): Promise<Runtime> {
         [...served.flatMap(({ jobs }) => jobs), ...(kinds.length === 0 ? [] : payments.jobsOf(kinds)), ...common], { log, metrics });
       for (const shape of served) shape.begin?.();
     },
+    quiesce: () => void quiesce(),
     async drain() {
-      await stopJobs();
-      await Promise.all([spine.keeper.flush(2_000), ...shapes.map((shape) => shape.drain?.())]);
-      for (const worker of workers) if (worker.getState() === 'RUNNING') worker.shutdown();
-      await running;
+      const { until, jobs } = quiesce();
+      const handOver = Promise.all([jobs, spine.keeper.flush(HAND_OVER_MS), ...shapes.map((shape) => shape.drain?.(until))]);
+      await inTime(handOver, until.leftMs() + HAND_OVER_MS);
+      const ended = await inTime(Promise.all(running), until.leftMs() + HAND_OVER_MS);
+      if (!ended) log.warn('Stopped while tasks were at work; they are done again elsewhere.');
       for (const shape of shapes) shape.stop?.();
     },
   };
@@ -104,8 +135,8 @@ function activitiesOf(shapes: readonly Shape[], queue: WorkerQueue): Activities 
 async function createWorker({ env, temporal, taskQueue }: ShapeContext, queue: WorkerQueue, activities: Activities): Promise<Worker> {
   return Worker.create({
     connection: temporal.nativeConnection, namespace: temporal.namespace, taskQueue: taskQueue(queue),
-    activities: withTemporalErrors(activities),
-    workflowBundle: await workflowBundle(env.CACHE_DIR), maxCachedWorkflows: CACHED_WORKFLOWS, workflowThreadPoolSize: 1,
+    activities: withTemporalErrors(activities), dataConverter: temporal.dataConverter,
+    workflowBundle: await workflowBundle(env.CACHE_DIR, temporal.dataConverter?.failureConverterPath), maxCachedWorkflows: CACHED_WORKFLOWS, workflowThreadPoolSize: 1,
     maxConcurrentWorkflowTaskExecutions: 40,
     maxConcurrentLocalActivityExecutions: 200, maxConcurrentActivityTaskExecutions: 100, shutdownGraceTime: env.DRAIN_DEADLINE,
   });
