@@ -97,6 +97,37 @@ function textOf({ metadata }: Payload, name: string): string {
   return Buffer.from(metadata?.[name] ?? []).toString();
 }
 
+/** A payload as JSON, in which bytes are base64. */
+export interface WirePayload {
+  readonly metadata?: Readonly<Record<string, string>>;
+  readonly data?: string;
+}
+
+/** What the remote codec is asked. @throws UnreadablePayload. */
+export async function decodeOnWire(codec: PayloadCodec, payloads: readonly WirePayload[]): Promise<WirePayload[]> {
+  return (await codec.decode(payloads.map(fromWire))).map(toWire);
+}
+
+/** The other way round. */
+export async function encodeOnWire(codec: PayloadCodec, payloads: readonly WirePayload[]): Promise<WirePayload[]> {
+  return (await codec.encode(payloads.map(fromWire))).map(toWire);
+}
+
+function fromWire({ metadata = {}, data = '' }: WirePayload): Payload {
+  return {
+    metadata: Object.fromEntries(Object.entries(metadata).map(([name, text]) => [name, Buffer.from(text, 'base64')])),
+    data: Buffer.from(data, 'base64'),
+  };
+}
+
+function toWire({ metadata, data }: Payload): WirePayload {
+  const text = (bytes: Uint8Array): string => Buffer.from(bytes).toString('base64');
+  return {
+    metadata: Object.fromEntries(Object.entries(metadata ?? {}).map(([name, bytes]) => [name, text(bytes)])),
+    data: text(data ?? new Uint8Array()),
+  };
+}
+
 /** For the SDK's clients and workers; undefined without a codec, and then everything is as if there were no codecs. */
 export function dataConverterOf(codec: PayloadCodec | null): DataConverter | undefined {
   return codec === null ? undefined : { payloadCodecs: [codec], failureConverterPath };

@@ -3,7 +3,8 @@ import { Client, Connection } from '@temporalio/client';
 import type { DataConverter } from '@temporalio/common';
 import { DefaultLogger, NativeConnection, Runtime, type LogLevel } from '@temporalio/worker';
 import type { Logger } from '../platform/log.ts';
-import { createSearchAttributes, type SearchAttributes, type SearchHash } from './search-attributes.ts';
+import { createSearchAttributes, type SearchAttributes } from './search-attributes.ts';
+import type { SearchHash } from './search-hash.ts';
 import type { RenewableSecurity } from './security.ts';
 
 export interface TemporalTarget {

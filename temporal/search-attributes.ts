@@ -2,24 +2,16 @@
  * Which search attributes a Temporal server offers. One that is missing, or has another type, must stop no payment: starts leave it
  * out, workflows get the list of those that they may upsert, and health says what cannot be searched by.
  */
-import { createHmac } from 'node:crypto';
 import type { OperatorService } from '@temporalio/client';
 import type { SearchAttributePair } from '@temporalio/common';
 import proto from '@temporalio/proto';
 import type { Logger } from '../platform/log.ts';
+import type { SearchHash } from './search-hash.ts';
 import { searchAttributeTypeNames, searchAttributeTypes, type SearchAttributeName } from '../workflows/contracts/search-attribute-types.ts';
 import { searchAttributePairs, type SearchAttributeValues } from '../workflows/contracts/search-attributes.ts';
 
-/** Replaces what names somebody by a keyed hash that can still be searched for. */
-export type SearchHash = (text: string) => string;
-
 /** Attributes that name somebody; states, outcomes and amounts stay readable. */
 const naming: readonly SearchAttributeName[] = ['Buyer', 'Seller', 'Tenant'];
-
-/** HMAC-SHA-256, the first 32 hexadecimal digits: as hard to turn round as the key is to guess, and short enough for the UI. */
-export function createSearchHash(key: string): SearchHash {
-  return (text) => createHmac('sha256', key).update(`search ${text}`).digest('hex').slice(0, 32);
-}
 
 /** What a start carries. */
 export interface StartSearchAttributes {

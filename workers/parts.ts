@@ -16,7 +16,7 @@ import { createPool, type PoolOptions } from '../prisma/pool.ts';
 import { createRegistry, type Registry } from '../registry/registry.ts';
 import { createPayloadCodec, dataConverterOf, readCodecKeys } from '../temporal/codec.ts';
 import { connectWorker, installTemporalRuntime, type WorkerTemporal } from '../temporal/connection.ts';
-import { createSearchHash } from '../temporal/search-attributes.ts';
+import { readSearchHash } from '../temporal/search-hash.ts';
 import { readTemporalSecurity } from '../temporal/security.ts';
 
 export interface Parts {
@@ -80,10 +80,8 @@ export async function createParts({ env, databaseUrl, temporalAddress, name }: P
   const security = await readTemporalSecurity(env);
   const keys = await readCodecKeys(env);
   const codec = keys.length === 0 ? null : createPayloadCodec(keys);
-  const hash = env.TEMPORAL_SEARCH_ATTRIBUTES === 'plain' ? undefined
-    : createSearchHash(await readKeyFile(keyFile(env.SEARCH_KEY_FILE, 'search.key'), () => randomBytes(32).toString('hex')));
   const target = { address: temporalAddress, namespace: env.TEMPORAL_NAMESPACE, security, dataConverter: dataConverterOf(codec) };
-  const temporal = await connectWorker(target, { log, hash });
+  const temporal = await connectWorker(target, { log, hash: await readSearchHash(env) });
   const metrics = createMetrics();
   const { pool, reads, control } = createPools(env, { databaseUrl, name, log });
   metrics.watchPools({ money: pool, reads, control });
