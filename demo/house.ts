@@ -71,7 +71,7 @@ export async function openHouse(options: HouseOptions): Promise<House> {
 }
 
 /** What `npm start` gives to node, so that what is shown and measured here is what people run. */
-function startCommand(): {
+export function startCommand(): {
   readonly flags: readonly string[]; readonly script: string; readonly args: readonly string[];
   readonly environment: Readonly<Record<string, string>>;
 } {

@@ -43,8 +43,8 @@ export interface Child {
 }
 
 /**
- * Starts a script of this repository, under tsx where it is TypeScript, and waits until it is ready. It gets its own process group, so that Ctrl-C reaches
- * only the parent, which then stops everything in the right order.
+ * Starts a script of this repository, under tsx where it is TypeScript, and waits until it is ready. It gets its own process group, so that
+ * Ctrl-C reaches only the parent, which then stops everything in the right order.
  * @throws Error with the child's last lines when it ends or stays silent instead.
  */
 export async function startChild(options: ChildOptions): Promise<Child> {

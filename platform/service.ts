@@ -22,7 +22,8 @@ type Stop = (deadline: Deadline) => Promise<void> | void;
 
 /**
  * Runs until SIGINT, SIGTERM or SIGHUP, then stops all parts, within one time for all of them, and exits with 0. A second signal ends
- * everything at once. When `start` fails, its message is printed without a stack trace, what had been started is stopped, and the exit code is 1.
+ * everything at once. When `start` fails, its message is printed without a stack trace, what had been started is stopped, and the exit
+ * code is 1.
  */
 export async function runService(say: (sentence: string) => void, start: (service: Service) => Promise<void>): Promise<void> {
   const stops: Stop[] = [];

@@ -21,5 +21,5 @@ export function createStopwatch(firstPart: string): Stopwatch {
 }
 
 function seconds(ms: number): string {
-  return (ms / 1_000).toFixed(1);
+  return String(Math.round(ms / 100) / 10);
 }

@@ -3,8 +3,8 @@
  * With `--compile` before the names of programs it only makes that form, for images of containers.
  * Reading and rewriting hundreds of files at each start, in each thread, was most of the time between a crash and the next payment.
  *
- * A program becomes a few files in a folder of `node_modules/.cache/surety`, named after everything it was made from; packages stay outside.
- * Each module goes on believing that it lies where its source lies. Where nothing can be written there, it runs under tsx.
+ * A program becomes a few files in a folder of `node_modules/.cache/surety` that is named after everything it was made from; packages stay
+ * outside. Each module goes on believing that it lies where its source lies. Where nothing can be written there, it runs under tsx.
  */
 import { createHash, randomBytes } from 'node:crypto';
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync, utimesSync, writeFileSync } from 'node:fs';

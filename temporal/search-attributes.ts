@@ -66,7 +66,8 @@ type Fault = 'missing' | 'mistyped' | 'refused';
 type Faults = ReadonlyMap<SearchAttributeName, Fault>;
 
 /** Keeps in mind which attributes the server has. All count as usable until the first `refresh` has been answered. */
-export function createSearchAttributes({ connection, namespace, log, hash, everyMs = EVERY_MS }: SearchAttributesOptions): SearchAttributes {
+export function createSearchAttributes(options: SearchAttributesOptions): SearchAttributes {
+  const { connection, namespace, log, hash, everyMs = EVERY_MS } = options;
   let faults: Faults = new Map();
   let asking: Promise<void> | null = null;
 

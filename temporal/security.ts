@@ -27,7 +27,8 @@ export type SecuritySettings =
  */
 export async function readTemporalSecurity(env: SecuritySettings): Promise<RenewableSecurity> {
   if (env.TEMPORAL_ADDRESS === undefined) return {};
-  const { TEMPORAL_API_KEY: apiKey, TEMPORAL_API_KEY_FILE: apiKeyFile, TEMPORAL_TLS_CA_FILE: caFile, TEMPORAL_TLS_CERT_FILE: certFile, TEMPORAL_TLS_KEY_FILE: keyFile } = env;
+  const { TEMPORAL_API_KEY: apiKey, TEMPORAL_API_KEY_FILE: apiKeyFile } = env;
+  const { TEMPORAL_TLS_CA_FILE: caFile, TEMPORAL_TLS_CERT_FILE: certFile, TEMPORAL_TLS_KEY_FILE: keyFile } = env;
   const ca = caFile === undefined ? undefined
     : await readPem('TEMPORAL_TLS_CA_FILE', caFile, 'a certificate', (pem) => new X509Certificate(pem));
   const crt = certFile === undefined ? undefined

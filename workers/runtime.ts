@@ -32,8 +32,8 @@ export interface Ports {
 export interface Runtime {
   readonly ports: Ports;
   /**
-   * Begins to serve the task queues, that of paid calls before the others. Each takes a second of a processor to begin with, and nothing waits
-   * for it in vain: what its workflow would do is done directly until then.
+   * Begins to serve the task queues, that of paid calls before the others. Each takes half a second of a processor to begin with, and nothing
+   * waits for it in vain: what its workflow would do is done directly until then.
    * @param until when it resolves: once all are served, or the first.
    */
   start(until?: 'first' | 'all'): Promise<void>;
@@ -136,8 +136,8 @@ async function createWorker({ env, temporal, taskQueue }: ShapeContext, queue: W
   return Worker.create({
     connection: temporal.nativeConnection, namespace: temporal.namespace, taskQueue: taskQueue(queue),
     activities: withTemporalErrors(activities), dataConverter: temporal.dataConverter,
-    workflowBundle: await workflowBundle(env.CACHE_DIR, temporal.dataConverter?.failureConverterPath), maxCachedWorkflows: CACHED_WORKFLOWS, workflowThreadPoolSize: 1,
-    maxConcurrentWorkflowTaskExecutions: 40,
+    workflowBundle: await workflowBundle(env.CACHE_DIR, temporal.dataConverter?.failureConverterPath),
+    maxCachedWorkflows: CACHED_WORKFLOWS, workflowThreadPoolSize: 1, maxConcurrentWorkflowTaskExecutions: 40,
     maxConcurrentLocalActivityExecutions: 200, maxConcurrentActivityTaskExecutions: 100, shutdownGraceTime: env.DRAIN_DEADLINE,
   });
 }

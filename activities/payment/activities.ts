@@ -140,7 +140,8 @@ function operatorOf(rules: AnyRules, step: string, input: unknown): Actor {
 }
 
 /** Where it stands, with what of it is written into searches. */
-function standing(payment: Payment | null, searchHash: PaymentActivityDeps['searchHash']): Pick<PaymentReport, 'view' | 'sellerInSearches'> {
+function standing(payment: Payment | null, searchHash: PaymentActivityDeps['searchHash']):
+    Pick<PaymentReport, 'view' | 'sellerInSearches'> {
   const seller = payment?.seller ?? null;
   return {
     view: payment === null ? null : viewOf(payment),

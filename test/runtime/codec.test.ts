@@ -36,7 +36,7 @@ describe('a payload', () => {
     expect(textIn(await sealedBy(first))).not.toBe(textIn(sealed));
   });
 
-  test('of an older key is read as long as that key stands behind the new one, and a sentence says which is missing when it is gone', async () => {
+  test('of an older key is read while that key stands behind the new one, and a sentence says which is missing when it is gone', async () => {
     const old = await sealedBy(first);
     const [opened] = await createPayloadCodec([second, first]).decode([old]);
     expect(textIn(opened as Payload)).toContain(secretWord);
@@ -107,7 +107,8 @@ describe('the remote codec', () => {
   const onWire = async (...keys: CodecKey[]) => {
     const { metadata, data } = await sealedBy(...keys);
     const base64 = (bytes: Uint8Array | null | undefined): string => Buffer.from(bytes ?? []).toString('base64');
-    return { metadata: Object.fromEntries(Object.entries(metadata ?? {}).map(([name, bytes]) => [name, base64(bytes)])), data: base64(data) };
+    const named = Object.entries(metadata ?? {}).map(([name, bytes]) => [name, base64(bytes)]);
+    return { metadata: Object.fromEntries(named) as Record<string, string>, data: base64(data) };
   };
   const ui = 'http://ui.example:8233';
   let app: TestApp;
@@ -126,7 +127,8 @@ describe('the remote codec', () => {
     const encoded = await ask('encode', decoded.body.payloads);
     expect(JSON.stringify(encoded.body)).not.toContain(decoded.body.payloads[0].data);
     expect((await ask('decode', encoded.body.payloads)).body).toEqual(decoded.body);
-    expect(await ask('decode', [await onWire(aKey('lost'))])).toMatchObject({ status: 400, body: { message: expect.stringMatching(/"lost"/) } });
+    expect(await ask('decode', [await onWire(aKey('lost'))]))
+      .toMatchObject({ status: 400, body: { message: expect.stringMatching(/"lost"/) } });
   });
 
   test('is for nobody else', async () => {
@@ -177,7 +179,7 @@ describe('a platform with keys and hashed searches', () => {
     return ids;
   };
 
-  test('the history of a disputed escrow shows neither reason nor parties nor amount, and whoever has the key reads all of it', async () => {
+  test('the history of a disputed escrow shows neither reason nor parties nor amount; whoever has the key reads all of it', async () => {
     const stage = await setStage(platform());
     const id = await stage.anEscrow({ amount: '7.654321' });
     const steps = [['deliver', stage.cast.seller], ['dispute', stage.cast.buyer]] as const;

@@ -25,8 +25,8 @@ export interface Program {
  * those of a developer's `.env`, which loses to variables that are set.
  */
 export function startProgram(script: string, settings: Readonly<Record<string, string>>, args: readonly string[] = []): Program {
-  const command = /^(api|workers)\//.test(script) ? [path.join(root, 'scripts/run.mjs'), script] : ['--import', 'tsx', path.join(root, script)];
-  return start([...command, ...args], settings);
+  const runner = /^(api|workers)\//.test(script) ? ['scripts/run.mjs'] : ['--import', 'tsx'];
+  return start([...runner, script, ...args], settings);
 }
 
 function start(command: readonly string[], settings: Readonly<Record<string, string>>): Program {
