@@ -13,6 +13,8 @@ WORKDIR /app
 COPY --from=packages /app/node_modules ./node_modules
 COPY . .
 COPY --from=packages /app/prisma/generated ./prisma/generated
+# The programs as they will run; the user of the container may not write here.
+RUN node scripts/run.mjs --compile api/main.ts workers/main.ts
 RUN mkdir /data && chown node:node /data
 USER node
 VOLUME /data
@@ -20,4 +22,4 @@ EXPOSE 8080
 HEALTHCHECK --interval=10s --timeout=5s --start-period=30s \
   CMD ["node", "-e", "fetch('http://127.0.0.1:' + process.env.PORT + '/health/ready').then((r) => process.exit(r.ok ? 0 : 1), () => process.exit(1))"]
 # Node itself is process 1, so that SIGTERM reaches it and it drains.
-CMD ["node", "--max-old-space-size=512", "--max-semi-space-size=16", "--import", "tsx", "api/main.ts"]
+CMD ["node", "--max-old-space-size=512", "--max-semi-space-size=16", "scripts/run.mjs", "api/main.ts"]

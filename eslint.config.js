@@ -60,6 +60,9 @@ export default tseslint.config(
   ...layering,
   { files: ['test/**/*.ts'], rules: { 'max-lines-per-function': 'off' } },
   { files: ['**/main.ts', '**/*-main.ts', 'demo/**/*.ts', 'bench/**/*.ts', 'test/run.ts'], rules: { 'no-console': 'off' } },
+  // What the SDK loads with `require`.
+  { files: ['**/*.cjs'], languageOptions: { sourceType: 'commonjs', globals: { require: 'readonly', exports: 'readonly' } },
+    rules: { '@typescript-eslint/no-require-imports': 'off' } },
   { files: ['scripts/**/*.mjs', '*.js'], rules: { 'no-console': 'off' }, languageOptions: {
     globals: { process: 'readonly', console: 'readonly', URL: 'readonly', Buffer: 'readonly', performance: 'readonly' } } },
 );

@@ -90,7 +90,7 @@ function createEdge(deps: ApiDeps, routes: readonly Route[], gate: DrainGate): (
   }
   const edge: Edge = {
     deps, table, gate,
-    cors: createCors(origins),
+    cors: createCors(origins, deps.links.temporalUi),
     authenticate: createAuthenticate(deps.keys, env.ADMIN_SECRET),
     rateLimit: createRateLimit({ rpm: env.RATE_LIMIT_RPM, burst: env.RATE_LIMIT_BURST }),
     adminRule: adminRule(env),

@@ -1,5 +1,6 @@
 /** What the HTTP edge is given by whoever builds the process: `api/main.ts`, or a test. */
 import type { JsonWebKey } from 'node:crypto';
+import type { PayloadCodec } from '@temporalio/common';
 import type pg from 'pg';
 import type { GatewayPort } from '../domain/gateway.ts';
 import type { LongCallPort } from '../domain/long-call.ts';
@@ -49,6 +50,8 @@ export interface ApiDeps {
   readonly ticks: TickPort;
   readonly pipelines: PipelinePort;
   readonly longCalls: LongCallPort;
+  /** Encrypts what Temporal keeps; null where no keys are set. */
+  readonly codec: PayloadCodec | null;
   readonly metrics: Metrics;
   readonly probes: readonly HealthProbe[];
   /** Public keys with which sellers check that a request comes from this platform, newest first. */

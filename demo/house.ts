@@ -70,13 +70,17 @@ export async function openHouse(options: HouseOptions): Promise<House> {
   return createHouse(options, directory, stack, await freePort(options.port));
 }
 
-/** What `npm start` gives to node, flags and environment, so that what is shown and measured here is what people run. */
-function startCommand(): { readonly flags: readonly string[]; readonly environment: Readonly<Record<string, string>> } {
+/** What `npm start` gives to node, so that what is shown and measured here is what people run. */
+export function startCommand(): {
+  readonly flags: readonly string[]; readonly script: string; readonly args: readonly string[];
+  readonly environment: Readonly<Record<string, string>>;
+} {
   const { scripts } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as { scripts: { start: string } };
   const words = scripts.start.split(' ');
   const before = words.slice(0, words.indexOf('node')).filter((word) => word.includes('='))
     .map((word) => word.split('=') as [string, string]);
-  return { flags: words.filter((word) => word.startsWith('--') && word !== '--import'), environment: Object.fromEntries(before) };
+  const [script = '', ...args] = words.slice(words.indexOf('node') + 1).filter((word) => !word.startsWith('--'));
+  return { flags: words.filter((word) => word.startsWith('--')), script, args, environment: Object.fromEntries(before) };
 }
 
 function createHouse(options: HouseOptions, directory: string, stack: Stack, port: number): House {
@@ -88,7 +92,7 @@ function createHouse(options: HouseOptions, directory: string, stack: Stack, por
   let closing: Promise<void> | undefined;
   const file = (name: string) => join(directory, name);
   const [postgresPid = 0, temporalPid = 0] = stack.pids();
-  const { flags, environment } = startCommand();
+  const { flags, script, args, environment } = startCommand();
   const env = {
     ...environment, PORT: String(port), HOST, DATA_DIR: directory, DATABASE_URL: stack.databaseUrl, TEMPORAL_ADDRESS: stack.temporalAddress,
     TEMPORAL_NAMESPACE: NAMESPACE,
@@ -118,7 +122,7 @@ function createHouse(options: HouseOptions, directory: string, stack: Stack, por
     workflowUrl: (id) => `${stack.temporalUiUrl ?? ''}/namespaces/${NAMESPACE}/workflows/${encodeURIComponent(id)}`,
     async startNode() {
       nodes += 1;
-      node = await start({ name: `Surety process ${nodes}`, script: 'api/main.ts', nodeArgs: [...flags, ...(options.nodeArgs ?? [])], env,
+      node = await start({ name: `Surety process ${nodes}`, script, args, nodeArgs: [...flags, ...(options.nodeArgs ?? [])], env,
         logFile: file(`surety-${nodes}.log`), ready: /Surety is ready/ });
       return node;
     },

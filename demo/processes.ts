@@ -43,15 +43,16 @@ export interface Child {
 }
 
 /**
- * Starts a script of this repository under tsx and waits until it is ready. It gets its own process group, so that Ctrl-C reaches
- * only the parent, which then stops everything in the right order.
+ * Starts a script of this repository, under tsx where it is TypeScript, and waits until it is ready. It gets its own process group, so that
+ * Ctrl-C reaches only the parent, which then stops everything in the right order.
  * @throws Error with the child's last lines when it ends or stays silent instead.
  */
 export async function startChild(options: ChildOptions): Promise<Child> {
   mkdirSync(dirname(options.logFile), { recursive: true });
   const log = openSync(options.logFile, 'a');
   const child = spawn(process.execPath,
-      [...(options.nodeArgs ?? []), '--import', 'tsx', '--import', leash, options.script, ...(options.args ?? [])], {
+      [...(options.nodeArgs ?? []), ...(options.script.endsWith('.ts') ? ['--import', 'tsx'] : []), '--import', leash, options.script,
+        ...(options.args ?? [])], {
     cwd: root, detached: true, env: { ...cleanEnv(), ...options.env },
     stdio: options.channel === true ? ['ignore', 'pipe', log, 'ipc'] : ['ignore', 'pipe', log],
   });

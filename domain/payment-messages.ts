@@ -127,4 +127,6 @@ export interface PaymentReport {
   readonly view: PaymentView | null;
   readonly facts: readonly PaymentFact[];
   readonly refusal?: Refusal;
+  /** How the seller is written in searches, where that is not by the address. */
+  readonly sellerInSearches?: string;
 }

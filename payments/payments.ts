@@ -95,7 +95,7 @@ export async function createPayments({ pool, reads, metrics, crash, log, spine }
     pool,
     paymentKinds.map(({ rules }) => rules),
   );
-  const { notices, messages, capacity } = spine;
+  const { notices, messages, capacity, searchHash } = spine;
   const store = createPaymentStore({ pool, metrics });
   const lists = createPaymentStore({ pool: reads, metrics });
   const taker = createTaker({ store, onApplied: (rules, payment) => count(metrics, rules, payment) });
@@ -129,7 +129,7 @@ export async function createPayments({ pool, reads, metrics, crash, log, spine }
   };
   return {
     port,
-    activitiesOf: ({ rules }) => createPaymentActivities({ rules, taker, store, attempts, crash }),
+    activitiesOf: ({ rules }) => createPaymentActivities({ rules, taker, store, attempts, crash, searchHash }),
     jobsOf: (kinds) => [
       {
         name: 'payments',

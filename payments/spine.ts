@@ -4,6 +4,7 @@ import type pg from 'pg';
 import { createNotices, type Notices } from '../ledger/notices.ts';
 import type { Logger } from '../platform/log.ts';
 import type { Metrics } from '../platform/metrics.ts';
+import type { SearchAttributes } from '../temporal/search-attributes.ts';
 import { createCapacity, type Capacity } from './capacity.ts';
 import { createKeeper, type Keeper } from './keeper.ts';
 import { createMessages, type Messages, type MessagesDeps } from './messages.ts';
@@ -13,6 +14,8 @@ export interface Spine {
   readonly messages: Messages;
   readonly capacity: Capacity;
   readonly keeper: Keeper;
+  /** How somebody is written in searches; see `SearchAttributes.hash`. */
+  readonly searchHash: SearchAttributes['hash'];
 }
 
 export interface SpineDeps {
@@ -30,5 +33,6 @@ export function createSpine({ pool, temporal: { client, searchAttributes }, task
   const capacity = createCapacity({ atOnceMax: TEMPORAL_AT_ONCE, timeoutsMax: 3, probeEveryMs: 1_000 });
   const messages = createMessages({ client, searchAttributes, taskQueue });
   const notices = createNotices(pool);
-  return { notices, messages, capacity, keeper: createKeeper({ notices, messages, capacity, log, metrics }) };
+  return { notices, messages, capacity, keeper: createKeeper({ notices, messages, capacity, log, metrics }),
+    searchHash: searchAttributes.hash };
 }

@@ -34,7 +34,8 @@ export interface ServerHandle {
   readonly pid: number;
   /** Resolves when the process has ended, with a sentence that says how. */
   readonly ended: Promise<string>;
-  stop(): Promise<void>;
+  /** @param patienceMs where it is shorter than that of the command. */
+  stop(patienceMs?: number): Promise<void>;
 }
 
 /** Servers of this process that have not ended. */
@@ -85,9 +86,9 @@ export function startServer(command: ServerCommand): ServerHandle {
   return {
     pid,
     ended,
-    stop: async () => {
+    stop: async (patienceMs = command.stopPatienceMs) => {
       if (pid > 0 && child.exitCode === null && child.signalCode === null) await endProcesses([pid], command.stopSignal,
-        command.stopPatienceMs);
+        Math.min(patienceMs, command.stopPatienceMs));
     },
   };
 }
@@ -118,7 +119,8 @@ export async function waitUntilAnswers(server: ServerHandle, command: ServerComm
 /** Keeps a server alive: when it ends and nobody asked for that, it is started again, after a wait that grows with each failure. */
 export interface Supervised {
   readonly pid: () => number;
-  stop(): Promise<void>;
+  /** @param patienceMs where it is shorter than that of the command. */
+  stop(patienceMs?: number): Promise<void>;
 }
 
 /**
@@ -149,9 +151,9 @@ export function supervise(first: ServerHandle, start: () => Promise<ServerHandle
   const watching = watch();
   return {
     pid: () => current.pid,
-    stop: async () => {
+    stop: async (patienceMs) => {
       stopping = true;
-      await current.stop();
+      await current.stop(patienceMs);
       await watching;
     },
   };

@@ -63,14 +63,16 @@ export interface EmbeddedPostgres {
   readonly url: string;
   readonly port: number;
   pid(): number;
-  /** Ends all connections, writes a checkpoint, ends the server. */
-  stop(): Promise<void>;
+  /** Ends all connections, writes a checkpoint, ends the server; after `patienceMs` by force, and the next start recovers. */
+  stop(patienceMs?: number): Promise<void>;
 }
 
 export interface PostgresOptions {
   readonly dataDir: DataDir;
   /** Gets sentences on first-time work, restarts and recovery. */
   readonly notice: (sentence: string) => void;
+  /** Called when the server's process runs and does not answer yet. */
+  readonly spawned?: () => void;
   /** Settings that replace ours; tests turn off what makes disks safe. */
   readonly overrides?: Readonly<Record<string, string>>;
 }
@@ -92,6 +94,7 @@ export async function startEmbeddedPostgres(options: PostgresOptions): Promise<E
   const launch = async (): Promise<ServerHandle> => {
     const command = serverCommand({ programs, data, user, port, logFile: dataDir.file('postgres.log'), overrides: options.overrides });
     const server = startServer(command);
+    options.spawned?.();
     await waitUntilAnswers(server, command, () => answers(port, password), START_PATIENCE_MS);
     return server;
   };

@@ -50,12 +50,22 @@ export const envSchema = z.object({
     .describe('Encrypted connection to TEMPORAL_ADDRESS; on by itself with an API key or any of the TLS files.'),
   TEMPORAL_API_KEY: z.string().regex(/^[\x21-\x7e]+$/, 'must be one word').optional()
     .describe('API key for TEMPORAL_ADDRESS, such as Temporal Cloud asks for.'),
+  TEMPORAL_API_KEY_FILE: z.string().min(1).optional()
+    .describe('File with that API key instead; it is read anew each half minute, so that a key is replaced without a restart.'),
   TEMPORAL_TLS_CA_FILE: z.string().min(1).optional()
     .describe('Certificate (PEM) that vouches for the Temporal server; those of the system when unset.'),
   TEMPORAL_TLS_CERT_FILE: z.string().min(1).optional().describe('Our own certificate (PEM), where the Temporal server asks for one.'),
   TEMPORAL_TLS_KEY_FILE: z.string().min(1).optional().describe('The private key (PEM) of that certificate.'),
   TEMPORAL_CLI: z.string().min(1).optional().describe('Path of the `temporal` program for the embedded server.'),
   TEMPORAL_UI_URL: z.url().optional().describe('Where people reach the Temporal Web UI; known by itself for the embedded server.'),
+  TEMPORAL_CODEC_KEYS: z.string().min(1).optional()
+    .describe('Keys that encrypt what Temporal keeps of payments, `name:secret` with 32 bytes in base64, separated by commas: the first '
+      + 'encrypts, all decrypt. Nothing is encrypted when unset.'),
+  TEMPORAL_CODEC_KEYS_FILE: z.string().min(1).optional().describe('File with these keys instead, one in a line.'),
+  TEMPORAL_SEARCH_ATTRIBUTES: z.enum(['plain', 'hashed']).default('plain')
+    .describe('Whether Buyer, Seller and Tenant can be read in Temporal, or are keyed hashes; `hashed` needs keys for the payloads too.'),
+  SEARCH_KEY_FILE: z.string().min(1).optional()
+    .describe('Secret of these hashes; every process needs the same. Made as search.key in DATA_DIR when unset.'),
   WORKER_QUEUES: z.string().default('').transform(queueNames).pipe(z.array(z.enum(workerQueues)))
     .describe('Task queues this process serves, separated by commas; empty means all, `none` means none: '
       + 'an API process whose workers are elsewhere.'),
@@ -83,7 +93,10 @@ export const envSchema = z.object({
   CARD_KEY_FILE: z.string().min(1).optional()
     .describe('Secret under which numbers of cards are hashed; every process needs the same. Made as card.key in DATA_DIR when unset.'),
   REQUEST_TIMEOUT: duration(28_000).describe('Longest time an API request waits for its outcome; the payment itself goes on.'),
-  DRAIN_DEADLINE: duration(15_000).describe('How long a stopping process waits for requests under way.'),
+  DRAIN_DEADLINE: duration(15_000).describe('How long a stopping process waits for requests, calls and tasks under way.'),
+  STOP_DEADLINE: duration(35_000)
+    .describe('How long the whole stop may take, from the signal to the exit, embedded servers included; at least twice DRAIN_DEADLINE, '
+      + 'and below the grace period of whoever sends the signal.'),
   CALL_LEASE: duration(6_000)
     .describe('How long a silent process keeps its calls before another takes them over. Longer than any pause of a healthy process.'),
   CALL_OVERDUE: duration(15_000).describe('Age from which a call that nobody drives is finished even if its workflow is lost.'),
@@ -139,13 +152,21 @@ export function readEnv(source: Readonly<Record<string, string | undefined>>): E
 /** Settings that are right by themselves and wrong together. */
 function refuseContradictions(env: Env): void {
   const wrong: string[] = [];
-  const secured = (['TEMPORAL_TLS', 'TEMPORAL_API_KEY', 'TEMPORAL_TLS_CA_FILE', 'TEMPORAL_TLS_CERT_FILE', 'TEMPORAL_TLS_KEY_FILE'] as const)
-    .filter((name) => env[name] !== undefined && env[name] !== false);
+  const secured = (['TEMPORAL_TLS', 'TEMPORAL_API_KEY', 'TEMPORAL_API_KEY_FILE', 'TEMPORAL_TLS_CA_FILE', 'TEMPORAL_TLS_CERT_FILE',
+    'TEMPORAL_TLS_KEY_FILE'] as const).filter((name) => env[name] !== undefined && env[name] !== false);
   if (secured.length > 0
     && env.TEMPORAL_ADDRESS === undefined) wrong.push(`  ${secured.join(', ')}: only for a server named in TEMPORAL_ADDRESS`);
   if (secured.length > 0 && env.TEMPORAL_TLS === false) wrong.push(`  TEMPORAL_TLS: must not be off together with ${secured.join(', ')}`);
   if ((env.TEMPORAL_TLS_CERT_FILE === undefined) !== (env.TEMPORAL_TLS_KEY_FILE === undefined)) wrong.push(
     '  TEMPORAL_TLS_CERT_FILE, TEMPORAL_TLS_KEY_FILE: need each other');
+  for (const name of ['TEMPORAL_API_KEY', 'TEMPORAL_CODEC_KEYS'] as const) {
+    if (env[name] !== undefined && env[`${name}_FILE`] !== undefined) wrong.push(`  ${name}, ${name}_FILE: only one of them`);
+  }
+  if (env.TEMPORAL_SEARCH_ATTRIBUTES === 'hashed' && env.TEMPORAL_CODEC_KEYS === undefined && env.TEMPORAL_CODEC_KEYS_FILE === undefined) {
+    wrong.push('  TEMPORAL_SEARCH_ATTRIBUTES: hashed needs TEMPORAL_CODEC_KEYS, or what is hashed stands beside the hash for all to read');
+  }
+  if (env.STOP_DEADLINE < 2 * env.DRAIN_DEADLINE) wrong.push(
+    '  STOP_DEADLINE: must be at least twice DRAIN_DEADLINE: handing over and stopping servers need time after the requests');
   if (env.KEEP_ANSWERS_DAYS < env.KEEP_IDEMPOTENCY_KEYS_DAYS) wrong.push(
     '  KEEP_ANSWERS_DAYS: must be at least KEEP_IDEMPOTENCY_KEYS_DAYS, or a repeated request would be answered without its answer');
   refuse(wrong);

@@ -1,16 +1,20 @@
 /** Connections to Temporal, embedded or not, and what has to be true of a server before workflows are started on it. */
 import { Client, Connection } from '@temporalio/client';
+import type { DataConverter } from '@temporalio/common';
 import { DefaultLogger, NativeConnection, Runtime, type LogLevel } from '@temporalio/worker';
 import type { Logger } from '../platform/log.ts';
 import { createSearchAttributes, type SearchAttributes } from './search-attributes.ts';
-import type { TemporalSecurity } from './security.ts';
+import type { SearchHash } from './search-hash.ts';
+import type { RenewableSecurity } from './security.ts';
 
 export interface TemporalTarget {
   /** host:port of the gRPC front end. */
   readonly address: string;
   readonly namespace: string;
   /** Nothing for a plain connection. */
-  readonly security?: TemporalSecurity;
+  readonly security?: RenewableSecurity;
+  /** Of clients and workers; nothing where payloads are not encrypted. */
+  readonly dataConverter?: DataConverter;
 }
 
 /** One connection for worker and client, which is what eager start needs: the server hands the first task back on it. */
@@ -45,27 +49,61 @@ export function installTemporalRuntime(log: Logger, metricsAddress?: string): vo
 
 const pinoLevel = { TRACE: 'trace', DEBUG: 'debug', INFO: 'debug', WARN: 'warn', ERROR: 'error' } as const;
 
+/** How often a file with an API key is read anew: a key that leaves is valid for minutes at least after the next one has come. */
+const RENEW_EVERY_MS = 30_000;
+
+export interface ConnectOptions {
+  readonly log?: Logger;
+  /** How Buyer, Seller and Tenant are written in searches; as they are when left out. */
+  readonly hash?: SearchHash;
+  readonly renewEveryMs?: number;
+}
+
 /** Opens the connection that a process with a worker uses for everything, and registers search attributes that the server lacks. */
-export async function connectWorker(target: TemporalTarget, log?: Logger): Promise<WorkerTemporal> {
-  const nativeConnection = await NativeConnection.connect({ address: target.address, ...target.security });
-  const searchAttributes = createSearchAttributes({ connection: nativeConnection, namespace: target.namespace, log });
+export async function connectWorker(target: TemporalTarget, { log, hash, renewEveryMs = RENEW_EVERY_MS }: ConnectOptions = {}):
+    Promise<WorkerTemporal> {
+  const { namespace, dataConverter } = target;
+  const nativeConnection = await NativeConnection.connect(addressOf(target));
+  const searchAttributes = createSearchAttributes({ connection: nativeConnection, namespace, log, hash });
   await searchAttributes.refresh();
+  const renewing = setInterval(() => void renewApiKey(target, nativeConnection, log), renewEveryMs);
+  renewing.unref();
   return {
     ...target,
     nativeConnection,
-    client: new Client({ connection: nativeConnection, namespace: target.namespace }),
+    client: new Client({ connection: nativeConnection, namespace, dataConverter }),
     searchAttributes,
     async close() {
+      clearInterval(renewing);
       searchAttributes.stop();
       await nativeConnection.close();
     },
   };
 }
 
+/** Where the server is and how it is reached, as both kinds of connection take it; with the API key of the moment. */
+function addressOf({ address, security }: TemporalTarget): { address: string } & Pick<RenewableSecurity, 'tls' | 'apiKey'> {
+  const { tls, apiKey } = security ?? {};
+  return { address, ...(tls === undefined ? {} : { tls }), ...(apiKey === undefined ? {} : { apiKey }) };
+}
+
+/** Requests and polls carry the new key from now on. A file that cannot be read leaves the old one in use. */
+async function renewApiKey({ security }: TemporalTarget, connection: NativeConnection, log: Logger | undefined): Promise<void> {
+  try {
+    const apiKey = await security?.renewApiKey?.();
+    if (apiKey === undefined || apiKey === null) return;
+    await connection.setApiKey(apiKey);
+    log?.info('The API key for Temporal was renewed from its file.');
+  } catch (error) {
+    log?.warn({ err: error }, 'The API key for Temporal could not be renewed; the old one stays in use.');
+  }
+}
+
 /** Opens a connection for a process that only asks, such as a script or a test. */
 export async function connectClient(target: TemporalTarget): Promise<{ client: Client; close(): Promise<void> }> {
-  const connection = await Connection.connect({ address: target.address, ...target.security, connectTimeout: 5_000 });
-  return { client: new Client({ connection, namespace: target.namespace }), close: () => connection.close() };
+  const connection = await Connection.connect({ ...addressOf(target), connectTimeout: 5_000 });
+  const { namespace, dataConverter } = target;
+  return { client: new Client({ connection, namespace, dataConverter }), close: () => connection.close() };
 }
 
 /**
@@ -73,7 +111,7 @@ export async function connectClient(target: TemporalTarget): Promise<{ client: C
  * @throws while the server does not answer.
  */
 export async function ask(target: TemporalTarget): Promise<void> {
-  const connection = await Connection.connect({ address: target.address, ...target.security, connectTimeout: 2_000 });
+  const connection = await Connection.connect({ ...addressOf(target), connectTimeout: 2_000 });
   try {
     await connection.workflowService.describeNamespace({ namespace: target.namespace });
     await connection.workflowService.countWorkflowExecutions({ namespace: target.namespace, query: "Tenant = 'x'" })

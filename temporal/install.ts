@@ -34,17 +34,17 @@ export interface InstallOptions {
  */
 export async function findTemporal(options: InstallOptions): Promise<string> {
   if (options.cli !== undefined) {
-    if (runs(options.cli)) return options.cli;
+    if (await runs(options.cli)) return options.cli;
     throw new Error(`TEMPORAL_CLI is ${options.cli}, but that program does not run.`);
   }
-  if (runs('temporal')) return 'temporal';
+  if (await runs('temporal')) return 'temporal';
   const folder = path.join(options.cacheDir ?? defaultCacheDir(), CACHE_FOLDER);
   const program = path.join(folder, 'temporal');
-  if (runs(program)) return program;
+  if (await runs(program)) return program;
   await mkdir(folder, { recursive: true });
   const release = await waitForLock(path.join(folder, 'install.lock'), options);
   try {
-    if (runs(program)) return program; // Another start installed it while we waited.
+    if (await runs(program)) return program; // Another start installed it while we waited.
     await install(folder, program, options);
     return program;
   } finally {
@@ -76,7 +76,7 @@ async function install(folder: string, program: string, { notice, signal }: Inst
       );
     }
     await chmod(found, 0o755);
-    if (!runs(found)) throw new Error(
+    if (!(await runs(found))) throw new Error(
       `The Temporal program in ${found} does not run on this machine. Set TEMPORAL_CLI or TEMPORAL_ADDRESS.`);
     await rename(found, program);
   } finally {
@@ -109,7 +109,7 @@ async function download(scratch: string, signal: AbortSignal | undefined): Promi
   if (!ended) child.kill('SIGKILL');
   const name = (await readdir(scratch)).find((file) => file.startsWith('temporal'));
   const found = name === undefined ? undefined : path.join(scratch, name);
-  return found !== undefined && runs(found) ? found : undefined;
+  return found !== undefined && (await runs(found)) ? found : undefined;
 }
 
 /** Builds the program with Go. Undefined when Go is missing or the build fails; then its words have been passed on. */
@@ -148,8 +148,13 @@ async function waitForLock(file: string, { notice, signal }: InstallOptions): Pr
   }
 }
 
-function runs(program: string): boolean {
-  return spawnSync(program, ['--version'], { stdio: 'ignore', timeout: 20_000 }).status === 0;
+/** Asked beside other work: the program is large, and reading it takes a while. */
+async function runs(program: string): Promise<boolean> {
+  const child = spawn(program, ['--version'], { stdio: 'ignore', timeout: 20_000 });
+  return new Promise((resolve) => {
+    child.once('exit', (code) => resolve(code === 0));
+    child.once('error', () => resolve(false));
+  });
 }
 
 async function sizeOf(folder: string): Promise<number> {

@@ -6,9 +6,12 @@ import type { OperatorService } from '@temporalio/client';
 import type { SearchAttributePair } from '@temporalio/common';
 import proto from '@temporalio/proto';
 import type { Logger } from '../platform/log.ts';
-import {
-  searchAttributePairs, searchAttributeTypes, type SearchAttributeName, type SearchAttributeValues,
-} from '../workflows/contracts/search-attributes.ts';
+import type { SearchHash } from './search-hash.ts';
+import { searchAttributeTypeNames, searchAttributeTypes, type SearchAttributeName } from '../workflows/contracts/search-attribute-types.ts';
+import { searchAttributePairs, type SearchAttributeValues } from '../workflows/contracts/search-attributes.ts';
+
+/** Attributes that name somebody; states, outcomes and amounts stay readable. */
+const naming: readonly SearchAttributeName[] = ['Buyer', 'Seller', 'Tenant'];
 
 /** What a start carries. */
 export interface StartSearchAttributes {
@@ -28,6 +31,8 @@ export interface SearchAttributes {
    * anew and tries again without it. Rejects as `start` does.
    */
   starting<Result>(values: SearchAttributeValues, start: (carried: StartSearchAttributes) => Promise<Result>): Promise<Result>;
+  /** How somebody is written in searches, where that is not as the payment has it: for workflows, which have no key. */
+  readonly hash: SearchHash | undefined;
   /** A sentence about what cannot be searched by, for health and the log; null when nothing is wrong. */
   detail(): string | null;
   /** Asks the server now, and registers what is missing where that is allowed. Never rejects: without an answer, what was known stays. */
@@ -43,6 +48,7 @@ export interface SearchAttributesOptions {
   };
   readonly namespace: string;
   readonly log?: Logger;
+  readonly hash?: SearchHash;
   /** How often the server is asked again. */
   readonly everyMs?: number;
 }
@@ -60,7 +66,8 @@ type Fault = 'missing' | 'mistyped' | 'refused';
 type Faults = ReadonlyMap<SearchAttributeName, Fault>;
 
 /** Keeps in mind which attributes the server has. All count as usable until the first `refresh` has been answered. */
-export function createSearchAttributes({ connection, namespace, log, everyMs = EVERY_MS }: SearchAttributesOptions): SearchAttributes {
+export function createSearchAttributes(options: SearchAttributesOptions): SearchAttributes {
+  const { connection, namespace, log, hash, everyMs = EVERY_MS } = options;
   let faults: Faults = new Map();
   let asking: Promise<void> | null = null;
 
@@ -85,13 +92,13 @@ export function createSearchAttributes({ connection, namespace, log, everyMs = E
   const usable = (): Set<SearchAttributeName> => new Set(wanted.map(([name]) => name).filter((name) => !faults.has(name)));
   const forStart = (values: SearchAttributeValues): StartSearchAttributes => {
     const names = usable();
-    return { typedSearchAttributes: searchAttributePairs(values, names), names: [...names] };
+    return { typedSearchAttributes: searchAttributePairs(hashed(values, hash), names), names: [...names] };
   };
   const timer = setInterval(() => void refresh(), everyMs);
   timer.unref();
 
   return {
-    usable, forStart, refresh,
+    usable, forStart, refresh, hash,
     async starting(values, start) {
       for (let carried = forStart(values); ;) {
         try {
@@ -112,6 +119,12 @@ export function createSearchAttributes({ connection, namespace, log, everyMs = E
     detail: () => sentenceOf(faults),
     stop: () => clearInterval(timer),
   };
+}
+
+function hashed(values: SearchAttributeValues, hash: SearchHash | undefined): SearchAttributeValues {
+  if (hash === undefined) return values;
+  return Object.fromEntries(Object.entries(values).map(([name, value]) =>
+    [name, typeof value === 'string' && naming.includes(name as SearchAttributeName) ? hash(value) : value]));
 }
 
 /** Rejects when the server may not be asked; registering is not always allowed either, and then the attribute stays missing. */
@@ -139,7 +152,7 @@ function sentenceOf(faults: Faults): string | null {
   if (faults.size === 0) return null;
   const lists = (Object.keys(faultWords) as Fault[]).flatMap((fault) => {
     const names = wanted.filter(([name]) => faults.get(name) === fault)
-      .map(([name, type]) => (fault === 'mistyped' ? `${name} (wanted: ${typeNames[type]})` : name));
+      .map(([name, type]) => (fault === 'mistyped' ? `${name} (wanted: ${searchAttributeTypeNames[type]})` : name));
     return names.length === 0 ? [] : [`${faultWords[fault]}: ${names.join(', ')}`];
   });
   return `Search attributes of Temporal are ${lists.join('; ')}. Payments go on; searching by these finds nothing that starts meanwhile.`;
@@ -148,14 +161,6 @@ function sentenceOf(faults: Faults): string | null {
 const faultWords: Readonly<Record<Fault, string>> = {
   missing: 'missing', mistyped: 'of another type', refused: 'refused by the server',
 };
-
-/** As Temporal's CLI spells them. */
-const typeNames = { KEYWORD: 'Keyword', DOUBLE: 'Double' } as const;
-
-/** Flags of `temporal server start-dev` that give an embedded server what is wanted. */
-export function searchAttributeFlags(): string[] {
-  return wanted.flatMap(([name, type]) => ['--search-attribute', `${name}=${typeNames[type]}`]);
-}
 
 /** gRPC errors come wrapped; the words of the server are in the innermost. */
 function textOf(error: unknown): string {

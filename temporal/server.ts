@@ -4,9 +4,8 @@ import { startServer, supervise, waitUntilAnswers, type ServerCommand, type Serv
 import { readPorts, rememberPorts, type DataDir } from '../platform/data-dir.ts';
 import { freePort } from '../platform/ports.ts';
 import { endProcesses, pidsRunning } from '../platform/processes.ts';
-import { ask } from './connection.ts';
 import { findTemporal, type InstallOptions } from './install.ts';
-import { searchAttributeFlags } from './search-attributes.ts';
+import { searchAttributeTypeNames, searchAttributeTypes } from '../workflows/contracts/search-attribute-types.ts';
 
 const START_PATIENCE_MS = 60_000;
 const STOP_PATIENCE_MS = 10_000;
@@ -28,12 +27,15 @@ export interface EmbeddedTemporal {
   readonly address: string;
   readonly uiUrl: string;
   pid(): number;
-  stop(): Promise<void>;
+  /** After `patienceMs` by force; its file survives that. */
+  stop(patienceMs?: number): Promise<void>;
 }
 
 export interface EmbeddedTemporalOptions extends InstallOptions {
   readonly dataDir: DataDir;
   readonly namespace: string;
+  /** Called when the server's process runs and does not answer yet. */
+  readonly spawned?: () => void;
 }
 
 /**
@@ -41,7 +43,7 @@ export interface EmbeddedTemporalOptions extends InstallOptions {
  * @throws with the end of its log when it does not start, or with what to install when there is no program.
  */
 export async function startEmbeddedTemporal(options: EmbeddedTemporalOptions): Promise<EmbeddedTemporal> {
-  const { dataDir, notice, namespace } = options;
+  const { dataDir, notice, namespace, spawned } = options;
   const program = await findTemporal(options);
   // Paths are compared with command lines, so they are spelt in one way only.
   const file = `${realpathSync(dataDir.path)}/temporal.db`;
@@ -51,6 +53,9 @@ export async function startEmbeddedTemporal(options: EmbeddedTemporalOptions): P
   const launch = async (): Promise<ServerHandle> => {
     const command = serverCommand({ program, file, namespace, ports, logFile: dataDir.file('temporal.log') });
     const server = startServer(command);
+    spawned?.();
+    // Imported as late as this: the server starts while the SDK is read.
+    const { ask } = await import('./connection.ts');
     await waitUntilAnswers(server, command, () => ask({ address: `127.0.0.1:${ports.temporal}`, namespace }), START_PATIENCE_MS);
     return server;
   };
@@ -80,7 +85,7 @@ function serverCommand({ program, file, namespace, ports, logFile }: {
     '--log-level', 'warn', '--log-format', 'json',
     ...(namespace === 'default' ? [] : ['--namespace', namespace]),
     ...Object.entries(dynamicConfig).flatMap(([key, value]) => ['--dynamic-config-value', `${key}=${value}`]),
-    ...searchAttributeFlags(),
+    ...Object.entries(searchAttributeTypes).flatMap(([name, type]) => ['--search-attribute', `${name}=${searchAttributeTypeNames[type]}`]),
   ];
   return { name: 'Temporal', program, args, logFile, stopSignal: 'SIGTERM', forceSignal: 'SIGKILL', stopPatienceMs: STOP_PATIENCE_MS };
 }
@@ -90,5 +95,6 @@ async function endLeftovers(file: string, notice: (sentence: string) => void): P
   const left = pidsRunning('start-dev', `--db-filename ${file}`);
   if (left.length === 0) return;
   notice('A Temporal server of an earlier start is still running; stopping it.');
-  await endProcesses(left, 'SIGTERM', STOP_PATIENCE_MS);
+  // At once: its file is made for that, and whoever waits for this start has waited since a crash.
+  await endProcesses(left, 'SIGKILL', STOP_PATIENCE_MS);
 }

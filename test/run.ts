@@ -6,7 +6,6 @@ import { spawn } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { ask } from '../temporal/connection.ts';
-import { buildPrograms } from './support/built.ts';
 import { keptServersFile, makeTemplate, serversEnvironment, startTestServers, type TestServers } from './support/servers.ts';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
@@ -40,7 +39,6 @@ async function runJest(servers: TestServers, args: readonly string[]): Promise<n
   return new Promise((resolve) => child.once('exit', (code) => resolve(code ?? 1)));
 }
 
-buildPrograms();
 const running = (await keptServers()) ?? (await startTestServers((sentence) => console.error(sentence)));
 try {
   process.exitCode = await runJest(running.servers, process.argv.slice(2));

@@ -18,11 +18,12 @@ const BUNDLES_MAX = 8;
 /**
  * Path of the bundled workflows, made now unless these very sources were bundled before.
  * @param cacheDir as CACHE_DIR; `~/.cache/surety` when undefined.
+ * @param failureConverterPath what turns errors of workflows into failures, where that is not the SDK's own.
  * @throws when the bundle does not build, for instance because a workflow imports what the sandbox forbids.
  */
-export async function workflowBundle(cacheDir?: string): Promise<{ codePath: string }> {
+export async function workflowBundle(cacheDir?: string, failureConverterPath?: string): Promise<{ codePath: string }> {
   const folder = path.join(cacheDir ?? defaultCacheDir(), 'workflows');
-  const codePath = path.join(folder, `${await sourcesHash()}.cjs`);
+  const codePath = path.join(folder, `${await sourcesHash(failureConverterPath)}.cjs`);
   if (existsSync(codePath)) {
     const now = new Date();
     await utimes(codePath, now, now).catch(() => undefined);
@@ -31,7 +32,7 @@ export async function workflowBundle(cacheDir?: string): Promise<{ codePath: str
   // Compiled code lies beside compiled code: in a built tree the entry ends in .js.
   const entry = ['index.ts', 'index.js'].map((name) => path.join(root, 'workflows', name)).find((file) => existsSync(file));
   if (entry === undefined) throw new Error('workflows/index.ts is missing.');
-  const { code } = await bundleWorkflowCode({ workflowsPath: entry, logger: new DefaultLogger('WARN') });
+  const { code } = await bundleWorkflowCode({ workflowsPath: entry, failureConverterPath, logger: new DefaultLogger('WARN') });
   await mkdir(folder, { recursive: true });
   const temporary = `${codePath}.${randomBytes(4).toString('hex')}`;
   await writeFile(temporary, code);
@@ -41,8 +42,8 @@ export async function workflowBundle(cacheDir?: string): Promise<{ codePath: str
 }
 
 /** Changes with every source the bundle could contain, the SDK, and the place of the tree (stack traces name files). */
-async function sourcesHash(): Promise<string> {
-  const hash = createHash('sha256').update(root);
+async function sourcesHash(failureConverterPath = ''): Promise<string> {
+  const hash = createHash('sha256').update(`${root}\0${failureConverterPath}`);
   const sdk = createRequire(import.meta.url)('@temporalio/worker/package.json') as { version: string };
   hash.update(sdk.version);
   for (const folder of sources) {

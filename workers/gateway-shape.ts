@@ -56,10 +56,9 @@ export function createGatewayShape(context: ShapeContext, payments: Payments): G
     queue: 'gateway', activities: { ...activities }, own, port, store, driver, asking: { outbound, signer, breaker, crash },
     finishSession: finish, jobs: jobs(context, store, driver),
     begin: () => reputation.start(),
-    async drain() {
-      await reputation.stop();
-      await promises.flush(2_000);
-      if (!(await driver.drained(env.DRAIN_DEADLINE))) log.warn({ calls: driver.size() },
+    async drain(until) {
+      await Promise.all([reputation.stop(), promises.flush(2_000)]);
+      if (!(await driver.drained(until.leftMs()))) log.warn({ calls: driver.size() },
         'Stopped while sellers were at work; others will take these calls over.');
     },
     stop: () => driver.stop(),

@@ -13,6 +13,7 @@ async function start(service: Service): Promise<void> {
   const { WORKER_QUEUES: queues, METRICS_PORT: port, HOST: host } = env;
   if (queues.length === 0) throw new Error('WORKER_QUEUES: none is for API processes; a worker needs at least one queue to serve.');
   const parts = await createParts({ env, ...(await connections(env)), name: 'surety-worker' });
+  service.stopWithin(env.STOP_DEADLINE);
   service.onStop(() => parts.stop());
   const runtime = await createRuntime({ ...parts, queues });
   // Before the drain is registered, so that whoever watches sees it to its end.

@@ -1,8 +1,10 @@
 /** What every process of the platform is built from, whether it answers HTTP, serves task queues, or both. */
 import { randomBytes } from 'node:crypto';
 import path from 'node:path';
+import type { PayloadCodec } from '@temporalio/common';
 import type pg from 'pg';
 import { createCardSecrets, type CardSecrets } from '../platform/card-secrets.ts';
+import { inTime } from '../platform/deadline.ts';
 import type { Env } from '../platform/env.ts';
 import { readKeyFile } from '../platform/key-file.ts';
 import { createLog, type Logger } from '../platform/log.ts';
@@ -12,8 +14,10 @@ import { createSellerSigner, generateSellerKey, type SellerSigner } from '../pla
 import { createPrisma, type Db } from '../prisma/client.ts';
 import { createPool, type PoolOptions } from '../prisma/pool.ts';
 import { createRegistry, type Registry } from '../registry/registry.ts';
+import { createPayloadCodec, dataConverterOf, readCodecKeys } from '../temporal/codec.ts';
 import { connectWorker, type WorkerTemporal } from '../temporal/connection.ts';
 import { installWithMetrics } from '../temporal/sdk-metrics.ts';
+import { readSearchHash } from '../temporal/search-hash.ts';
 import { readTemporalSecurity } from '../temporal/security.ts';
 
 export interface Parts {
@@ -32,7 +36,9 @@ export interface Parts {
   readonly signer: SellerSigner;
   readonly cards: CardSecrets;
   readonly temporal: WorkerTemporal;
-  /** Ends all connections. Nothing may be under way any more. */
+  /** Encrypts what Temporal keeps; null where no keys are set. */
+  readonly codec: PayloadCodec | null;
+  /** Ends all connections, within a few seconds whatever is under way. */
   stop(): Promise<void>;
 }
 
@@ -43,6 +49,9 @@ export interface PartsOptions {
   /** Name of the process in logs and in Postgres. */
   readonly name: string;
 }
+
+/** Ending connections takes a moment, unless a statement on one of them hangs. */
+const CLOSE_MS = 3_000;
 
 /** Registrations and changes of services: few, and none of them may wait for a crowd of readers. */
 const CONTROL_CONNECTIONS = 3;
@@ -70,7 +79,10 @@ export async function createParts({ env, databaseUrl, temporalAddress, name }: P
   const signer = createSellerSigner(await readKeyFile(keyFile(env.SELLER_KEY_FILE, 'seller-key.pem'), generateSellerKey));
   const cards = createCardSecrets(await readKeyFile(keyFile(env.CARD_KEY_FILE, 'card.key'), () => randomBytes(32).toString('hex')));
   const security = await readTemporalSecurity(env);
-  const temporal = await connectWorker({ address: temporalAddress, namespace: env.TEMPORAL_NAMESPACE, security }, log);
+  const keys = await readCodecKeys(env);
+  const codec = keys.length === 0 ? null : createPayloadCodec(keys);
+  const target = { address: temporalAddress, namespace: env.TEMPORAL_NAMESPACE, security, dataConverter: dataConverterOf(codec) };
+  const temporal = await connectWorker(target, { log, hash: await readSearchHash(env) });
   const metrics = createMetrics();
   metrics.addText(sdkMetrics);
   const { pool, reads, control } = createPools(env, { databaseUrl, name, log });
@@ -82,12 +94,15 @@ export async function createParts({ env, databaseUrl, temporalAddress, name }: P
     db: controlDb, reads: prisma, pool, databaseUrl, log, checkEndpoint: (url) => outbound.checkUrl(url), demoMode: env.DEMO_MODE,
     platformAddress: env.PLATFORM_ADDRESS,
   });
-  const stop = async (): Promise<void> => {
+  const close = async (): Promise<void> => {
     await registry.stop();
     await outbound.close();
     await temporal.close();
     await Promise.all([prisma.$disconnect(), controlDb.$disconnect()]);
     await Promise.all([pool, reads, control].map((each) => each.end()));
+  };
+  const stop = async (): Promise<void> => {
+    if (!(await inTime(close(), CLOSE_MS))) log.warn('Stopped while a statement was under way; the database ends it with its connection.');
   };
   try {
     await registry.start();
@@ -95,5 +110,5 @@ export async function createParts({ env, databaseUrl, temporalAddress, name }: P
     await stop().catch(() => undefined);
     throw error;
   }
-  return { env, log, metrics, databaseUrl, pool, reads, prisma, registry, outbound, signer, cards, temporal, stop };
+  return { env, log, metrics, databaseUrl, pool, reads, prisma, registry, outbound, signer, cards, temporal, codec, stop };
 }

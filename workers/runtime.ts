@@ -11,6 +11,7 @@ import { paymentKinds } from '../payments/kinds.ts';
 import { createPayments, type Payments } from '../payments/payments.ts';
 import { createSpine } from '../payments/spine.ts';
 import { createCrash } from '../platform/crash.ts';
+import { deadlineIn, inTime, type Deadline } from '../platform/deadline.ts';
 import { workerQueues, type WorkerQueue } from '../platform/env.ts';
 import { ask } from '../temporal/connection.ts';
 import { taskQueues } from '../workflows/contracts/ids.ts';
@@ -36,11 +37,17 @@ export interface Ports {
 
 export interface Runtime {
   readonly ports: Ports;
-  /** Begins to serve the task queues. */
-  start(): Promise<void>;
+  /**
+   * Begins to serve the task queues, that of paid calls before the others. Each takes half a second of a processor to begin with, and nothing
+   * waits for it in vain: what its workflow would do is done directly until then.
+   * @param until when it resolves: once all are served, or the first.
+   */
+  start(until?: 'first' | 'all'): Promise<void>;
   /** Whether a worker runs for each queue this process serves. Never rejects. */
   health(): Promise<WorkersHealth>;
-  /** Takes no new tasks, finishes what is under way within the drain deadline, and hands the rest to whoever is left. */
+  /** Takes no new tasks and begins no new rounds of jobs from now on; what is under way, and what requests still begin, goes on. */
+  quiesce(): void;
+  /** The same, and finishes what is under way until DRAIN_DEADLINE after that moment, then hands the rest to whoever is left. */
   drain(): Promise<void>;
 }
 
@@ -54,6 +61,8 @@ export interface RuntimeOptions extends Omit<ShapeContext, 'crash' | 'spine' | '
 const NOTICES_EVERY_MS = 2_000;
 /** Each of these only waits for drives that are under way anyway. */
 const OWN_AT_ONCE = 1_000;
+/** What tasks and messages may take beyond DRAIN_DEADLINE: time to hear that they are cancelled, and to say so. */
+const HAND_OVER_MS = 2_000;
 /** The threads of the workflow sandboxes, one for each queue, make little garbage; the main thread keeps what it was started with. */
 const SANDBOX_YOUNG_SPACE = '--max-semi-space-size=4';
 /** The SDK takes a stack trace of every promise in a sandbox; the nearest frames are enough and cost less. */
@@ -85,14 +94,21 @@ export async function createRuntime(options: RuntimeOptions): Promise<Runtime> {
   // Who serves none sees to all: it is what is left when workers were scaled away.
   watchBacklog({ metrics, temporal, taskQueue, queues: queues.length === 0 ? workerQueues : queues });
   let stopJobs = (): Promise<void> => Promise.resolve();
+  let stopping: { readonly until: Deadline; readonly jobs: Promise<void> } | null = null;
+  const quiesce = (): { readonly until: Deadline; readonly jobs: Promise<void> } => {
+    if (stopping !== null) return stopping;
+    // The time of grace of the workers begins here, too.
+    workers.quiesce();
+    return (stopping = { until: deadlineIn(env.DRAIN_DEADLINE), jobs: stopJobs() });
+  };
 
   return {
     ports: { gateway: gateway.port, longCalls: longCalls.port, pipelines: pipelines.port, payments: payments.port,
       ticks: createTickStore(context) },
-    async start() {
+    async start(until = 'all') {
       setFlagsFromString(SANDBOX_YOUNG_SPACE);
       setFlagsFromString(SANDBOX_STACK_TRACES);
-      await workers.start();
+      await workers.start(until);
       const kinds = paymentKinds.filter(({ queue }) => queues.includes(queue));
       const common: readonly Job[] = served.length === 0 ? []
         : [{ name: 'notices', everyMs: NOTICES_EVERY_MS, run: () => spine.keeper.sweep() }, ...chores.backstops];
@@ -101,10 +117,13 @@ export async function createRuntime(options: RuntimeOptions): Promise<Runtime> {
       for (const shape of served) shape.begin?.();
     },
     health: () => workers.health(),
+    quiesce: () => void quiesce(),
     async drain() {
-      await stopJobs();
-      await Promise.all([spine.keeper.flush(2_000), ...shapes.map((shape) => shape.drain?.())]);
-      await workers.stop();
+      const { until, jobs } = quiesce();
+      const handOver = Promise.all([jobs, spine.keeper.flush(HAND_OVER_MS), ...shapes.map((shape) => shape.drain?.(until))]);
+      await inTime(handOver, until.leftMs() + HAND_OVER_MS);
+      const ended = await inTime(workers.stop(), until.leftMs() + HAND_OVER_MS);
+      if (!ended) log.warn('Stopped while tasks were at work; they are done again elsewhere.');
       for (const shape of shapes) shape.stop?.();
     },
   };
@@ -118,8 +137,9 @@ function activitiesOf(shapes: readonly Shape[], queue: WorkerQueue): Activities 
 async function createWorker({ env, temporal, taskQueue }: ShapeContext, queue: WorkerQueue, activities: Activities): Promise<Worker> {
   return Worker.create({
     connection: temporal.nativeConnection, namespace: temporal.namespace, taskQueue: taskQueue(queue),
-    activities: withTemporalErrors(activities),
-    workflowBundle: await workflowBundle(env.CACHE_DIR), workflowThreadPoolSize: 1, shutdownGraceTime: env.DRAIN_DEADLINE, ...tuning[queue],
+    activities: withTemporalErrors(activities), dataConverter: temporal.dataConverter,
+    workflowBundle: await workflowBundle(env.CACHE_DIR, temporal.dataConverter?.failureConverterPath), workflowThreadPoolSize: 1,
+    shutdownGraceTime: env.DRAIN_DEADLINE, ...tuning[queue],
   });
 }
 
@@ -127,6 +147,7 @@ async function createWorker({ env, temporal, taskQueue }: ShapeContext, queue: W
 function createOwnWorker({ env, temporal }: ShapeContext, { queue, activities }: GatewayShape['own']): Promise<Worker> {
   return Worker.create({
     connection: temporal.nativeConnection, namespace: temporal.namespace, taskQueue: queue, activities: withTemporalErrors(activities),
+    dataConverter: temporal.dataConverter,
     maxConcurrentActivityTaskExecutions: OWN_AT_ONCE, maxConcurrentActivityTaskPolls: 1, shutdownGraceTime: env.DRAIN_DEADLINE,
   });
 }

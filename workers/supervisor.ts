@@ -33,14 +33,19 @@ export interface WorkersHealth {
 }
 
 export interface Supervisor {
-  /** Makes all workers and lets them run. Rejects when one cannot be made; none is left then. */
-  start(): Promise<void>;
+  /**
+   * Makes the workers in their order and lets them run. Rejects when one cannot be made that is waited for; none is left then.
+   * @param until when it resolves: once all run, or the first; then the others follow one after the other.
+   */
+  start(until: 'first' | 'all'): Promise<void>;
   /**
    * Unhealthy while a worker of this process has ended and was not replaced, though Temporal answers: others can serve its queue then.
    * Where Temporal does not answer, nobody can, and that is no reason to send requests elsewhere. Never rejects.
    */
   health(): Promise<WorkersHealth>;
-  /** Workers take no new tasks and finish what is under way; resolves when all have ended. */
+  /** Workers take no new tasks from now on, and finish what is under way. */
+  quiesce(): void;
+  /** The same; resolves when all have ended. */
   stop(): Promise<void>;
 }
 
@@ -52,56 +57,59 @@ const ANSWER_MS_MAX = 1_000;
 export function createSupervisor({ queues, log, metrics, temporalAnswers, pauseMs = PAUSE_MS }: SupervisorOptions): Supervisor {
   const serving = new Map<string, Worker>();
   const stopping = new AbortController();
-  let keeping: Promise<unknown> = Promise.resolve();
+  /** Each resolves when its queue is served no more. */
+  const keeping: Promise<void>[] = [];
+  /** Queues that have, or should have, been served. */
+  const begun = new Set<string>();
   /** By the state, not by the end of `run`: a worker that has failed may take long to let go of what it had. */
-  const lost = (): string[] => queues.map(({ queue }) => queue).filter((queue) => serving.get(queue)?.getState() !== 'RUNNING');
-  const ended = createWorkerMetrics(metrics, queues, lost);
+  const isUp = (queue: string): boolean => serving.get(queue)?.getState() === 'RUNNING';
+  const lost = (): string[] => queues.map(({ queue }) => queue).filter((queue) => begun.has(queue) && !isUp(queue));
+  const ended = createWorkerMetrics(metrics, queues, isUp);
 
-  /** Runs worker after worker until the process stops. */
-  async function keep(supervised: SupervisedQueue, first: Worker): Promise<void> {
-    const { queue } = supervised;
-    let failures = 0;
-    for (let worker: Worker | undefined = first; worker !== undefined;) {
-      serving.set(queue, worker);
-      const begunAt = Date.now();
-      const error: unknown = await worker.run().catch((thrown: unknown) => thrown);
-      if (stopping.signal.aborted) return;
-      ended.labels(queue).inc();
-      log.error({ err: error, queue }, 'A Temporal worker has ended unasked; another one is made.');
-      // One that ran well for long died of something new, and is not made to wait for what befell others before it.
-      if (Date.now() - begunAt > PAUSE_MS_MAX) failures = 0;
-      worker = await again(supervised, () => Math.min(PAUSE_MS_MAX, pauseMs * 2 ** failures++));
+  const keep = createKeep({ serving, log, stopping: stopping.signal, pauseMs, hasEnded: (queue) => ended.labels(queue).inc() });
+
+  async function begin(supervised: SupervisedQueue): Promise<void> {
+    if (stopping.signal.aborted) return;
+    const worker = await supervised.create();
+    if (stopping.signal.aborted) return discard(worker);
+    keeping.push(keep(supervised, worker));
+    begun.add(supervised.queue);
+  }
+
+  /** Those that nobody waits for: the first requests come meanwhile. */
+  async function follow(others: readonly SupervisedQueue[]): Promise<void> {
+    for (const supervised of others) {
+      await begin(supervised).catch((error: unknown) => {
+        log.error({ err: error, queue: supervised.queue }, 'A Temporal worker cannot be made yet; it is tried again after a pause.');
+        begun.add(supervised.queue);
+        keeping.push(keep(supervised, undefined));
+      });
     }
   }
 
-  /** The next worker of the queue, however long that takes; undefined when the process stops before. */
-  async function again({ queue, create }: SupervisedQueue, nextPauseMs: () => number): Promise<Worker | undefined> {
-    for (;;) {
-      await sleep(nextPauseMs(), undefined, { signal: stopping.signal }).catch(() => undefined);
-      if (stopping.signal.aborted) return undefined;
-      const worker = await create().catch((error: unknown) => {
-        log.error({ err: error, queue }, 'A Temporal worker cannot be made again yet; it is tried once more after a pause.');
-        return undefined;
-      });
-      if (worker === undefined) continue;
-      if (!stopping.signal.aborted) return worker;
-      await discard(worker);
-      return undefined;
+  function quiesce(): void {
+    stopping.abort();
+    for (const worker of serving.values()) if (worker.getState() === 'RUNNING') worker.shutdown();
+  }
+
+  async function stop(): Promise<void> {
+    quiesce();
+    for (let waited = -1; waited !== keeping.length;) {
+      waited = keeping.length;
+      await Promise.all(keeping);
     }
   }
 
   return {
-    async start() {
-      const made = await Promise.allSettled(queues.map(({ create }) => create()));
-      const failed = made.find((each) => each.status === 'rejected');
-      if (failed !== undefined) {
-        await Promise.all(made.map(async (each) => { if (each.status === 'fulfilled') await discard(each.value); }));
-        throw failed.reason;
+    quiesce, stop,
+    async start(until) {
+      try {
+        for (const supervised of until === 'all' ? queues : queues.slice(0, 1)) await begin(supervised);
+      } catch (error) {
+        await stop();
+        throw error;
       }
-      keeping = Promise.all(queues.map(async (queue, at) => {
-        const first = made[at];
-        if (first?.status === 'fulfilled') await keep(queue, first.value);
-      }));
+      if (until === 'first') keeping.push(follow(queues.slice(1)));
     },
     async health() {
       const queuesLost = stopping.signal.aborted ? [] : lost();
@@ -110,11 +118,48 @@ export function createSupervisor({ queues, log, metrics, temporalAnswers, pauseM
       if (await answersInTime(temporalAnswers)) return { healthy: false, detail: `no worker serves ${names} here; one is being made` };
       return { healthy: true, detail: `no worker serves ${names} here; Temporal does not answer` };
     },
-    async stop() {
-      stopping.abort();
-      for (const worker of serving.values()) if (worker.getState() === 'RUNNING') worker.shutdown();
-      await keeping;
-    },
+  };
+}
+
+interface KeepOptions extends Pick<SupervisorOptions, 'log'> {
+  readonly serving: Map<string, Worker>;
+  readonly stopping: AbortSignal;
+  readonly pauseMs: number;
+  readonly hasEnded: (queue: string) => void;
+}
+
+/** @returns what runs worker after worker of a queue until the process stops. Without a first one, it is made after a pause. */
+function createKeep({ serving, log, stopping, pauseMs, hasEnded }: KeepOptions) {
+  /** The next worker of the queue, however long that takes; undefined when the process stops before. */
+  async function again({ queue, create }: SupervisedQueue, nextPauseMs: () => number): Promise<Worker | undefined> {
+    for (;;) {
+      await sleep(nextPauseMs(), undefined, { signal: stopping }).catch(() => undefined);
+      if (stopping.aborted) return undefined;
+      const worker = await create().catch((error: unknown) => {
+        log.error({ err: error, queue }, 'A Temporal worker cannot be made again yet; it is tried once more after a pause.');
+        return undefined;
+      });
+      if (worker === undefined) continue;
+      if (!stopping.aborted) return worker;
+      await discard(worker);
+      return undefined;
+    }
+  }
+
+  return async (supervised: SupervisedQueue, first: Worker | undefined): Promise<void> => {
+    const { queue } = supervised;
+    let failures = 0;
+    const next = (): Promise<Worker | undefined> => again(supervised, () => Math.min(PAUSE_MS_MAX, pauseMs * 2 ** failures++));
+    for (let worker = first ?? (await next()); worker !== undefined; worker = await next()) {
+      serving.set(queue, worker);
+      const begunAt = Date.now();
+      const error: unknown = await worker.run().catch((thrown: unknown) => thrown);
+      if (stopping.aborted) return;
+      hasEnded(queue);
+      log.error({ err: error, queue }, 'A Temporal worker has ended unasked; another one is made.');
+      // One that ran well for long died of something new, and is not made to wait for what befell others before it.
+      if (Date.now() - begunAt > PAUSE_MS_MAX) failures = 0;
+    }
   };
 }
 
@@ -131,8 +176,8 @@ async function discard(worker: Worker): Promise<void> {
 }
 
 /** Every series is there from the beginning: an alert on an increase needs a zero to start from. */
-function createWorkerMetrics({ registry }: Pick<Metrics, 'registry'>, queues: readonly SupervisedQueue[], lost: () => readonly string[]):
-    Counter<'queue'> {
+function createWorkerMetrics({ registry }: Pick<Metrics, 'registry'>, queues: readonly SupervisedQueue[],
+    isUp: (queue: string) => boolean): Counter<'queue'> {
   const registers = [registry];
   const ended = new Counter({ name: 'surety_workers_ended_total', help: 'Temporal workers of this process that ended unasked.',
     labelNames: ['queue'], registers });
@@ -140,8 +185,7 @@ function createWorkerMetrics({ registry }: Pick<Metrics, 'registry'>, queues: re
   new Gauge({
     name: 'surety_worker_up', help: 'Whether the worker of this task queue runs.', labelNames: ['queue'], registers,
     collect() {
-      const gone = lost();
-      for (const { queue } of queues) this.set({ queue }, gone.includes(queue) ? 0 : 1);
+      for (const { queue } of queues) this.set({ queue }, isUp(queue) ? 1 : 0);
     },
   });
   return ended;

@@ -126,7 +126,7 @@ function applyReport(run: Run, report: PaymentReport): PaymentReport {
   const known = run.view?.version ?? 0;
   if (report.view !== null && report.view.version >= known) {
     if (report.view.version > known) run.asked = 0;
-    show(run, report.view);
+    show(run, report.view, report.sellerInSearches);
     run.view = report.view;
   }
   setCurrentDetails(detailsOf(run.input, run.view, run.facts));
@@ -134,11 +134,11 @@ function applyReport(run: Run, report: PaymentReport): PaymentReport {
 }
 
 /** The search attributes that have changed. Those that the server does not know are left out. */
-function show(run: Run, { state, ended, seller }: PaymentView): void {
+function show(run: Run, { state, ended, seller }: PaymentView, sellerInSearches = seller): void {
   showInSearches(run.input.searchAttributes, {
     ...(state === run.shownState ? {} : { PaymentState: state }), ...(ended ? { PaymentOutcome: outcomeOf(run.facts) } : {}),
     // Whom a card pays is known when it is charged; where it was known from the beginning, the start has said it.
-    ...(seller !== null && run.view?.seller === null ? { Seller: seller } : {}),
+    ...(sellerInSearches !== null && run.view?.seller === null ? { Seller: sellerInSearches } : {}),
   });
   run.shownState = state;
 }

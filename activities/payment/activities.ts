@@ -33,6 +33,8 @@ export interface PaymentActivityDeps {
   readonly store: PaymentStore;
   readonly attempts: AttemptListener;
   readonly crash: Crash;
+  /** How a seller is written in searches, where that is not by the address: workflows have no key. */
+  readonly searchHash?: ((address: string) => string) | undefined;
 }
 
 /** What an activity has found or done. */
@@ -50,14 +52,14 @@ export function createPaymentActivities<Step extends string>({
   taker,
   store,
   attempts,
-  crash,
+  crash, searchHash,
 }: PaymentActivityDeps): PaymentActivities<Step> {
   async function report(id: string, known: number, { payment, refusal, event = null }: Reported): Promise<PaymentReport> {
     const facts =
       payment === null || payment.version <= known
         ? []
         : (event?.version === known + 1 ? [event] : await store.eventsAfter(id, known)).map(factOf);
-    return { view: payment === null ? null : viewOf(payment), facts, ...(refusal === undefined ? {} : { refusal }) };
+    return { ...standing(payment, searchHash), facts, ...(refusal === undefined ? {} : { refusal }) };
   }
 
   /** Lets those who wait in this process know at once, before Temporal does. */
@@ -72,7 +74,7 @@ export function createPaymentActivities<Step extends string>({
     if (taken.kind === 'refused' || !taken.replayed) return report(id, known, taken);
     // The money was held for another payment, by an earlier request with the same key: this one is none.
     return {
-      view: taken.payment.id === id ? viewOf(taken.payment) : null,
+      ...standing(taken.payment.id === id ? taken.payment : null, searchHash),
       facts: [],
       refusal: { code: 'invalid_state', message: `An earlier request with this key made ${taken.payment.id}.` },
     };
@@ -135,6 +137,16 @@ function operatorOf(rules: AnyRules, step: string, input: unknown): Actor {
     named === undefined ? (rules.steps[step]?.operator ?? null) : (roles.find((role) => role === named && role !== 'clock') ?? null);
   if (as === null) throw wrongField('by', `must be one of ${roles.filter((role) => role !== 'clock').join(', ')}`);
   return { address: null, as };
+}
+
+/** Where it stands, with what of it is written into searches. */
+function standing(payment: Payment | null, searchHash: PaymentActivityDeps['searchHash']):
+    Pick<PaymentReport, 'view' | 'sellerInSearches'> {
+  const seller = payment?.seller ?? null;
+  return {
+    view: payment === null ? null : viewOf(payment),
+    ...(searchHash === undefined || seller === null ? {} : { sellerInSearches: searchHash(seller) }),
+  };
 }
 
 /** What the workflow needs of a row. */

@@ -23,12 +23,13 @@ import { reputationRoutes } from './reputation.ts';
 import { serviceRoutes } from './services.ts';
 import { streamReadRoutes } from './stream-reads.ts';
 import { streamRoutes } from './streams.ts';
+import { temporalRoutes } from './temporal.ts';
 import { walletRoutes } from './wallet.ts';
 
 const families: readonly ((deps: RouteDeps) => Route[])[] = [
   healthRoutes, platformRoutes, gatewaySessionRoutes, gatewayCallRoutes, gatewayCallReadRoutes, gatewayLongCallRoutes,
   gatewayPipelineRoutes, gatewayAdminRoutes, escrowRoutes, cardRoutes, multistepRoutes, streamRoutes,
-  streamReadRoutes, paymentRoutes, authRoutes, agentRoutes, serviceRoutes, walletRoutes, adminRoutes, bookRoutes,
+  streamReadRoutes, paymentRoutes, authRoutes, agentRoutes, serviceRoutes, walletRoutes, adminRoutes, bookRoutes, temporalRoutes,
   networkRoutes, reputationRoutes,
 ];
 

@@ -1,15 +1,17 @@
 /** A Temporal behind TLS, with certificates made here: what is accepted, what is refused, and that secrets stay secret. */
 import { execFileSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { createSecureServer, type Http2SecureServer } from 'node:http2';
+import type { OutgoingHttpHeaders } from 'node:http';
+import { connect as connectHttp2, createSecureServer, type Http2SecureServer } from 'node:http2';
 import { connect, type AddressInfo, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { createServer, type Server, type TlsOptions } from 'node:tls';
 import { readEnv } from '../../platform/env.ts';
 import { ask, connectWorker } from '../../temporal/connection.ts';
-import { readTemporalSecurity, type TemporalSecurity } from '../../temporal/security.ts';
+import { readTemporalSecurity, type RenewableSecurity } from '../../temporal/security.ts';
 import { createTestDatabase } from '../support/database.ts';
+import { eventually } from '../support/platform-suite.ts';
 import { startProgram } from '../support/programs.ts';
 import { testServers } from '../support/servers.ts';
 
@@ -62,7 +64,7 @@ async function behindTls(options: TlsOptions = {}): Promise<string> {
   return `localhost:${(server.address() as AddressInfo).port}`;
 }
 
-const securityOf = (address: string, settings: Record<string, string>): Promise<TemporalSecurity> =>
+const securityOf = (address: string, settings: Record<string, string>): Promise<RenewableSecurity> =>
   readTemporalSecurity(readEnv({ TEMPORAL_ADDRESS: address, ...settings }));
 
 /** Both of the SDK's kinds of connection. */
@@ -115,6 +117,53 @@ test('an API key goes with every request, as Temporal Cloud wants it', async () 
   expect(new Set(seen)).toEqual(new Set([`Bearer ${API_KEY}`]));
 }, 60_000);
 
+/** The suite's Temporal behind a proxy that reads what each request carries. */
+async function behindReader(seen: (string | undefined)[]): Promise<string> {
+  const server = createSecureServer({ key: pem('server.key'), cert: pem('server.pem') });
+  const upstream = connectHttp2(`http://${testServers().temporalAddress}`);
+  upstream.once('connect', (_session, socket) => sockets.add(socket as Socket));
+  server.on('stream', (stream, { authorization, ':authority': _authority, ':scheme': _scheme, ...headers }) => {
+    seen.push(authorization);
+    const request = upstream.request(headers);
+    request.on('response', (answer) => stream.respond(answer, { waitForTrailers: true }));
+    const trailers = new Promise<OutgoingHttpHeaders>((resolve) => request.once('trailers', resolve));
+    stream.on('wantTrailers', () => void trailers.then((all) => stream.sendTrailers(all)));
+    for (const end of [stream, request]) end.on('error', () => undefined);
+    stream.once('close', () => request.close());
+    stream.pipe(request).pipe(stream);
+  });
+  server.on('connection', (socket: Socket) => sockets.add(socket));
+  listeners.push(server);
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  return `localhost:${(server.address() as AddressInfo).port}`;
+}
+
+test('an API key is read anew from its file, and everything that is asked from then on carries the new one', async () => {
+  const seen: (string | undefined)[] = [];
+  const address = await behindReader(seen);
+  writeFileSync(file('api-key'), `${API_KEY}\n`);
+  const security = await securityOf(address, { TEMPORAL_API_KEY_FILE: file('api-key'), TEMPORAL_TLS_CA_FILE: file('ca.pem') });
+  const target = { address, namespace: 'default', security };
+  const connected = await connectWorker(target, { renewEveryMs: 100 });
+  await connected.client.workflow.count('');
+  expect(new Set(seen)).toEqual(new Set([`Bearer ${API_KEY}`]));
+
+  writeFileSync(file('api-key'), 'the-next-key\n');
+  await eventually(async () => {
+    await connected.client.workflow.count('');
+    expect(seen.at(-1)).toBe('Bearer the-next-key');
+  });
+  await ask(target);
+  expect(seen.at(-1)).toBe('Bearer the-next-key');
+
+  // Half of a rotation: the file is away for a moment.
+  rmSync(file('api-key'));
+  await new Promise((resolve) => setTimeout(resolve, 300));
+  await connected.client.workflow.count('');
+  expect(seen.at(-1)).toBe('Bearer the-next-key');
+  await connected.close();
+}, 60_000);
+
 test.each([
   ['nothing', {}, {}], ['TLS asked for', { TEMPORAL_TLS: 'true' }, { tls: {} }],
   ['an API key', { TEMPORAL_API_KEY: API_KEY }, { tls: {}, apiKey: API_KEY }], ['TLS off', { TEMPORAL_TLS: 'false' }, {}],
@@ -124,6 +173,10 @@ options) => expect(await securityOf('cloud.example:7233', settings)).toEqual(opt
 test.each<[what: string, settings: Record<string, string>, sentence: RegExp]>([
   ['a file that is not there', { TEMPORAL_TLS_CA_FILE: 'no-such.pem' },
     /^TEMPORAL_TLS_CA_FILE: \S*no-such\.pem cannot be read \(ENOENT\)\.$/],
+  ['an API key file that is not there', { TEMPORAL_API_KEY_FILE: 'no-such.key' },
+    /^TEMPORAL_API_KEY_FILE: \S*no-such\.key cannot be read \(ENOENT\)\.$/],
+  ['a file of words instead of an API key', { TEMPORAL_API_KEY_FILE: 'words' },
+    /^TEMPORAL_API_KEY_FILE: \S*words does not hold one word\.$/],
   ['a file with words', { TEMPORAL_TLS_CA_FILE: 'words' }, /^TEMPORAL_TLS_CA_FILE: \S*words is not a certificate in PEM form\.$/],
   ['a key where a certificate belongs', { TEMPORAL_TLS_CERT_FILE: 'client.key', TEMPORAL_TLS_KEY_FILE: 'client.key' },
     /^TEMPORAL_TLS_CERT_FILE: \S+ is not a certificate/],

@@ -111,7 +111,7 @@ describe('a supervisor', () => {
     ['stands still', () => new Promise(() => undefined)],
   ])('does not call the process unhealthy for a missing worker while Temporal %s', async (_what, temporalAnswers) => {
     const supervisor = supervise(temporalAnswers);
-    await supervisor.start();
+    await supervisor.start('all');
     const worker = await (create.mock.results.at(-1)?.value as Promise<Worker>);
     expect(await supervisor.health()).toEqual({ healthy: true });
     worker.shutdown();
@@ -121,7 +121,7 @@ describe('a supervisor', () => {
 
   test('leaves no worker behind where one of them cannot be made', async () => {
     const supervisor = supervise(() => Promise.resolve(), [aWorker, () => Promise.reject(new Error('not allowed')), aWorker]);
-    await expect(supervisor.start()).rejects.toThrow('not allowed');
+    await expect(supervisor.start('all')).rejects.toThrow('not allowed');
   });
 
   test('tries again until a worker can be made', async () => {
@@ -130,7 +130,7 @@ describe('a supervisor', () => {
       queues: [{ queue: 'card', create: () => ((tries += 1) === 2 || tries === 3 ? Promise.reject(new Error('not now')) : aWorker()) }],
       log: silent, metrics: createMetrics({ runtime: false }), temporalAnswers: () => Promise.resolve(), pauseMs: 20,
     });
-    await supervisor.start();
+    await supervisor.start('all');
     (await (create.mock.results.at(-1)?.value as Promise<Worker>)).shutdown();
     await eventually(async () => expect([tries, await supervisor.health()]).toEqual([4, { healthy: true }]));
     await supervisor.stop();

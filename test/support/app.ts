@@ -63,7 +63,7 @@ export function someDeps({ env = {}, callers = {}, deps = {} }: AppOptions = {})
     prisma: absent('prisma'), pool: absent('pool'), reads: absent('reads'), agents: absent('agents'), services: absent('services'),
     ownership: absent('ownership'), catalogue: absent('catalogue'), gateway: absent('gateway'), payments: absent('payments'),
     cards: absent('cards'), ticks: absent('ticks'),
-    pipelines: absent('pipelines'), longCalls: absent('longCalls'),
+    pipelines: absent('pipelines'), longCalls: absent('longCalls'), codec: null,
     probes: [], sellerKeys: [], startedAt: new Date(0), version: '0.0.0-test', links: { api: 'http://127.0.0.1', temporalUi: null },
     ...deps,
   };

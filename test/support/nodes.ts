@@ -4,7 +4,7 @@ import { Connection } from '@temporalio/client';
 import { msToTs } from '@temporalio/common/lib/time.js';
 import { createMarket, type Market } from './market.ts';
 import { createTestDatabase } from './database.ts';
-import { scratchDataDir, startBuilt, type Program } from './programs.ts';
+import { scratchDataDir, startProgram, type Program } from './programs.ts';
 import type { TemporalTarget } from '../../temporal/connection.ts';
 import { testServers } from './servers.ts';
 import type pg from 'pg';
@@ -64,7 +64,7 @@ export function nodesOn({ databaseUrl, temporalAddress, namespace }: NodeServers
   const scratch = scratchDataDir();
   const programs: Program[] = [];
   const run = (script: string, more: Readonly<Record<string, string>>): Program => {
-    const program = startBuilt(script, {
+    const program = startProgram(script, {
       PORT: '0', DATA_DIR: scratch.dir, DATABASE_URL: databaseUrl, TEMPORAL_ADDRESS: temporalAddress, TEMPORAL_NAMESPACE: namespace,
       ADMIN_SECRET: 'a-secret-for-tests',
       DEMO_MODE: 'true', ALLOW_LOCAL_ENDPOINTS: 'true', RATE_LIMIT_RPM: '100000000', RATE_LIMIT_BURST: '1000000', LOG_LEVEL: 'warn',

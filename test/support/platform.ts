@@ -7,6 +7,8 @@ import { createMetrics } from '../../platform/metrics.ts';
 import { createOutbound } from '../../platform/outbound.ts';
 import { createSellerSigner, generateSellerKey } from '../../platform/seller-signature.ts';
 import type { Registry } from '../../registry/registry.ts';
+import { createPayloadCodec, dataConverterOf, readCodecKeys } from '../../temporal/codec.ts';
+import { createSearchHash } from '../../temporal/search-hash.ts';
 import { createRuntime, type Runtime } from '../../workers/runtime.ts';
 import { scheduleIdFor } from '../../workflows/contracts/ids.ts';
 import { startApp, type TestApp } from './app.ts';
@@ -14,6 +16,9 @@ import { aRegistry, silent } from './builders.ts';
 import { createTestDatabase, type TestDatabase } from './database.ts';
 import { createMarket, type Market } from './market.ts';
 import { connectTestTemporal, type TestTemporal } from './temporal.ts';
+
+/** Of `TEMPORAL_SEARCH_ATTRIBUTES: hashed`. */
+export const SEARCH_KEY = 'a search key for tests';
 
 export interface TestPlatform extends Market {
   readonly db: TestDatabase;
@@ -37,7 +42,10 @@ export async function startPlatform(settings: Readonly<Record<string, string>> =
   const db = await createTestDatabase(env.POSTGRES_MAX_OPEN_CONNS);
   const registry = aRegistry(db, { platformAddress: env.PLATFORM_ADDRESS });
   await registry.start();
-  const temporal = await connectTestTemporal();
+  const keys = await readCodecKeys(env);
+  const codec = keys.length === 0 ? null : createPayloadCodec(keys);
+  const hash = env.TEMPORAL_SEARCH_ATTRIBUTES === 'hashed' ? createSearchHash(SEARCH_KEY) : undefined;
+  const temporal = await connectTestTemporal({ dataConverter: dataConverterOf(codec), hash });
   const metrics = createMetrics({ runtime: false });
   const outbound = createOutbound({ allowLocal: true, log: silent, metrics });
   const signer = createSellerSigner(generateSellerKey());
@@ -45,9 +53,9 @@ export async function startPlatform(settings: Readonly<Record<string, string>> =
   const runtime = await createRuntime({ env, log: silent, metrics, pool: db.pool, reads: db.pool, registry, outbound, signer, temporal,
     queues: env.WORKER_QUEUES, queueSuffix });
   await runtime.start();
-  const { keys, agents, services, ownership, catalogue } = registry;
+  const { keys: apiKeys, agents, services, ownership, catalogue } = registry;
   const app: TestApp = await startApp({
-    env: text, deps: { pool: db.pool, reads: db.pool, prisma: db.prisma, keys, agents, services, ownership, catalogue,
+    env: text, deps: { pool: db.pool, reads: db.pool, prisma: db.prisma, keys: apiKeys, codec, agents, services, ownership, catalogue,
       cards: createCardSecrets('a key for tests'), ...runtime.ports, metrics, sellerKeys: [signer.publicKey],
       probes: probes({ pool: db.pool, temporal, env }, runtime) },
   });

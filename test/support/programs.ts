@@ -6,7 +6,6 @@ import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { envSchema } from '../../platform/env.ts';
 import { isAlive, pidsRunning } from '../../platform/processes.ts';
-import { builtFile } from './built.ts';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
 
@@ -22,16 +21,12 @@ export interface Program {
 }
 
 /**
- * Starts a script under tsx with the given settings only: neither the shell's nor those of a developer's `.env`, which loses to variables
- * that are set.
+ * Starts a program, those of the product as `npm start` does and others under tsx, with the given settings only: neither the shell's nor
+ * those of a developer's `.env`, which loses to variables that are set.
  */
 export function startProgram(script: string, settings: Readonly<Record<string, string>>, args: readonly string[] = []): Program {
-  return start(['--import', 'tsx', path.join(root, script), ...args], settings);
-}
-
-/** The same for a program of the product, from its compiled form: for tests that start many. */
-export function startBuilt(script: string, settings: Readonly<Record<string, string>>): Program {
-  return start([builtFile(script)], settings);
+  const runner = /^(api|workers)\//.test(script) ? ['scripts/run.mjs'] : ['--import', 'tsx'];
+  return start([...runner, script, ...args], settings);
 }
 
 function start(command: readonly string[], settings: Readonly<Record<string, string>>): Program {

@@ -1,12 +1,6 @@
 /** What people search workflows by in Temporal's UI and CLI. Starters set most of them; workflows keep the ones about progress. */
-import { defineSearchAttributeKey, type SearchAttributePair, type SearchAttributeType } from '@temporalio/common';
-
-/** The attributes with their types, as a server must have them. */
-export const searchAttributeTypes = {
-  Buyer: 'KEYWORD', Seller: 'KEYWORD', PaymentState: 'KEYWORD', PaymentOutcome: 'KEYWORD', AmountUsd: 'DOUBLE', Tenant: 'KEYWORD',
-} as const satisfies Readonly<Record<string, SearchAttributeType>>;
-
-export type SearchAttributeName = keyof typeof searchAttributeTypes;
+import { defineSearchAttributeKey, type SearchAttributePair } from '@temporalio/common';
+import { searchAttributeTypes, type SearchAttributeName } from './search-attribute-types.ts';
 
 /** Values by name; what has none is left out. */
 export type SearchAttributeValues = {
