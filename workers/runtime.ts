@@ -22,6 +22,7 @@ import { createPipelineShape } from './pipeline-shape.ts';
 import type { Activities, Shape, ShapeContext } from './shape.ts';
 import { createSupervisor, type WorkersHealth } from './supervisor.ts';
 import { tuning } from './tuning.ts';
+import { versionOf } from './versioning.ts';
 
 /** What the HTTP edge may ask for. */
 export interface Ports {
@@ -110,5 +111,6 @@ async function createWorker({ env, temporal, taskQueue }: ShapeContext, queue: W
     connection: temporal.nativeConnection, namespace: temporal.namespace, taskQueue: taskQueue(queue),
     activities: withTemporalErrors(activities),
     workflowBundle: await workflowBundle(env.CACHE_DIR), workflowThreadPoolSize: 1, shutdownGraceTime: env.DRAIN_DEADLINE, ...tuning[queue],
+    ...versionOf(env),
   });
 }

@@ -4,7 +4,6 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Worker } from '@temporalio/worker';
-import { Counter, Gauge } from 'prom-client';
 import type { Logger } from '../platform/log.ts';
 import type { Metrics } from '../platform/metrics.ts';
 
@@ -19,7 +18,7 @@ export interface SupervisedQueue {
 export interface SupervisorOptions {
   readonly queues: readonly SupervisedQueue[];
   readonly log: Logger;
-  readonly metrics: Pick<Metrics, 'registry'>;
+  readonly metrics: Pick<Metrics, 'watchWorkers' | 'workerEnded'>;
   /** Resolves when the server answers a question in our namespace; rejects otherwise. */
   readonly temporalAnswers: () => Promise<unknown>;
   /** Before the first attempt to make a worker again, doubled with each that fails. Milliseconds. */
@@ -55,7 +54,7 @@ export function createSupervisor({ queues, log, metrics, temporalAnswers, pauseM
   let keeping: Promise<unknown> = Promise.resolve();
   /** By the state, not by the end of `run`: a worker that has failed may take long to let go of what it had. */
   const lost = (): string[] => queues.map(({ queue }) => queue).filter((queue) => serving.get(queue)?.getState() !== 'RUNNING');
-  const ended = createWorkerMetrics(metrics, queues, lost);
+  metrics.watchWorkers(queues.map(({ queue }) => queue), lost);
 
   /** Runs worker after worker until the process stops. */
   async function keep(supervised: SupervisedQueue, first: Worker): Promise<void> {
@@ -66,7 +65,7 @@ export function createSupervisor({ queues, log, metrics, temporalAnswers, pauseM
       const begunAt = Date.now();
       const error: unknown = await worker.run().catch((thrown: unknown) => thrown);
       if (stopping.signal.aborted) return;
-      ended.labels(queue).inc();
+      metrics.workerEnded(queue);
       log.error({ err: error, queue }, 'A Temporal worker has ended unasked; another one is made.');
       // One that ran well for long died of something new, and is not made to wait for what befell others before it.
       if (Date.now() - begunAt > PAUSE_MS_MAX) failures = 0;
@@ -128,21 +127,4 @@ async function discard(worker: Worker): Promise<void> {
   const run = worker.run();
   worker.shutdown();
   await run.catch(() => undefined);
-}
-
-/** Every series is there from the beginning: an alert on an increase needs a zero to start from. */
-function createWorkerMetrics({ registry }: Pick<Metrics, 'registry'>, queues: readonly SupervisedQueue[], lost: () => readonly string[]):
-    Counter<'queue'> {
-  const registers = [registry];
-  const ended = new Counter({ name: 'surety_workers_ended_total', help: 'Temporal workers of this process that ended unasked.',
-    labelNames: ['queue'], registers });
-  for (const { queue } of queues) ended.labels(queue).inc(0);
-  new Gauge({
-    name: 'surety_worker_up', help: 'Whether the worker of this task queue runs.', labelNames: ['queue'], registers,
-    collect() {
-      const gone = lost();
-      for (const { queue } of queues) this.set({ queue }, gone.includes(queue) ? 0 : 1);
-    },
-  });
-  return ended;
 }
