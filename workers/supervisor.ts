@@ -51,6 +51,7 @@ const ANSWER_MS_MAX = 1_000;
 export function createSupervisor({ queues, log, metrics, temporalAnswers, pauseMs = PAUSE_MS }: SupervisorOptions): Supervisor {
   const serving = new Map<string, Worker>();
   const stopping = new AbortController();
+  const stopped = new Promise<undefined>((resolve) => stopping.signal.addEventListener('abort', () => resolve(undefined)));
   let keeping: Promise<unknown> = Promise.resolve();
   /** By the state, not by the end of `run`: a worker that has failed may take long to let go of what it had. */
   const lost = (): string[] => queues.map(({ queue }) => queue).filter((queue) => serving.get(queue)?.getState() !== 'RUNNING');
@@ -64,7 +65,10 @@ export function createSupervisor({ queues, log, metrics, temporalAnswers, pauseM
       serving.set(queue, worker);
       const begunAt = Date.now();
       const error: unknown = await worker.run().catch((thrown: unknown) => thrown);
-      if (stopping.signal.aborted) return;
+      if (stopping.signal.aborted) {
+        if (error !== undefined) log.warn({ err: error, queue }, 'A Temporal worker did not stop cleanly.');
+        return;
+      }
       metrics.workerEnded(queue);
       log.error({ err: error, queue }, 'A Temporal worker has ended unasked; another one is made.');
       // One that ran well for long died of something new, and is not made to wait for what befell others before it.
@@ -78,14 +82,17 @@ export function createSupervisor({ queues, log, metrics, temporalAnswers, pauseM
     for (;;) {
       await sleep(nextPauseMs(), undefined, { signal: stopping.signal }).catch(() => undefined);
       if (stopping.signal.aborted) return undefined;
-      const worker = await create().catch((error: unknown) => {
+      const making = create();
+      // A stop waits for nobody who waits for a server.
+      const worker = await Promise.race([making, stopped]).catch((error: unknown) => {
         log.error({ err: error, queue }, 'A Temporal worker cannot be made again yet; it is tried once more after a pause.');
         return undefined;
       });
-      if (worker === undefined) continue;
-      if (!stopping.signal.aborted) return worker;
-      await discard(worker);
-      return undefined;
+      if (stopping.signal.aborted) {
+        void making.then(discard, () => undefined);
+        return undefined;
+      }
+      if (worker !== undefined) return worker;
     }
   }
 
