@@ -25,7 +25,7 @@ afterAll(async () => {
 });
 
 const namespaceOf = (): { namespace: string } => ({ namespace: nodes.temporal.namespace });
-/** `temporal worker deployment set-current-version`; refused while no worker of that version polls, and known to the queues a moment later. */
+/** `temporal worker deployment set-current-version`; refused while no worker of the version polls, and known to queues a moment later. */
 async function setCurrent(buildId: string): Promise<void> {
   await eventually(() => connection.workflowService.setWorkerDeploymentCurrentVersion(
     { ...namespaceOf(), deploymentName, buildId, identity: 'operator' }), { withinMs: 30_000, everyMs: 500 });
