@@ -69,6 +69,9 @@ export const envSchema = z.object({
   WORKER_QUEUES: z.string().default('').transform(queueNames).pipe(z.array(z.enum(workerQueues)))
     .describe('Task queues this process serves, separated by commas; empty means all, `none` means none: '
       + 'an API process whose workers are elsewhere.'),
+  WORKER_BUILD_ID: z.string().regex(/^[A-Za-z0-9][\w.-]{0,63}$/, 'must be up to 64 letters, digits, dots, dashes or underscores').optional()
+    .describe('Version of this code, such as a commit. Turns on Worker Versioning: workflows then go to the version that an operator '
+      + 'has made current.'),
   METRICS_PORT: whole(0, 65_535, 0)
     .describe('Port on which `npm run worker` serves /metrics, /health/live and /health/ready, at HOST; 0 means off. '
       + 'The API serves them on PORT.'),

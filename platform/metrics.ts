@@ -32,6 +32,15 @@ export interface PoolState {
   readonly waitingCount: number;
 }
 
+/** One kind of tasks, `workflow` or `activity`, that wait in a task queue. */
+export interface Backlog {
+  readonly queue: string;
+  readonly kind: string;
+  readonly tasks: number;
+  /** How long the oldest of them has waited; undefined where the server does not say. */
+  readonly ageMs: number | undefined;
+}
+
 export interface Metrics {
   /** One gateway call ended. `seconds` from its acceptance to the answer. */
   callEnded(outcome: CallOutcome, seconds: number): void;
@@ -61,6 +70,12 @@ export interface Metrics {
   backgroundError(component: string): void;
   /** Says which pools there are, by their names. Once. */
   watchPools(pools: Readonly<Record<string, PoolState>>): void;
+  /** Says which task queues have a worker in this process, and how to find out whether it runs now. Once. */
+  watchWorkers(queues: readonly string[], isUp: (queue: string) => boolean): void;
+  /** The worker of this queue ended unasked. */
+  workerEnded(queue: string): void;
+  /** Says how to find out what waits in the task queues; what is not known has no series. It must resolve soon, never reject. Once. */
+  watchBacklog(ask: () => Promise<readonly Backlog[]>): void;
   /** A recorder for the answers of one route, to be kept with the route. */
   httpRoute(method: string, pattern: string): HttpRecorder;
   /** Adds what somebody else counts in this process. It must resolve soon, and never reject. */
@@ -131,6 +146,8 @@ export function createMetrics({ runtime = true }: { readonly runtime?: boolean }
     rowsRemoved: (kind, count) => removed.labels(kind).inc(count),
     backgroundError: (component) => errors.labels(component).inc(),
     watchPools: (pools) => watchPools(registry, pools),
+    watchBacklog: (ask) => watchBacklog(registry, ask),
+    ...createWorkerMetrics(registry),
     httpRoute: http,
     addText: (text) => void texts.push(text),
     async render() {
@@ -212,4 +229,40 @@ function watchPools(registry: Registry, pools: Readonly<Record<string, PoolState
       }
     },
   });
+}
+
+function createWorkerMetrics(registry: Registry): Pick<Metrics, 'watchWorkers' | 'workerEnded'> {
+  const registers = [registry];
+  const labelNames = ['queue'];
+  const ended = new Counter({ name: 'surety_workers_ended_total', help: 'Temporal workers of this process that ended unasked.', labelNames,
+    registers });
+  return {
+    workerEnded: (queue) => ended.labels(queue).inc(),
+    watchWorkers(queues, isUp) {
+      for (const queue of queues) ended.labels(queue).inc(0);
+      new Gauge({
+        name: 'surety_worker_up', help: 'Whether the worker of this task queue runs.', labelNames, registers,
+        collect() {
+          for (const queue of queues) this.set({ queue }, isUp(queue) ? 1 : 0);
+        },
+      });
+    },
+  };
+}
+
+function watchBacklog(registry: Registry, ask: () => Promise<readonly Backlog[]>): void {
+  const gauge = (name: string, help: string, valueOf: (backlog: Backlog) => number | undefined): Gauge => new Gauge({
+    name, help, labelNames: ['queue', 'kind'], registers: [registry],
+    async collect() {
+      const backlogs = await ask();
+      this.reset();
+      for (const backlog of backlogs) {
+        const value = valueOf(backlog);
+        if (value !== undefined) this.set({ queue: backlog.queue, kind: backlog.kind }, value);
+      }
+    },
+  });
+  gauge('surety_task_queue_backlog', 'Tasks that wait in the task queue, by the count of the server.', ({ tasks }) => tasks);
+  gauge('surety_task_queue_backlog_age_seconds', 'How long the oldest of them has waited.',
+    ({ ageMs }) => (ageMs === undefined ? undefined : ageMs / 1_000));
 }

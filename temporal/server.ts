@@ -20,6 +20,9 @@ const dynamicConfig = {
   // One partition: with one or few workers, more of them only add hops between a task and its poller.
   'matching.numTaskqueueReadPartitions': 1,
   'matching.numTaskqueueWritePartitions': 1,
+  // Whether an old version of the workers is still needed is known soon, instead of after three minutes and more; one asks by hand.
+  'matching.wv.VersionDrainageStatusVisibilityGracePeriod': '"5s"',
+  'matching.wv.VersionDrainageStatusRefreshInterval': '"5s"',
 };
 
 export interface EmbeddedTemporal {

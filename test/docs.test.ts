@@ -3,12 +3,16 @@ import { spawn, spawnSync } from 'node:child_process';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { Client, Connection } from '@temporalio/client';
 import { parse } from 'yaml';
 import { errorRules } from '../domain/errors.ts';
 import { createMetrics } from '../platform/metrics.ts';
 import { envExample, settingsTable } from '../platform/env-docs.ts';
 import { envSchema } from '../platform/env.ts';
 import { freePort } from '../platform/ports.ts';
+import { watchBacklog } from '../workers/backlog.ts';
+import { createSupervisor } from '../workers/supervisor.ts';
+import { silent } from './support/builders.ts';
 import { scratchDataDir, startProgram } from './support/programs.ts';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
@@ -91,6 +95,9 @@ describe('the pages', () => {
   test('docs/operations.md names every metric of ours, and no other', async () => {
     const metrics = createMetrics({ runtime: false });
     metrics.watchPools({});
+    createSupervisor({ queues: [], log: silent, metrics, temporalAnswers: () => Promise.resolve() });
+    const client = new Client({ connection: Connection.lazy() });
+    watchBacklog({ metrics, temporal: { client, namespace: 'default' }, queues: [], taskQueue: (queue) => queue });
     const names = (await metrics.registry.getMetricsAsJSON()).map(({ name }) => name).sort();
     const written = [...new Set([...read('docs/operations.md').matchAll(/surety_[a-z_]+[a-z]/g)].map(([name]) => name))].filter((name) =>
       !/^surety_(process|nodejs)/.test(name)).sort();

@@ -1,29 +1,19 @@
 /** How much work waits in each task queue, by the server's own count: what an autoscaler of workers goes by. */
 import proto from '@temporalio/proto';
 import { tsToMs } from '@temporalio/common/lib/time.js';
-import { Gauge } from 'prom-client';
 import type { WorkerQueue } from '../platform/env.ts';
-import type { Metrics } from '../platform/metrics.ts';
+import type { Backlog, Metrics } from '../platform/metrics.ts';
 import { remembered } from '../platform/remembered.ts';
 import type { WorkerTemporal } from '../temporal/connection.ts';
 
 export interface BacklogOptions {
-  readonly metrics: Pick<Metrics, 'registry'>;
+  readonly metrics: Pick<Metrics, 'watchBacklog'>;
   readonly temporal: Pick<WorkerTemporal, 'client' | 'namespace'>;
   readonly queues: readonly WorkerQueue[];
   /** Name of the task queue on the server. */
   readonly taskQueue: (queue: WorkerQueue) => string;
   /** The server is asked at most this often, however many scrape. Milliseconds. */
   readonly everyMs?: number;
-}
-
-/** One kind of tasks in one queue. */
-interface Backlog {
-  readonly queue: WorkerQueue;
-  readonly kind: string;
-  readonly tasks: number;
-  /** Undefined where the server does not say. */
-  readonly ageMs: number | undefined;
 }
 
 const EVERY_MS = 15_000;
@@ -33,25 +23,9 @@ const ANSWER_MS_MAX = 1_000;
 const { TaskQueueType } = proto.temporal.api.enums.v1;
 const kinds = { workflow: TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW, activity: TaskQueueType.TASK_QUEUE_TYPE_ACTIVITY } as const;
 
-/** Adds the gauges. They have no series while the server does not answer, or does not know the queue. */
+/** Adds the backlog to the figures. It has no series while the server does not answer, or does not know the queue. */
 export function watchBacklog(options: BacklogOptions): void {
-  const ask = remembered(() => backlogsOf(options), options.everyMs ?? EVERY_MS);
-  const registers = [options.metrics.registry];
-  const labelNames = ['queue', 'kind'] as const;
-  const gauge = (name: string, help: string, valueOf: (backlog: Backlog) => number | undefined): Gauge => new Gauge({
-    name, help, labelNames, registers,
-    async collect() {
-      const backlogs = await ask();
-      this.reset();
-      for (const backlog of backlogs) {
-        const value = valueOf(backlog);
-        if (value !== undefined) this.set({ queue: backlog.queue, kind: backlog.kind }, value);
-      }
-    },
-  });
-  gauge('surety_task_queue_backlog', 'Tasks that wait in the task queue, by the count of the server.', ({ tasks }) => tasks);
-  gauge('surety_task_queue_backlog_age_seconds', 'How long the oldest of them has waited.',
-    ({ ageMs }) => (ageMs === undefined ? undefined : ageMs / 1_000));
+  options.metrics.watchBacklog(remembered(() => backlogsOf(options), options.everyMs ?? EVERY_MS));
 }
 
 /** What the server says of all queues; without those of which it says nothing. Never rejects. */

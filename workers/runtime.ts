@@ -25,6 +25,7 @@ import { createPipelineShape } from './pipeline-shape.ts';
 import type { Activities, Shape, ShapeContext } from './shape.ts';
 import { createSupervisor, type WorkersHealth } from './supervisor.ts';
 import { tuning } from './tuning.ts';
+import { versionOf } from './versioning.ts';
 
 /** What the HTTP edge may ask for. */
 export interface Ports {
@@ -139,7 +140,7 @@ async function createWorker({ env, temporal, taskQueue }: ShapeContext, queue: W
     connection: temporal.nativeConnection, namespace: temporal.namespace, taskQueue: taskQueue(queue),
     activities: withTemporalErrors(activities), dataConverter: temporal.dataConverter,
     workflowBundle: await workflowBundle(env.CACHE_DIR, temporal.dataConverter?.failureConverterPath), workflowThreadPoolSize: 1,
-    shutdownGraceTime: env.DRAIN_DEADLINE, ...tuning[queue],
+    shutdownGraceTime: env.DRAIN_DEADLINE, ...tuning[queue], ...versionOf(env),
   });
 }
 

@@ -4,7 +4,6 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Worker } from '@temporalio/worker';
-import { Counter, Gauge } from 'prom-client';
 import type { Logger } from '../platform/log.ts';
 import type { Metrics } from '../platform/metrics.ts';
 
@@ -19,7 +18,7 @@ export interface SupervisedQueue {
 export interface SupervisorOptions {
   readonly queues: readonly SupervisedQueue[];
   readonly log: Logger;
-  readonly metrics: Pick<Metrics, 'registry'>;
+  readonly metrics: Pick<Metrics, 'watchWorkers' | 'workerEnded'>;
   /** Resolves when the server answers a question in our namespace; rejects otherwise. */
   readonly temporalAnswers: () => Promise<unknown>;
   /** Before the first attempt to make a worker again, doubled with each that fails. Milliseconds. */
@@ -64,9 +63,8 @@ export function createSupervisor({ queues, log, metrics, temporalAnswers, pauseM
   /** By the state, not by the end of `run`: a worker that has failed may take long to let go of what it had. */
   const isUp = (queue: string): boolean => serving.get(queue)?.getState() === 'RUNNING';
   const lost = (): string[] => queues.map(({ queue }) => queue).filter((queue) => begun.has(queue) && !isUp(queue));
-  const ended = createWorkerMetrics(metrics, queues, isUp);
-
-  const keep = createKeep({ serving, log, stopping: stopping.signal, pauseMs, hasEnded: (queue) => ended.labels(queue).inc() });
+  metrics.watchWorkers(queues.map(({ queue }) => queue), isUp);
+  const keep = createKeep({ serving, log, metrics, stopping: stopping.signal, pauseMs });
 
   async function begin(supervised: SupervisedQueue): Promise<void> {
     if (stopping.signal.aborted) return;
@@ -121,28 +119,32 @@ export function createSupervisor({ queues, log, metrics, temporalAnswers, pauseM
   };
 }
 
-interface KeepOptions extends Pick<SupervisorOptions, 'log'> {
+interface KeepOptions extends Pick<SupervisorOptions, 'log' | 'metrics'> {
   readonly serving: Map<string, Worker>;
   readonly stopping: AbortSignal;
   readonly pauseMs: number;
-  readonly hasEnded: (queue: string) => void;
 }
 
 /** @returns what runs worker after worker of a queue until the process stops. Without a first one, it is made after a pause. */
-function createKeep({ serving, log, stopping, pauseMs, hasEnded }: KeepOptions) {
+function createKeep({ serving, log, metrics, stopping, pauseMs }: KeepOptions) {
+  const stopped = new Promise<undefined>((resolve) => stopping.addEventListener('abort', () => resolve(undefined)));
+
   /** The next worker of the queue, however long that takes; undefined when the process stops before. */
   async function again({ queue, create }: SupervisedQueue, nextPauseMs: () => number): Promise<Worker | undefined> {
     for (;;) {
       await sleep(nextPauseMs(), undefined, { signal: stopping }).catch(() => undefined);
       if (stopping.aborted) return undefined;
-      const worker = await create().catch((error: unknown) => {
+      const making = create();
+      // A stop waits for nobody who waits for a server.
+      const worker = await Promise.race([making, stopped]).catch((error: unknown) => {
         log.error({ err: error, queue }, 'A Temporal worker cannot be made again yet; it is tried once more after a pause.');
         return undefined;
       });
-      if (worker === undefined) continue;
-      if (!stopping.aborted) return worker;
-      await discard(worker);
-      return undefined;
+      if (stopping.aborted) {
+        void making.then(discard, () => undefined);
+        return undefined;
+      }
+      if (worker !== undefined) return worker;
     }
   }
 
@@ -154,8 +156,11 @@ function createKeep({ serving, log, stopping, pauseMs, hasEnded }: KeepOptions) 
       serving.set(queue, worker);
       const begunAt = Date.now();
       const error: unknown = await worker.run().catch((thrown: unknown) => thrown);
-      if (stopping.aborted) return;
-      hasEnded(queue);
+      if (stopping.aborted) {
+        if (error !== undefined) log.warn({ err: error, queue }, 'A Temporal worker did not stop cleanly.');
+        return;
+      }
+      metrics.workerEnded(queue);
       log.error({ err: error, queue }, 'A Temporal worker has ended unasked; another one is made.');
       // One that ran well for long died of something new, and is not made to wait for what befell others before it.
       if (Date.now() - begunAt > PAUSE_MS_MAX) failures = 0;
@@ -173,20 +178,4 @@ async function discard(worker: Worker): Promise<void> {
   const run = worker.run();
   worker.shutdown();
   await run.catch(() => undefined);
-}
-
-/** Every series is there from the beginning: an alert on an increase needs a zero to start from. */
-function createWorkerMetrics({ registry }: Pick<Metrics, 'registry'>, queues: readonly SupervisedQueue[],
-    isUp: (queue: string) => boolean): Counter<'queue'> {
-  const registers = [registry];
-  const ended = new Counter({ name: 'surety_workers_ended_total', help: 'Temporal workers of this process that ended unasked.',
-    labelNames: ['queue'], registers });
-  for (const { queue } of queues) ended.labels(queue).inc(0);
-  new Gauge({
-    name: 'surety_worker_up', help: 'Whether the worker of this task queue runs.', labelNames: ['queue'], registers,
-    collect() {
-      for (const { queue } of queues) this.set({ queue }, isUp(queue) ? 1 : 0);
-    },
-  });
-  return ended;
 }

@@ -8,6 +8,7 @@ import { freePort } from '../../platform/ports.ts';
 import { sdkMetrics } from '../../temporal/sdk-metrics.ts';
 import { watchBacklog } from '../../workers/backlog.ts';
 import { createNodes, type Nodes, type PlatformNode } from '../support/nodes.ts';
+import { startOwnServers } from '../support/own-servers.ts';
 import { eventually } from '../support/platform-suite.ts';
 import { startSeller } from '../support/sellers.ts';
 import { connectTestTemporal, type TestTemporal } from '../support/temporal.ts';
@@ -34,11 +35,12 @@ describe('processes of their own', () => {
     await eventually(async () => {
       const figures = await text();
       const names = new Set([...figures.matchAll(/^temporal_\w+/gm)].map(([name]) => name));
-      expect([...names]).toEqual(expect.arrayContaining(['temporal_worker_task_slots_available', 'temporal_worker_task_slots_used', 'temporal_num_pollers',
-        'temporal_sticky_cache_size', 'temporal_request_latency_bucket', 'temporal_workflow_task_schedule_to_start_latency_bucket',
-        'temporal_local_activity_execution_latency_bucket']));
+      expect([...names]).toEqual(expect.arrayContaining(['worker_task_slots_available', 'worker_task_slots_used', 'num_pollers',
+        'sticky_cache_size', 'request_latency_bucket', 'workflow_task_schedule_to_start_latency_bucket',
+        'local_activity_execution_latency_bucket'].map((name) => `temporal_${name}`)));
       // Not `figures` itself: a failure would print all of it.
-      expect(/^temporal_worker_task_slots_available\{.*task_queue="surety-gateway".*worker_type="WorkflowWorker"\} \d+$/m.test(figures)).toBe(true);
+      const slots = /^temporal_worker_task_slots_available\{.*task_queue="surety-gateway".*worker_type="WorkflowWorker"\} \d+$/m;
+      expect(slots.test(figures)).toBe(true);
       expect(/^surety_gateway_calls_total\{outcome="settled"\} 1$/m.test(figures)).toBe(true);
       expect(/^surety_worker_up\{queue="escrow"\} 1$/m.test(figures)).toBe(true);
     });
@@ -69,6 +71,27 @@ describe('processes of their own', () => {
   });
 });
 
+test('a Temporal that stands still holds up no scrape for long, and is no reason to call the process unready', async () => {
+  const own = await startOwnServers({});
+  try {
+    expect(await (await fetch(`${own.node.url}/metrics`)).text()).toMatch(/^surety_task_queue_backlog\{/m);
+    own.freezeTemporal();
+    // The latest answer is good for a quarter of a minute.
+    await eventually(async () => {
+      const begunAt = performance.now();
+      const figures = await (await fetch(`${own.node.url}/metrics`)).text();
+      expect(performance.now() - begunAt).toBeLessThan(3_000);
+      expect(/^surety_worker_up\{queue="escrow"\} 1$/m.test(figures)).toBe(true);
+      expect(/^temporal_worker_task_slots_available\{/m.test(figures)).toBe(true);
+      expect(/^surety_task_queue_backlog\{/m.test(figures)).toBe(false);
+    }, { withinMs: 30_000, everyMs: 1_000 });
+    expect((await fetch(`${own.node.url}/health/ready`)).status).toBe(200);
+    own.thawTemporal();
+  } finally {
+    await own.close();
+  }
+});
+
 describe('the backlog', () => {
   let temporal: TestTemporal;
   beforeAll(async () => {
@@ -85,7 +108,8 @@ describe('the backlog', () => {
       const { text } = await metrics.render();
       expect(text).toMatch(/^surety_task_queue_backlog\{queue="escrow",kind="workflow"\} 3$/m);
       expect(text).toMatch(/^surety_task_queue_backlog\{queue="escrow",kind="activity"\} 0$/m);
-      expect(Number(/^surety_task_queue_backlog_age_seconds\{queue="escrow",kind="workflow"\} (\S+)$/m.exec(text)?.[1])).toBeGreaterThan(0.1);
+      const age = /^surety_task_queue_backlog_age_seconds\{queue="escrow",kind="workflow"\} (\S+)$/m.exec(text)?.[1];
+      expect(Number(age)).toBeGreaterThan(0.1);
     });
     for (let n = 0; n < 3; n += 1) await temporal.client.workflow.getHandle(`${taskQueue}-${n}`).terminate();
   });

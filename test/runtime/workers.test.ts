@@ -5,6 +5,7 @@ import { Worker } from '@temporalio/worker';
 import { createMetrics } from '../../platform/metrics.ts';
 import { workflowBundle } from '../../workers/bundle.ts';
 import { createSupervisor, type Supervisor } from '../../workers/supervisor.ts';
+import { tuning } from '../../workers/tuning.ts';
 import { taskQueues } from '../../workflows/contracts/ids.ts';
 import { silent } from '../support/builders.ts';
 import { startPlatform, type TestPlatform } from '../support/platform.ts';
@@ -134,5 +135,31 @@ describe('a supervisor', () => {
     (await (create.mock.results.at(-1)?.value as Promise<Worker>)).shutdown();
     await eventually(async () => expect([tries, await supervisor.health()]).toEqual([4, { healthy: true }]));
     await supervisor.stop();
+  });
+
+  test('stops without waiting for a worker that is being made', async () => {
+    let tries = 0;
+    const supervisor = createSupervisor({
+      queues: [{ queue: 'card', create: () => ((tries += 1) === 1 ? aWorker() : new Promise<Worker>(() => undefined)) }],
+      log: silent, metrics: createMetrics({ runtime: false }), temporalAnswers: () => Promise.resolve(), pauseMs: 1,
+    });
+    await supervisor.start();
+    (await (create.mock.results.at(-1)?.value as Promise<Worker>)).shutdown();
+    await eventually(async () => expect(tries).toBe(2));
+    await supervisor.stop();
+    expect(await supervisor.health()).toEqual({ healthy: true });
+  });
+});
+
+describe('the dimensions of the queues', () => {
+  test.each(Object.entries(tuning))('leave slots for eager starts beside all that pollers can reserve: %s', (_queue, row) => {
+    const { workflowTaskPollerBehavior: pollers, maxConcurrentWorkflowTaskExecutions: slots } = row;
+    // Pollers on demand are counted for the queue and for what the worker has cached, fixed ones are shared by both.
+    const reserved = (pollers.maximum ?? Infinity) * (pollers.type === 'autoscaling' ? 2 : 1);
+    expect(slots).toBeGreaterThanOrEqual(reserved + 10);
+  });
+  test('let cached workflows take 80 MB at most', () => {
+    const cached = Object.values(tuning).reduce((sum, { maxCachedWorkflows }) => sum + maxCachedWorkflows, 0);
+    expect(cached * 0.1).toBeLessThanOrEqual(80);
   });
 });

@@ -8,6 +8,9 @@ export const taskQueues = {
 } as const;
 export type TaskQueueName = keyof typeof taskQueues;
 
+/** All workers of the platform, as Temporal's Worker Versioning knows them. */
+export const deploymentName = 'surety';
+
 const workflowPrefixes = {
   gatewaySession: 'gateway-session', gatewayCalls: 'gateway-calls', gatewayCall: 'gateway-call', escrow: 'escrow',
   virtualCard: 'virtual-card', multistepEscrow: 'multistep-escrow', pipeline: 'pipeline', stream: 'stream',
