@@ -35,7 +35,7 @@ export async function serve({ service, env, stack, watch }: {
   return url;
 }
 
-/** Opens the door. When the platform stops it is closed before the parts behind it: no new requests, then those under way, then the rest. */
+/** Opens the door. When the platform stops it is closed before what is behind it: no new requests, then those under way, then the rest. */
 async function listen(service: Service, parts: Parts, runtime: Runtime, stack: Stack): Promise<string> {
   const { env, log } = parts;
   // The address is known only once the server listens: PORT may be 0.

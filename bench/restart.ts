@@ -47,7 +47,7 @@ export async function measureRestarts({ clients, seconds, notice, signal }: Rest
       await others.at(-1)?.kill();
       others.push(await start());
       readySecs.push((performance.now() - killedAt) / 1_000);
-      notice(`Ready ${readySecs.at(-1)?.toFixed(1)} s after the kill; its own words: ${others.at(-1)?.readyMatch[1]}`);
+      notice(`Ready ${round(readySecs.at(-1) ?? 0, 1)} s after the kill; its own words: ${others.at(-1)?.readyMatch[1]}`);
     }
     const served = await level;
     const { p50Ms: readyP50, maxMs: readyMax } = latencyFigures(readySecs);
@@ -76,6 +76,7 @@ async function startsBeside(signal: AbortSignal | undefined): Promise<() => Prom
 
 /** Lines for a person. */
 export function restartLines({ clients, restarts, readyP50, readyMax, callsPerSecond }: RestartReport): string[] {
-  return [`Killed and started again ${restarts} times beside ${clients === 0 ? 'an idle process' : `${callsPerSecond} paid calls/s`}: ready `
-    + `${readyP50.toFixed(1)} s after the kill in the median, ${readyMax.toFixed(1)} s at most.`];
+  const beside = clients === 0 ? 'an idle process' : `${callsPerSecond} paid calls/s`;
+  return [`Killed and started again ${restarts} times beside ${beside}. Ready ${round(readyP50, 1)} s after the kill in the median, `
+    + `${round(readyMax, 1)} s at most.`];
 }

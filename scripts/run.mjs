@@ -18,6 +18,8 @@ const cache = path.join(root, 'node_modules', '.cache', 'surety');
 /** Nothing in them is part of a program of the platform. */
 const outside = new Set(['node_modules', 'test', 'bench', 'demo', 'docs', 'scripts', 'dist', 'coverage']);
 const KEPT_MAX = 12;
+/** Packages of hundreds of modules that know no place of their own: of them a program contains what it uses. */
+const inlined = new Set(['ethers', 'zod']);
 
 /** Path of the compiled form of a program, made now unless these very sources were compiled before. */
 async function compiled(program) {
@@ -49,7 +51,8 @@ const isDenied = ({ code }) => ['EACCES', 'EPERM', 'EROFS'].includes(code);
 
 function sourcesHash() {
   const { version } = createRequire(import.meta.url)('esbuild/package.json');
-  const hash = createHash('sha256').update(`${root}\0${version}\0`).update(readFileSync(fileURLToPath(import.meta.url)));
+  const hash = createHash('sha256').update(`${root}\0${version}\0`);
+  for (const name of ['package-lock.json', 'scripts/run.mjs']) hash.update(readFileSync(path.join(root, name)));
   const visit = (folder) => {
     for (const entry of readdirSync(path.join(root, folder), { withFileTypes: true }).sort((a, b) => (a.name < b.name ? -1 : 1))) {
       const name = folder === '' ? entry.name : `${folder}/${entry.name}`;
@@ -71,10 +74,12 @@ async function bundle(program) {
       return { loader: 'ts', contents: text.replaceAll('import.meta.url', JSON.stringify(pathToFileURL(file).href)) };
     }),
   };
+  const { dependencies } = JSON.parse(readFileSync(path.join(root, 'package.json'), 'utf8'));
+  const external = Object.keys(dependencies).filter((name) => !inlined.has(name)).flatMap((name) => [name, `${name}/*`]);
   const { outputFiles } = await build({
     entryPoints: [{ in: path.join(root, program), out: 'main' }], absWorkingDir: root, outdir: root, outExtension: { '.js': '.mjs' },
     // What is imported later is read later.
-    bundle: true, splitting: true, packages: 'external', write: false, platform: 'node', format: 'esm', target: 'node20',
+    bundle: true, splitting: true, external, write: false, platform: 'node', format: 'esm', target: 'node20',
     sourcemap: 'inline', sourcesContent: false, sourceRoot: pathToFileURL(root).href, plugins: [itsOwnPlace], logLevel: 'silent',
   });
   return outputFiles;

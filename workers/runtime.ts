@@ -39,8 +39,8 @@ export interface Ports {
 export interface Runtime {
   readonly ports: Ports;
   /**
-   * Begins to serve the task queues, that of paid calls before the others. Each takes half a second of a processor to begin with, and nothing
-   * waits for it in vain: what its workflow would do is done directly until then.
+   * Begins to serve the task queues, that of paid calls before the others. Each takes half a second of a processor to begin with, and
+   * nothing waits for it in vain: what its workflow would do is done directly until then.
    * @param until when it resolves: once all are served, or the first.
    */
   start(until?: 'first' | 'all'): Promise<void>;

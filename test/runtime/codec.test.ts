@@ -36,7 +36,7 @@ describe('a payload', () => {
     expect(textIn(await sealedBy(first))).not.toBe(textIn(sealed));
   });
 
-  test('of an older key is read while that key stands behind the new one, and a sentence says which is missing when it is gone', async () => {
+  test('of an older key is read while that key stands behind the new one; a sentence says which is missing when it is gone', async () => {
     const old = await sealedBy(first);
     const [opened] = await createPayloadCodec([second, first]).decode([old]);
     expect(textIn(opened as Payload)).toContain(secretWord);

@@ -47,7 +47,8 @@ test('it takes no further task from its queues while it answers what it has acce
       const { events } = await handle.fetchHistory();
       doneBy.push(...(events ?? []).flatMap(({ workflowTaskCompletedEventAttributes: done }) => done?.identity?.split('@')[0] ?? []));
     }
-    expect(Date.now() - begunAt).toBeLessThan(7_000);
+    // A task that is handed to a process which does not take it comes back after ten seconds.
+    expect(Date.now() - begunAt).toBeLessThan(9_500);
     expect(new Set(doneBy)).toEqual(new Set([String(other.pid)]));
   } finally {
     await close();

@@ -143,7 +143,7 @@ describe('a supervisor', () => {
       queues: [{ queue: 'card', create: () => ((tries += 1) === 1 ? aWorker() : new Promise<Worker>(() => undefined)) }],
       log: silent, metrics: createMetrics({ runtime: false }), temporalAnswers: () => Promise.resolve(), pauseMs: 1,
     });
-    await supervisor.start();
+    await supervisor.start('all');
     (await (create.mock.results.at(-1)?.value as Promise<Worker>)).shutdown();
     await eventually(async () => expect(tries).toBe(2));
     await supervisor.stop();
