@@ -2,6 +2,7 @@
 import { buyLong, longCallIs, longCallNow, stepOf } from '../support/long-calls.ts';
 import { startOwnServers, type OwnServers } from '../support/own-servers.ts';
 import type { PlatformNode } from '../support/nodes.ts';
+import { eventually } from '../support/platform-suite.ts';
 import { startSeller, type Seller } from '../support/sellers.ts';
 
 let servers: OwnServers;
@@ -48,6 +49,18 @@ test('without Temporal a long call is bought and its seller asked all the same',
   } finally {
     servers.thawTemporal();
   }
+  await node.booksAreRight({ overdueMs: 60_000 });
+}, 90_000);
+
+test('every process is replaced while a seller works: it is not asked again, and its completion is paid', async () => {
+  const { studio, owner, session, buy } = await aScene('replaced');
+  const callId = await buy();
+  await longCallIs(node, session.buyer, callId, 'begun', 20_000);
+  await node.kill();
+  node = await servers.startNode();
+  expect((await stepOf(node, owner, callId, 'complete', { result: {} })).status).toBe(200);
+  expect(studio.requests).toHaveLength(1);
+  await eventually(async () => expect((await servers.pool.query('SELECT 1 FROM workflow_notice')).rows).toEqual([]), { withinMs: 30_000 });
   await node.booksAreRight({ overdueMs: 60_000 });
 }, 90_000);
 
