@@ -10,8 +10,11 @@ import { createServer, type AddressInfo, type Socket } from 'node:net';
 
 const HEAD_END = Buffer.from('\r\n\r\n');
 const body = '{"output":"done"}';
-const answer = Buffer.from(
-  `HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: ${body.length}\r\nConnection: keep-alive\r\n\r\n${body}`);
+const answerWith = (status: string): Buffer => Buffer.from(
+  `HTTP/1.1 ${status}\r\nContent-Type: application/json\r\nContent-Length: ${body.length}\r\nConnection: keep-alive\r\n\r\n${body}`);
+const answer = answerWith('200 OK');
+/** For calls that nobody waits for: somebody else completes them. */
+const begun = answerWith('202 Accepted');
 let deliveries = 0;
 
 function serve(socket: Socket): void {
@@ -23,13 +26,14 @@ function serve(socket: Socket): void {
     for (;;) {
       const headEnd = received.indexOf(HEAD_END);
       if (headEnd < 0) return;
-      const length = /\r\ncontent-length: *(\d+)/i.exec(received.toString('latin1', 0, headEnd))?.[1];
+      const head = received.toString('latin1', 0, headEnd);
+      const length = /\r\ncontent-length: *(\d+)/i.exec(head)?.[1];
       if (length === undefined) { socket.destroy(); return; }
       const end = headEnd + HEAD_END.length + Number(length);
       if (received.length < end) return;
       received = received.subarray(end);
       deliveries += 1;
-      socket.write(answer);
+      socket.write(head.includes('X-Payment-Complete: ') ? begun : answer);
     }
   });
 }

@@ -35,12 +35,12 @@ export async function putOnOffer(play: Play, id: SellerId, active = true): Promi
     await play.wire.must('PUT', `/v1/agents/${address}/services/${known}`, { apiKey, body: { active } });
     return;
   }
-  const { path, price, serviceType, serviceName, description } = seller;
+  const { path, price, serviceType, serviceName, description, maxDurationSecs } = seller;
   const service = await play.wire.must('POST', `/v1/agents/${address}/services`, {
     // The sellers work once for each Idempotency-Key, and say so: only then may the platform ask again after a crash.
     apiKey, body: { type: serviceType, name: serviceName, description, price, endpoint: play.house.sellersUrl + path,
       // Work of a pipeline that does not complete may come back to them unpaid.
-      idempotent: true, refundable: true },
+      idempotent: true, refundable: true, ...(maxDurationSecs === undefined ? {} : { maxDurationSecs }) },
   });
   services.set(id, service.id as string);
 }

@@ -13,6 +13,7 @@ import { tellBooks, type BalanceRow } from './steps/books.ts';
 import { tellBuying } from './steps/buying.ts';
 import { tellCrash } from './steps/crash.ts';
 import { tellEscrows } from './steps/escrows.ts';
+import { tellLongCall } from './steps/long-call.ts';
 import { tellMetered } from './steps/metered.ts';
 import { tellOpening } from './steps/opening.ts';
 import { tellTrouble } from './steps/trouble.ts';
@@ -76,6 +77,7 @@ async function tellAll(story: Story, doors: Doors): Promise<BalanceRow[]> {
   const play = await tellStart(story, doors);
   await tellOpening(story, play);
   await tellBuying(story, play);
+  await tellLongCall(story, play);
   await tellTrouble(story, play);
   await tellEscrows(story, play);
   await tellMetered(story, play);

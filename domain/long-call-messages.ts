@@ -35,6 +35,8 @@ export interface LongCallFact {
 export interface LongCallReport {
   readonly view: LongCallView;
   readonly facts: readonly LongCallFact[];
+  /** How the seller is written in searches, where that is not by the address. */
+  readonly sellerInSearches?: string;
 }
 
 /** What came of a step; a refusal has changed nothing. */

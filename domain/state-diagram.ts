@@ -1,5 +1,6 @@
 /** Rules of a kind of payment as a picture: the diagrams of docs/ are made from the tables, so they cannot say anything else. */
 import { isEnd } from './decide.ts';
+import { longCallArrows } from './long-call.ts';
 import type { AnyRules, Role } from './payment.ts';
 import { pipelineArrows } from './pipeline-rules.ts';
 
@@ -12,6 +13,11 @@ export function stateDiagram(rules: AnyRules): string {
 /** The same of pipelines, whose rules are a table of another form: they go on by themselves, not by the clock. */
 export function pipelineDiagram(): string {
   return drawn(pipelineArrows().map(({ from, to, label }) => arrow(from, to, label)));
+}
+
+/** The same of long calls. */
+export function longCallDiagram(): string {
+  return drawn(longCallArrows().map(({ from, to, label }) => arrow(from, to, label)));
 }
 
 function drawn(lines: readonly string[]): string {

@@ -35,7 +35,7 @@ export function createLongCallShape(context: ShapeContext, gateway: GatewayShape
     offers: (type) => registry.catalogue.offers(type),
   });
   return {
-    queue: 'gateway', activities: { ...createLongCallActivities({ ...asking, heartbeat, sleep }) }, port,
+    queue: 'gateway', activities: { ...createLongCallActivities({ ...asking, heartbeat, sleep, searchHash: context.spine.searchHash }) }, port,
     jobs: [staleJob(context, asking, workflows)],
   };
 }

@@ -102,7 +102,7 @@ function addLine(run: Run, line: string): void {
 }
 
 /** Takes in what an activity has reported. Reports of handlers that ran side by side may come in any order, and repeat one another. */
-function apply(run: Run, { view, facts }: LongCallReport): void {
+function apply(run: Run, { view, facts, sellerInSearches = view.seller }: LongCallReport): void {
   const fresh = facts.filter(({ version }) => version > run.known);
   const before = run.view;
   if (view.version >= before.version) {
@@ -110,7 +110,7 @@ function apply(run: Run, { view, facts }: LongCallReport): void {
     run.view = view;
     showInSearches(run.input.searchAttributes, {
       ...(view.state === before.state ? {} : { PaymentState: view.state }),
-      ...(view.seller === before.seller ? {} : { Seller: view.seller }),
+      ...(view.seller === before.seller ? {} : { Seller: sellerInSearches }),
       ...(view.ended ? { PaymentOutcome: callOutcomeOf(view) } : {}),
     });
   }

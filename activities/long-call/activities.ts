@@ -4,7 +4,6 @@ import { SuretyError } from '../../domain/errors.ts';
 import { actOnLongCall, expireLongCall } from './act.ts';
 import { askSellers, type AskDeps } from './ask.ts';
 import { longFactOf, longViewOf } from './rows.ts';
-import type { LongCallStore } from './store.ts';
 
 export interface LongCallActivities {
   /** Where the call stands, and what has happened since the workflow looked. */
@@ -18,6 +17,8 @@ export interface LongCallActivities {
 }
 
 export interface LongCallActivityDeps extends AskDeps {
+  /** What stands for an address in searches; undefined: the address itself. */
+  readonly searchHash?: ((address: string) => string) | undefined;
   /** Says that a long activity is alive. */
   readonly heartbeat: (details: unknown) => void;
   /** Rejects when the activity was cancelled. */
@@ -29,16 +30,17 @@ const HEARTBEAT_MS = 1_000;
 const FACTS_MAX = 50;
 
 export function createLongCallActivities(deps: LongCallActivityDeps): LongCallActivities {
-  const { store, heartbeat, sleep } = deps;
+  const { heartbeat, sleep, store } = deps;
+  const reportOf = (task: LongCallTask): Promise<LongCallReport> => report(deps, task);
 
   return {
-    readCall: (task) => reportOf(store, task),
+    readCall: reportOf,
 
     async askSeller(task) {
       const alive = setInterval(() => heartbeat({ asking: task.id }), HEARTBEAT_MS);
       try {
         const outcome = await askSellers(deps, task.id, { heard: true, tick: () => sleep(HEARTBEAT_MS) });
-        return { ...(await reportOf(store, task)), outcome };
+        return { ...(await reportOf(task)), outcome };
       } finally {
         clearInterval(alive);
       }
@@ -47,20 +49,22 @@ export function createLongCallActivities(deps: LongCallActivityDeps): LongCallAc
     async takeStep({ input, by, ...task }) {
       const { refusal } = await actOnLongCall(store, task.id, input, { address: by ?? null }, true);
       deps.crash.at('long-ended');
-      return { ...(await reportOf(store, task)), ...(refusal === null ? {} : { refusal }) };
+      return { ...(await reportOf(task)), ...(refusal === null ? {} : { refusal }) };
     },
 
     async giveBackOverdue(task) {
       await expireLongCall(store, task.id, true);
-      return reportOf(store, task);
+      return reportOf(task);
     },
   };
 }
 
-async function reportOf(store: LongCallStore, { id, known }: LongCallTask): Promise<LongCallReport> {
+async function report({ store, searchHash }: Pick<LongCallActivityDeps, 'store' | 'searchHash'>,
+    { id, known }: LongCallTask): Promise<LongCallReport> {
   const row = await store.row(id);
   if (row === null) throw new SuretyError('not_found', 'There is no such long call.');
   // The row first: the events read after it are at least as far.
   const events = await store.events(id, Math.max(known, row.version - FACTS_MAX), FACTS_MAX);
-  return { view: longViewOf(row), facts: events.map(longFactOf) };
+  const view = longViewOf(row);
+  return { view, facts: events.map(longFactOf), ...(searchHash === undefined ? {} : { sellerInSearches: searchHash(view.seller) }) };
 }

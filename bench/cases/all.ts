@@ -3,12 +3,13 @@ import type { BenchCase } from '../case.ts';
 import { escrowCase } from './escrow.ts';
 import { gatewayCase } from './gateway.ts';
 import { hotCase } from './hot.ts';
+import { longCallsCase } from './long-calls.ts';
 import { pipelineCase } from './pipeline.ts';
 import { sessionsCase } from './sessions.ts';
 import { batchedTicksCase, ticksCase } from './ticks.ts';
 
 /** The setup is made and used by the same case, so nobody in between needs its type. */
-export const benchCases: readonly BenchCase[] = [gatewayCase, hotCase, sessionsCase, escrowCase, pipelineCase, ticksCase,
+export const benchCases: readonly BenchCase[] = [gatewayCase, hotCase, longCallsCase, sessionsCase, escrowCase, pipelineCase, ticksCase,
   batchedTicksCase];
 
 /** @throws Error that lists the names there are. */

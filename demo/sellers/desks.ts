@@ -1,16 +1,17 @@
 /** The work behind each offer of the catalogue; only the sellers' own process needs it, and the parser it loads. */
-import { demoSellers, SLOW_PRESS_MS, type SellerId } from './catalogue.ts';
+import { demoSellers, NIGHT_SHIFT_MS, SLOW_PRESS_MS, type SellerId } from './catalogue.ts';
 import { barChart, type ChartPoint } from './chart.ts';
 import { codeMetrics } from './code-metrics.ts';
 import type { Desk } from './shop.ts';
 import { wordStatistics } from './word-statistics.ts';
 
-const work: Readonly<Record<SellerId, Pick<Desk, 'work' | 'delayMs' | 'broken'>>> = {
+const work: Readonly<Record<SellerId, Pick<Desk, 'work' | 'delayMs' | 'laterMs' | 'broken'>>> = {
   wordHouse: { work: (params) => wordStatistics(text(params, 'text')) },
   bargainWords: { work: () => ({}), broken: true },
   codeLens: { work: (params) => codeMetrics(text(params, 'source'), optionalText(params, 'fileName')) },
   chartStudio: { work: (params) => barChart(text(params, 'title'), chartPoints(params['points'])) },
   slowPress: { work: (params) => wordStatistics(text(params, 'text')), delayMs: SLOW_PRESS_MS },
+  nightShift: { work: (params) => wordStatistics(text(params, 'text')), laterMs: NIGHT_SHIFT_MS },
 };
 
 /** A desk for every seller of the catalogue. */

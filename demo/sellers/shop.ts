@@ -18,6 +18,8 @@ export interface Desk {
   readonly work: (params: Readonly<Record<string, unknown>>) => unknown;
   /** How long the work takes at least; for a demonstration of what happens meanwhile. */
   readonly delayMs?: number;
+  /** Where nobody waits, it takes the order with 202 and delivers so much later, through the link that came with the order. */
+  readonly laterMs?: number;
   /** Answers 500 to everything. */
   readonly broken?: boolean;
 }
@@ -80,13 +82,14 @@ export function createShop(desks: readonly Desk[], isFromPlatform: SignatureChec
     if (amount === null || !isAmountText(amount) || parseAmount(amount) < parseAmount(desk.price)) {
       return { status: 402, body: { error: `This costs ${desk.price} USDC.` } };
     }
-    return once(desk, body,
+    const link = header(request, 'x-payment-complete');
+    return once(link === null || desk.laterMs === undefined ? desk : { ...desk, link }, body,
       { path: desk.path, idempotencyKey: header(request, 'idempotency-key'), paidBy: header(request, 'x-payment-from'), amount,
       requests: 1, worked: 0 });
   }
 
   /** The promise is remembered before the work begins, so a second request that comes in the middle waits for the same work. */
-  function once(desk: Desk, body: string, job: Job): Promise<Answer> {
+  function once(desk: Order, body: string, job: Job): Promise<Answer> {
     // The sellers of this process are strangers to each other: one call that goes on to the next seller keeps its key.
     const key = job.idempotencyKey === null ? null : `${desk.path} ${job.idempotencyKey}`;
     const bodyHash = createHash('sha256').update(body).digest('hex');
@@ -108,7 +111,28 @@ export function createShop(desks: readonly Desk[], isFromPlatform: SignatureChec
   }
 }
 
-async function work(desk: Desk, body: string, job: Job): Promise<Answer> {
+/** A desk, and where to deliver if nobody waits. */
+type Order = Desk & { readonly link?: string };
+
+/** Takes an order that nobody waits for: says half-way that it is at work, and delivers when it is done. */
+async function deliverLater(link: string, laterMs: number, deliver: () => Promise<Answer>): Promise<void> {
+  const post = (to: string, body: object) =>
+    fetch(to, { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) });
+  await sleep(laterMs / 2);
+  await post(link.replace('/complete?', '/progress?'), { percent: 50, note: 'Half of it is read.' });
+  await sleep(laterMs / 2);
+  const { status, body } = await deliver();
+  if (status === 200) await post(link, { result: body });
+  else await post(link.replace('/complete?', '/fail?'), { reason: JSON.stringify(body) });
+}
+
+async function work({ link, ...desk }: Order, body: string, job: Job): Promise<Answer> {
+  if (link !== undefined) {
+    deliverLater(link, desk.laterMs ?? 0, () => work(desk, body, job))
+      // The platform gives the money back when the time is up.
+      .catch((error: unknown) => console.error(`An order could not be delivered: ${(error as Error).message}`));
+    return { status: 202, body: {} };
+  }
   if (desk.broken === true) return { status: 500, body: { error: 'This seller is broken.' } };
   if (desk.delayMs !== undefined) await sleep(desk.delayMs);
   try {

@@ -24,7 +24,7 @@ export async function tellOpening(story: Story, play: Play): Promise<void> {
       { method: 'POST', headers: { 'x-payment-amount': '0.02' }, body: '{"text":"for free"}' });
     step.check('A stranger who asks a seller directly, without the platform, gets nothing', stranger.status === 401, stranger.status);
     const { services } = await play.wire.must('GET', '/v1/services');
-    step.check('The catalogue shows all four services', services.length === 4, services.length);
+    step.check('The catalogue shows all five services', services.length === 5, services.length);
   }, { essential: true });
 
   await story.tell('The buyers get money', async (step) => {

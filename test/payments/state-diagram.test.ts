@@ -1,7 +1,7 @@
 /** The pictures of the documents are made from the rules. */
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
-import { pipelineDiagram, stateDiagram } from '../../domain/state-diagram.ts';
+import { longCallDiagram, pipelineDiagram, stateDiagram } from '../../domain/state-diagram.ts';
 import type { Rules } from '../../domain/payment.ts';
 import { paymentKinds } from '../../payments/kinds.ts';
 
@@ -16,6 +16,10 @@ test.each(paymentKinds)('the diagram of docs/$rules.kind.md is made from the rul
 
 test('that of docs/pipelines.md is made from the rules; run `npm run docs:diagrams`', () => {
   expect(diagramsOf('pipelines')).toEqual([pipelineDiagram()]);
+});
+
+test('that of docs/long-calls.md is made from the rules; run `npm run docs:diagrams`', () => {
+  expect(diagramsOf('long-calls')).toEqual([longCallDiagram()]);
 });
 
 test('a diagram has every way from state to state: by whom, by the clock, and to which ends', () => {

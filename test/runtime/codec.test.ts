@@ -13,6 +13,7 @@ import { createSearchHash } from '../../temporal/search-hash.ts';
 import { startApp, type TestApp } from '../support/app.ts';
 import { setCardStage } from '../support/cards.ts';
 import { adminSecret, setStage } from '../support/escrows.ts';
+import { buyLong } from '../support/long-calls.ts';
 import { createPlatformSuite, eventually } from '../support/platform-suite.ts';
 import { SEARCH_KEY } from '../support/platform.ts';
 import { scratchDataDir, startProgram } from '../support/programs.ts';
@@ -155,7 +156,7 @@ describe('the remote codec', () => {
 });
 
 describe('a platform with keys and hashed searches', () => {
-  const { platform } = createPlatformSuite({ TEMPORAL_CODEC_KEYS: written(second, first), TEMPORAL_SEARCH_ATTRIBUTES: 'hashed',
+  const { platform, seller } = createPlatformSuite({ TEMPORAL_CODEC_KEYS: written(second, first), TEMPORAL_SEARCH_ATTRIBUTES: 'hashed',
     ADMIN_SECRET: adminSecret });
   const hash = createSearchHash(SEARCH_KEY);
 
@@ -211,5 +212,15 @@ describe('a platform with keys and hashed searches', () => {
     expect((await stage.charge(card)).status).toBe(200);
     await eventually(async () => expect(await found(`Seller = '${hash(stage.merchant.address)}'`)).toEqual([card.workflowId]));
     expect((await keptOf(card.workflowId)).includes(stage.merchant.address)).toBe(false);
+  }, 60_000);
+
+  test('the seller to whom a long call went on is hashed too', async () => {
+    const market = platform();
+    const [broken, good] = [await seller('Broken', { kind: 'status', status: 500 }), await seller('Good')];
+    await market.offers(broken, { serviceType: 'film', price: '0.05' });
+    const offer = await market.offers(good, { serviceType: 'film', price: '0.10' });
+    const { workflowId } = (await buyLong(market, await market.aSession())).body;
+    await eventually(async () => expect(await found(`Seller = '${hash(offer.address)}'`)).toEqual([workflowId]));
+    expect((await keptOf(workflowId)).includes(offer.address)).toBe(false);
   }, 60_000);
 });
