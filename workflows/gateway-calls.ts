@@ -9,7 +9,8 @@ import type { GatewayCallsInput, GatewayCallsResult } from './contracts/gateway-
 import { showInSearches } from './search-attributes.ts';
 
 // They join the drives of this process, or do one statement, and give up well before a workflow task would time out.
-const quick = proxyLocalActivities<GatewayActivities>({ startToCloseTimeout: '6s', retry: { maximumAttempts: 2 } });
+const quick = proxyLocalActivities<GatewayActivities>({ startToCloseTimeout: '6s', scheduleToCloseTimeout: '8s',
+  retry: { maximumAttempts: 2 } });
 // Slow sellers, and calls whose process is gone. A call that is still open after this time is given back.
 const { finishCalls } = proxyActivities<GatewayActivities>({
   startToCloseTimeout: '5m', heartbeatTimeout: '15s', scheduleToCloseTimeout: '15m',
