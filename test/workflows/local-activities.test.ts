@@ -15,7 +15,8 @@ const calls = readdirSync(folder).filter((name) => name.endsWith('.ts')).flatMap
 const TASK_MS = 10_000;
 
 test('there are local activities in every workflow of a payment', () => {
-  const all = readdirSync(folder).filter((name) => name.endsWith('.ts') && readFileSync(folder + name, 'utf8').includes('proxyLocalActivities<'));
+  const sources = readdirSync(folder).filter((name) => name.endsWith('.ts'));
+  const all = sources.filter((name) => readFileSync(folder + name, 'utf8').includes('proxyLocalActivities<'));
   expect(calls.map(([name]) => name).sort()).toEqual(all.sort());
   expect(calls.length).toBeGreaterThan(6);
 });
