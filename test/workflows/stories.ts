@@ -7,6 +7,7 @@ import { eventually } from '../support/platform-suite.ts';
 import { workflowIdFor } from '../../workflows/contracts/ids.ts';
 import { cardStories } from './stories-card.ts';
 import { escrowStories } from './stories-escrow.ts';
+import { longCallStories } from './stories-long-call.ts';
 import { multistepStories } from './stories-multistep.ts';
 import { streamStories } from './stories-stream.ts';
 import { pipelineStories } from './stories-pipeline.ts';
@@ -119,6 +120,7 @@ export const stories: readonly Story[] = [
   },
   ...cardStories,
   ...escrowStories,
+  ...longCallStories,
   ...multistepStories,
   ...pipelineStories,
   ...streamStories,
