@@ -75,6 +75,8 @@ export interface GatewayCallInput {
   readonly lines?: readonly string[];
   /** Search attributes that the server knows; others are not set. */
   readonly searchAttributes?: readonly string[];
+  /** After so many events a new run goes on; when Temporal suggests it where this is left out. */
+  readonly eventsMax?: number;
 }
 
 /** How a long call ended. */

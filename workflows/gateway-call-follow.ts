@@ -67,12 +67,15 @@ interface Run {
   answerWaits: boolean;
   /** How often the clock was asked in vain. */
   asked: number;
+  /** An activity is doing something in the database. */
+  isBusy: boolean;
 }
 
 /** Registers the handlers. Call it first in the workflow, before anything is awaited. */
 export function followLongCall(input: GatewayCallInput, performers: LongCallPerformers): FollowedLongCall {
   const run: Run = { input, performers, view: input.view, known: input.lines === undefined ? 0 : input.view.version,
-    lines: input.lines ?? [], newsUpTo: 0, lastRefusal: null, answerWaits: false, asked: 0 };
+    lines: input.lines ?? [], newsUpTo: 0, lastRefusal: null, answerWaits: false, asked: 0,
+    isBusy: false };
   takeMessages(run);
   setCurrentDetails(callDetailsOf(input, run.view, run.lines));
   return {
@@ -111,7 +114,7 @@ function apply(run: Run, { view, facts, sellerInSearches = view.seller }: LongCa
     showInSearches(run.input.searchAttributes, {
       ...(view.state === before.state ? {} : { PaymentState: view.state }),
       ...(view.seller === before.seller ? {} : { Seller: sellerInSearches }),
-      ...(view.ended ? { PaymentOutcome: callOutcomeOf(view) } : {}),
+      ...(view.ended && !before.ended ? { PaymentOutcome: callOutcomeOf(view) } : {}),
     });
   }
   run.known = fresh.at(-1)?.version ?? run.known;
@@ -119,16 +122,27 @@ function apply(run: Run, { view, facts, sellerInSearches = view.seller }: LongCa
   setCurrentDetails(callDetailsOf(run.input, run.view, run.lines));
 }
 
-/** Has it done: at once and in this process, or, when the database is away, for as long as it takes. */
+/**
+ * Has it done: at once and in this process, or, when the database is away, for as long as it takes. One after the other: steps are taken in
+ * the order in which their messages came, and what is lived side by side could be replayed in another order.
+ */
 async function perform<Name extends Quick>(run: Run, name: Name, summary: string,
     more?: Omit<Parameters<LongCallActivities['takeStep']>[0], 'id' | 'known'>): Promise<Awaited<ReturnType<LongCallActivities[Name]>>> {
-  const args = [{ id: run.input.id, known: run.known, ...more }] as Parameters<LongCallActivities[Name]>;
   const { quick, patient } = run.performers;
   // Handlers run in the scope of the workflow, which may be cancelled by then.
-  const report = await CancellationScope.nonCancellable(() => quick[name].executeWithOptions({ ...quickly, summary }, args)
-    .catch(() => patient[name].executeWithOptions({ ...patiently, summary }, args)));
-  apply(run, report);
-  return report as Awaited<ReturnType<LongCallActivities[Name]>>;
+  return CancellationScope.nonCancellable(async (): Promise<Awaited<ReturnType<LongCallActivities[Name]>>> => {
+    while (run.isBusy) await condition(() => !run.isBusy);
+    run.isBusy = true;
+    const args = [{ id: run.input.id, known: run.known, ...more }] as Parameters<LongCallActivities[Name]>;
+    try {
+      const report = await quick[name].executeWithOptions({ ...quickly, summary }, args)
+        .catch(() => patient[name].executeWithOptions({ ...patiently, summary }, args));
+      apply(run, report);
+      return report as Awaited<ReturnType<LongCallActivities[Name]>>;
+    } finally {
+      run.isBusy = false;
+    }
+  });
 }
 
 async function askSellers(run: Run): Promise<void> {
@@ -161,9 +175,9 @@ async function nextEvent(run: Run): Promise<'moved' | 'deadline'> {
     await catchUp(run);
     return 'moved';
   }
-  if (workflowInfo().continueAsNewSuggested) await goOnInANewRun(run);
+  if (isFull(run.input)) await goOnInANewRun(run);
   const { version, deadlineMs } = run.view;
-  const moved = (): boolean => run.view.version > version || run.newsUpTo > run.known || workflowInfo().continueAsNewSuggested;
+  const moved = (): boolean => run.view.version > version || run.newsUpTo > run.known || isFull(run.input);
   const waitMs = Math.max(deadlineMs - Date.now(), run.asked > 0 ? CLOCK_AGAIN_MS : 0);
   if (waitMs > 0 && (await condition(moved, waitMs))) return 'moved';
   return 'deadline';
@@ -174,6 +188,11 @@ async function goOnInANewRun(run: Run): Promise<void> {
   await condition(allHandlersFinished);
   if (run.view.ended) return;
   await continueAsNew<(next: GatewayCallInput) => Promise<GatewayCallResult>>({ ...run.input, view: run.view, lines: run.lines });
+}
+
+function isFull({ eventsMax }: GatewayCallInput): boolean {
+  const { historyLength, continueAsNewSuggested } = workflowInfo();
+  return eventsMax === undefined ? continueAsNewSuggested : historyLength >= eventsMax;
 }
 
 function takeMessages(run: Run): void {

@@ -24,7 +24,7 @@ const ASYNC = { Prefer: 'respond-async' };
 
 export const longCallsCase: BenchCase<LongCallSetup> = {
   name: 'long-calls',
-  summary: `Each client buys long calls of random sellers, in the session of a random buyer; ${OPEN} are open, and the oldest is completed.`,
+  summary: `Each client buys long calls of random sellers in random sessions; ${OPEN} are open, and the oldest is completed.`,
   unit: 'long calls', unitsPerTurn: 1, deliveriesPerUnit: 0,
   population: { buyers: 100, sellers: 100 },
   price: '0.001', pricePerUnit: '0.001',
@@ -75,6 +75,7 @@ function longCallTurns({ sessions, serviceTypes, sellerKeys, open }: LongCallSet
     const asked = performance.now();
     const done = await client.send(requestHead(host, `/v1/gateway/calls/${oldest.callId}/complete`,
       { Authorization: `Bearer ${sellerKeys[oldest.seller] ?? ''}` }) + result);
-    return done.status === 200 ? { stepsMs: { buy, complete: performance.now() - asked } } : `complete: ${done.status} ${done.body.slice(0, 200)}`;
+    const complete = performance.now() - asked;
+    return done.status === 200 ? { stepsMs: { buy, complete } } : `complete: ${done.status} ${done.body.slice(0, 200)}`;
   };
 }

@@ -31,9 +31,10 @@ export async function tellLongCall(story: Story, play: Play): Promise<void> {
     };
     const call = await step.wait(`${seller.name} works`, ended());
     step.say(`The order was ${states.join(' → ')}.`);
-    step.check('The seller began, said how far it was, and delivered', call.long.state === 'settled' && call.response.output.words > 100, call);
+    step.check('The seller began, said how far it was, and delivered', call.long.state === 'settled'
+      && call.response.output.words > 100, call);
     play.purchases.push({ buyer: atlas.address, seller: seller.address, amountMicros: readAmount(PRICE) });
-    step.money(`${atlas.name} pays ${coins(readAmount(PRICE))} to ${seller.name}, who delivered through the link that came with the order.`);
+    step.money(`${atlas.name} pays ${coins(readAmount(PRICE))} to ${seller.name}, who delivered through the link of the order.`);
     const late = await play.wire.ask('POST', `${path}/cancel`, { apiKey: atlas.apiKey, body: {} });
     step.check('What is delivered cannot be cancelled any more', late.status === 409, late.body);
   });

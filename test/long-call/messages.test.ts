@@ -26,8 +26,10 @@ test('an update completes the call and answers with it; its activity moves the m
   const { owner, session, callId, handle } = await aCall();
   await handle.signal('surety-progress', { percent: 50, note: 'half' });
   await longCallIs(platform(), session.buyer, callId, 'begun');
-  expect(await handle.executeUpdate('surety-complete', { args: [{ result: { film: 1 } }] })).toMatchObject({ id: callId, state: 'settled' });
-  expect(await handle.result()).toEqual({ id: callId, version: 5, state: 'settled', service: 'Studio', seller: owner.address, paid: '0.400000',
+  expect(await handle.executeUpdate('surety-complete', { args: [{ result: { film: 1 } }] }))
+    .toMatchObject({ id: callId, state: 'settled' });
+  expect(await handle.result()).toEqual({ id: callId, version: 5, state: 'settled', service: 'Studio', seller: owner.address,
+    paid: '0.400000',
     returned: '0.000000' });
   expect((await longCallNow(platform(), session.buyer, callId)).call.response).toEqual({ film: 1 });
   expect((await platform().moneyOf(owner)).available).toBe(usdc('0.40'));

@@ -89,7 +89,8 @@ test('Prefer: wait answers when something happens, or when the time is up', asyn
   const { owners, session } = await sellers([later]);
   const { callId } = (await buyLong(platform(), session)).body;
   await longCallIs(platform(), session.buyer, callId, 'begun');
-  const ask = (secs: number) => platform().ask('GET', `/v1/gateway/calls/${callId}`, { key: session.buyer.key, headers: { prefer: `wait=${secs}` } });
+  const ask = (secs: number) => platform().ask('GET', `/v1/gateway/calls/${callId}`,
+    { key: session.buyer.key, headers: { prefer: `wait=${secs}` } });
   const [begunAt, waiting] = [Date.now(), ask(20)];
   await new Promise((resolve) => setTimeout(resolve, 300));
   await stepOf(platform(), owners[0] as (typeof owners)[number], callId, 'complete', { result: { film: 1 } });

@@ -8,6 +8,7 @@ import { workflowIdFor } from '../../workflows/contracts/ids.ts';
 import { cardStories } from './stories-card.ts';
 import { choreStories } from './stories-chores.ts';
 import { escrowStories } from './stories-escrow.ts';
+import { longCallStories } from './stories-long-call.ts';
 import { multistepStories } from './stories-multistep.ts';
 import { streamStories } from './stories-stream.ts';
 import { pipelineStories } from './stories-pipeline.ts';
@@ -121,6 +122,7 @@ export const stories: readonly Story[] = [
   ...cardStories,
   ...choreStories,
   ...escrowStories,
+  ...longCallStories,
   ...multistepStories,
   ...pipelineStories,
   ...streamStories,
