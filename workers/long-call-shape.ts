@@ -35,8 +35,8 @@ export function createLongCallShape(context: ShapeContext, gateway: GatewayShape
     offers: (type) => registry.catalogue.offers(type),
   });
   return {
-    queue: 'gateway', activities: { ...createLongCallActivities({ ...asking, heartbeat, sleep, searchHash: context.spine.searchHash }) }, port,
-    jobs: [staleJob(context, asking, workflows)],
+    queue: 'gateway', port, jobs: [staleJob(context, asking, workflows)],
+    activities: { ...createLongCallActivities({ ...asking, heartbeat, sleep, searchHash: context.spine.searchHash }) },
   };
 }
 
