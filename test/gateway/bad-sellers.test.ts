@@ -4,7 +4,7 @@ import { usdc } from '../support/market.ts';
 import { createPlatformSuite, eventually } from '../support/platform-suite.ts';
 
 const { platform, seller } =
-  createPlatformSuite({ WORKER_QUEUES: 'gateway', SELLER_TIMEOUT: '700ms', CB_THRESHOLD: '3', CB_DURATION: '500ms' });
+  createPlatformSuite({ WORKER_QUEUES: 'gateway', SELLER_TIMEOUT: '700ms', CB_THRESHOLD: '3', CB_DURATION: '2s' });
 
 const failures: readonly [what: string, behaviour: Behaviour, reason: RegExp, outcome: string, idempotent?: boolean][] = [
   ['never answers', { kind: 'hang' }, /did not answer in time/, 'timeout'],
