@@ -117,6 +117,7 @@ END $$;
 -- Notes of calls that their seller of this attempt is about to be asked, one that does not promise to work only once. Returns the positions
 -- of those that are really open, at that attempt, and this driver's: nobody may ask for the others.
 CREATE OR REPLACE FUNCTION gateway_note_asking(p json, p_driver text) RETURNS SETOF integer LANGUAGE sql
+SET plan_cache_mode = force_generic_plan SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off
 SET lock_timeout = '2s' AS $$
   WITH ours AS (
     SELECT x.pos, c.id FROM json_to_recordset(p) AS x(pos integer, id text, attempt integer) JOIN gateway_call c ON c.id = x.id
