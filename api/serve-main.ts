@@ -47,14 +47,15 @@ async function listen(service: Service, parts: Parts, runtime: Runtime, stack: S
   const server = createHttpServer(api.app);
   server.listen(env.PORT, env.HOST);
   await once(server, 'listening');
-  links.api = urlOf(server, env.HOST);
+  const url = urlOf(server, env.HOST);
+  links.api = env.PUBLIC_URL ?? url;
   service.onStop(async () => {
     const left = await api.drain(env.DRAIN_DEADLINE);
     if (left > 0) log.warn({ left }, 'Stopped before these requests were answered; their payments are finished by the next start.');
     server.close();
     server.closeAllConnections();
   });
-  return links.api;
+  return url;
 }
 
 /** As a person on this machine would type it. */

@@ -23,13 +23,19 @@ export interface SessionDetails {
   readonly expiresAtMs: number;
   /** As what it ends, once it is closing. */
   readonly endsAs?: 'closed' | 'expired';
+  /** How often it was to end while calls were under way. */
+  readonly rounds?: number;
 }
 
 export type SessionPayment = Payment<StoredSessionTerms, SessionDetails>;
 type SessionContext = Context<StoredSessionTerms, SessionDetails, unknown>;
 
-/** Whoever drives the last call finishes the session; after so long without that, the clock does. */
+/**
+ * Whoever drives the last call finishes the session; after so long without that, the clock does. Twice as long each time that it finds
+ * calls under way: a long one may be so for a day.
+ */
 const CLOSING_MS = 30_000;
+const CLOSING_MS_MAX = 15 * 60_000;
 
 export const sessionRules: Rules<StoredSessionTerms, SessionDetails, unknown, SessionState, SessionStep> = {
   kind: 'session', noun: 'session', bucket: 'pending',
@@ -48,7 +54,8 @@ export const sessionRules: Rules<StoredSessionTerms, SessionDetails, unknown, Se
       on: { close: { to: ['closed', 'closing'], choose: (context) => end(context, 'closed') } },
     },
     closing: {
-      funds: 'held_pending', time: 'calls under way', until: (_payment, nowMs) => nowMs + CLOSING_MS,
+      funds: 'held_pending', time: 'calls under way',
+      until: ({ details: { rounds = 0 } }, nowMs) => nowMs + Math.min(CLOSING_MS * 2 ** rounds, CLOSING_MS_MAX),
       clock: { to: ['closed', 'expired', 'closing'], choose: (context) => end(context, endsAs(context)) },
       on: { finish: { to: ['closed', 'expired'], unless: callsUnderWay, choose: (context) => end(context, endsAs(context)) } },
     },
@@ -64,7 +71,7 @@ function end({ payment }: SessionContext, as: 'closed' | 'expired'): Choice<Sess
   if (isDrained(payment)) {
     return { to: as, moves: [{ move: 'count', amountMicros: 'used' }, rest], resolution: as, assumesDrained: true };
   }
-  return { to: 'closing', moves: [rest], resolution: null, details: { endsAs: as } };
+  return { to: 'closing', moves: [rest], resolution: null, details: { endsAs: as, rounds: (payment.details.rounds ?? 0) + 1 } };
 }
 
 function endsAs({ payment }: SessionContext): 'closed' | 'expired' {

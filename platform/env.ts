@@ -35,6 +35,8 @@ const addressText = z.string().regex(/^0x[0-9a-fA-F]{40}$/, 'must be 0x and 40 h
 export const envSchema = z.object({
   PORT: whole(0, 65_535, 8080).describe('Port of the HTTP API.'),
   HOST: z.string().min(1).default('127.0.0.1').describe('Address the API listens on.'),
+  PUBLIC_URL: z.url({ protocol: /^https?$/ }).transform((url) => url.replace(/\/+$/, '')).optional()
+    .describe('Address at which people and sellers reach the API, for links; that of HOST and PORT when unset.'),
   ENV: z.enum(['development', 'production']).default('development').describe('`production` refuses settings that are only safe on a desk.'),
   LOG_LEVEL: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']).default('info')
     .describe('Least important line that is logged.'),

@@ -22,19 +22,22 @@ const HOUR_SECS = 3_600;
 const PARAMS = { question: 'How much is the fish?', copies: 3 };
 const ASYNC = { Prefer: 'respond-async' };
 
-export const longCallsCase: BenchCase<LongCallSetup> = {
+/** The case with so many calls open. */
+export const longCallsWith = (open: number): BenchCase<LongCallSetup> => ({
   name: 'long-calls',
-  summary: `Each client buys long calls of random sellers in random sessions; ${OPEN} are open, and the oldest is completed.`,
+  summary: `Each client buys long calls of random sellers in random sessions; ${open} are open, and the oldest is completed.`,
   unit: 'long calls', unitsPerTurn: 1, deliveriesPerUnit: 0,
   population: { buyers: 100, sellers: 100 },
   price: '0.001', pricePerUnit: '0.001',
-  prepare: openMany, finish: completeAll,
+  prepare: (world) => openMany(world, open), finish: completeAll,
   turns: (setup, { host, port }) => longCallTurns(setup, `${host}:${port}`),
   payees: (world) => world.sellers.map((seller) => seller.address),
-};
+});
+
+export const longCallsCase = longCallsWith(OPEN);
 
 /** Sellers declare an hour, and so many calls are opened. The benchmark's sellers answer such requests with 202. */
-async function openMany({ wire, buyers, sellers }: World): Promise<LongCallSetup> {
+async function openMany({ wire, buyers, sellers }: World, count: number): Promise<LongCallSetup> {
   await inParallel(sellers, async ({ address, apiKey }) => {
     const agent = await wire.must('GET', `/v1/agents/${address}`, { apiKey });
     const { services } = (agent.agent ?? agent) as { services: readonly { id: string }[] };
@@ -42,7 +45,7 @@ async function openMany({ wire, buyers, sellers }: World): Promise<LongCallSetup
   });
   const sessions = await openSessions({ wire, buyers });
   const serviceTypes = sellers.map((_, index) => serviceTypeOf(index));
-  const open = await inParallel(Array.from({ length: OPEN }), async (_, index) => {
+  const open = await inParallel(Array.from({ length: count }), async (_, index) => {
     const { apiKey = '', token = '' } = sessions[index % sessions.length] ?? {};
     const { callId, seller } = await wire.must('POST', '/v1/gateway/proxy',
       { apiKey, token, body: { serviceType: serviceTypes[index % serviceTypes.length], params: PARAMS, async: true } });

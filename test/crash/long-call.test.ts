@@ -90,10 +90,14 @@ story('a seller that may not be asked twice is waited for, whoever died while it
 }, 90_000);
 
 story('a seller whose completion was not answered completes again, and is paid once', async ({ nodes, survivor }) => {
-  const { owner, session } = await aScene(survivor, 'ended');
-  const { callId } = (await buyLong(survivor, session, { serviceType: 'ended' })).body;
+  const { studio, owner, session } = await aScene(survivor, 'ended');
+  const node = await nodes.start({ CRASH_AT: 'long-ended', WORKER_QUEUES: 'none', PUBLIC_URL: 'https://pay.example/' });
+  await knows(node, session, 'ended');
+  const { callId, statusUrl } = (await buyLong(node, session, { serviceType: 'ended' })).body;
   await longCallIs(survivor, session.buyer, callId, 'begun', 20_000);
-  const node = await nodes.start({ CRASH_AT: 'long-ended', WORKER_QUEUES: 'none' });
+  // Links lead to where the platform is reached from outside.
+  expect(statusUrl).toBe(`https://pay.example/v1/gateway/calls/${callId}`);
+  expect(studio.requests[0]?.headers['x-payment-complete']).toMatch(`${statusUrl}/complete?token=`);
   expect(await stepOf(node, owner, callId, 'complete', { result: { film: 3 } }).catch(() => 'gone')).toBe('gone');
   const again = await stepOf(survivor, owner, callId, 'complete', { result: { film: 3 } });
   expect([again.status, again.headers.get('idempotent-replayed')]).toEqual([200, 'true']);
