@@ -1,5 +1,5 @@
 /** What the workflow of a long call knows of it, how it takes messages, and how it has its activities done. */
-import type { ActivityOptions, LocalActivityOptions } from '@temporalio/common';
+import type { ActivityOptions } from '@temporalio/common';
 import { allHandlersFinished, CancellationScope, condition, continueAsNew, log, setCurrentDetails, setHandler, workflowInfo }
   from '@temporalio/workflow';
 import type { LongCallActivities } from '../activities/long-call/activities.ts';
@@ -11,20 +11,10 @@ import { longCallMessages, longCallViewQuery } from './contracts/gateway-call.ts
 import { movedSignal } from './contracts/payment.ts';
 import { callDetailsOf, callLine, callOutcomeOf, callResultOf } from './gateway-call-story.ts';
 import { allAnswered, failure, reasonOf } from './messages.ts';
-import { patiently, quickly } from './payment.ts';
+import { performed, type Performers } from './performers.ts';
 import { utcTime } from './payment-story.ts';
 import { showInSearches } from './search-attributes.ts';
 
-/** The activities, as local ones and as ordinary ones. */
-export interface LongCallPerformers {
-  readonly quick: Performer<LocalActivityOptions>;
-  readonly patient: Performer<ActivityOptions>;
-}
-type Performer<Options> = {
-  readonly [Name in keyof LongCallActivities]: {
-    executeWithOptions(options: Options, args: Parameters<LongCallActivities[Name]>): ReturnType<LongCallActivities[Name]>;
-  };
-};
 /** Those that do one thing in the database. */
 type Quick = 'readCall' | 'takeStep' | 'giveBackOverdue';
 
@@ -55,7 +45,7 @@ const LINES_MAX = 50;
 
 interface Run {
   readonly input: GatewayCallInput;
-  readonly performers: LongCallPerformers;
+  readonly performers: Performers<LongCallActivities>;
   view: LongCallView;
   /** The version of the latest fact. */
   known: number;
@@ -72,7 +62,7 @@ interface Run {
 }
 
 /** Registers the handlers. Call it first in the workflow, before anything is awaited. */
-export function followLongCall(input: GatewayCallInput, performers: LongCallPerformers): FollowedLongCall {
+export function followLongCall(input: GatewayCallInput, performers: Performers<LongCallActivities>): FollowedLongCall {
   const run: Run = { input, performers, view: input.view, known: input.lines === undefined ? 0 : input.view.version,
     lines: input.lines ?? [], newsUpTo: 0, lastRefusal: null, answerWaits: false, asked: 0,
     isBusy: false };
@@ -128,15 +118,13 @@ function apply(run: Run, { view, facts, sellerInSearches = view.seller }: LongCa
  */
 async function perform<Name extends Quick>(run: Run, name: Name, summary: string,
     more?: Omit<Parameters<LongCallActivities['takeStep']>[0], 'id' | 'known'>): Promise<Awaited<ReturnType<LongCallActivities[Name]>>> {
-  const { quick, patient } = run.performers;
   // Handlers run in the scope of the workflow, which may be cancelled by then.
   return CancellationScope.nonCancellable(async (): Promise<Awaited<ReturnType<LongCallActivities[Name]>>> => {
     while (run.isBusy) await condition(() => !run.isBusy);
     run.isBusy = true;
     const args = [{ id: run.input.id, known: run.known, ...more }] as Parameters<LongCallActivities[Name]>;
     try {
-      const report = await quick[name].executeWithOptions({ ...quickly, summary }, args)
-        .catch(() => patient[name].executeWithOptions({ ...patiently, summary }, args));
+      const report = await performed(run.performers, name, summary, args);
       apply(run, report);
       return report as Awaited<ReturnType<LongCallActivities[Name]>>;
     } finally {

@@ -1,5 +1,5 @@
 /** What the workflow of a pipeline knows of it, how it takes messages, and how it has its activities done. */
-import type { ActivityOptions, LocalActivityOptions } from '@temporalio/common';
+import type { ActivityOptions } from '@temporalio/common';
 import { CancellationScope, condition, log, setCurrentDetails, setHandler } from '@temporalio/workflow';
 import type { PipelineActivities } from '../activities/pipeline/activities.ts';
 import type { PipelineInput, PipelineReport, PipelineResult, PipelineTaken, StepBought, StepReport } from '../domain/pipeline-messages.ts';
@@ -9,20 +9,10 @@ import { movedSignal } from './contracts/payment.ts';
 import { actionMessages, pipelineViewQuery, type ActInput } from './contracts/pipeline.ts';
 import { allAnswered, failure, reasonOf } from './messages.ts';
 import { utcTime } from './payment-story.ts';
-import { patiently, quickly } from './payment.ts';
+import { performed, type Performers } from './performers.ts';
 import { boughtLine, detailsOf, linesBefore, moneyLine, outcomeOf, resultOf, undoLine, undoneLine } from './pipeline-story.ts';
 import { showInSearches } from './search-attributes.ts';
 
-/** The activities, as local ones and as ordinary ones. */
-export interface Performers {
-  readonly quick: Performer<LocalActivityOptions>;
-  readonly patient: Performer<ActivityOptions>;
-}
-type Performer<Options> = {
-  readonly [Name in keyof PipelineActivities]: {
-    executeWithOptions(options: Options, args: Parameters<PipelineActivities[Name]>): ReturnType<PipelineActivities[Name]>;
-  };
-};
 /** Those that do one thing in the database and answer with the pipeline as it is then. */
 type Answering = 'settle' | 'giveBack' | 'cancel' | 'retryUndo' | 'read';
 
@@ -61,7 +51,7 @@ const undoing: ActivityOptions = { startToCloseTimeout: '30s', retry: { initialI
 
 interface Run {
   readonly input: PipelineInput;
-  readonly performers: Performers;
+  readonly performers: Performers<PipelineActivities>;
   report: PipelineReport;
   readonly lines: string[];
   lastRefusal: string | null;
@@ -75,7 +65,7 @@ interface Run {
 }
 
 /** Registers the handlers. Call it first in the workflow, before anything is awaited. */
-export function followPipeline(input: PipelineInput, performers: Performers): FollowedPipeline {
+export function followPipeline(input: PipelineInput, performers: Performers<PipelineActivities>): FollowedPipeline {
   const run: Run = {
     input, performers, report: input.report, lines: linesBefore(input), lastRefusal: null, stopping: 0, answerWaits: false,
     isCancelled: false, fault: undefined,
@@ -135,11 +125,7 @@ function show(run: Run, report: PipelineReport, known: PipelineReport | null): v
 
 /** Has it done: at once and in this process, or, when the database is away, for as long as it takes. */
 async function perform(run: Run, name: Answering, wish: ActInput, summary: string): Promise<PipelineTaken> {
-  const { quick, patient } = run.performers;
-  const args: [{ id: string; by?: string | undefined }] = [{ id: run.input.id, by: wish.by }];
-  // Handlers run in the scope of the workflow, which may be cancelled by then.
-  const taken = await CancellationScope.nonCancellable(() => quick[name].executeWithOptions({ ...quickly, summary }, args)
-    .catch(() => patient[name].executeWithOptions({ ...patiently, summary }, args)));
+  const taken = await performed(run.performers, name, summary, [{ id: run.input.id, by: wish.by }]);
   show(run, taken.report, run.report);
   return taken;
 }
