@@ -14,7 +14,7 @@ let node: PlatformNode;
 const sellers: Seller[] = [];
 
 beforeAll(async () => {
-  servers = await startOwnServers({ SELLER_TIMEOUT: '10s', REQUEST_TIMEOUT: '20s', WORKER_QUEUES: 'gateway' });
+  servers = await startOwnServers({ SELLER_TIMEOUT: '15s', REQUEST_TIMEOUT: '25s', WORKER_QUEUES: 'gateway' });
   node = servers.node;
 }, 120_000);
 afterAll(async () => {
