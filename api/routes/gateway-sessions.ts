@@ -18,11 +18,16 @@ const expiresInSecs = z.number().int()
     { error: `must be between ${expirySecsMin} and ${expirySecsMax}`, params: { code: 'invalid_amount' } })
   .transform((secs) => (secs <= 0 ? expirySecsDefault : secs));
 
+/** The terms of a payment have 4 kB (payment_terms_are_short). */
+const TYPES_LENGTH_MAX = 3_000;
+
 const openBody = z.object({
   maxTotal: amount.describe('The whole budget; it is held at once.'),
   maxPerRequest: amount.optional().describe('Most that one call may cost; the whole budget when left out.'),
   strategy: z.string().max(50).optional().describe(`How sellers are ranked: ${strategies.join(', ')}. Anything else means cheapest.`),
-  allowedTypes: z.array(serviceType).max(100).nullish().describe('Service types that may be bought; all when empty.'),
+  allowedTypes: z.array(serviceType).max(100)
+    .refine((types) => types.join().length <= TYPES_LENGTH_MAX, `must be at most ${TYPES_LENGTH_MAX} characters together`)
+    .nullish().describe('Service types that may be bought; all when empty.'),
   expiresInSecs: expiresInSecs.optional(),
   warnAtPercent: z.number().int().optional().describe('Answers say `budgetLow` from this percentage on; outside 0 to 100 means never.'),
   maxRequestsPerMinute: z.number().int().optional(),

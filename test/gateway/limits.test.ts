@@ -37,6 +37,17 @@ test('more calls a minute than the session allows are answered 429 with Retry-Af
   expect((await platform().buy(session)).status).toBe(200);
 });
 
+test('a session may name many types of service, as long as its terms stay short; otherwise nothing is held', async () => {
+  const types = (count: number) => Array.from({ length: count }, (_, n) => `${'x'.repeat(97)}${String(n).padStart(3, '0')}`);
+  const buyer = await platform().aTrader('1.00');
+  const open = (count: number) => platform().ask('POST', '/v1/gateway/sessions',
+    { key: buyer.key, body: { maxTotal: '1.00', allowedTypes: types(count) } });
+  const refused = await open(100);
+  expect([refused.status, refused.body.message]).toEqual([400, 'allowedTypes: must be at most 3000 characters together']);
+  expect((await platform().moneyOf(buyer)).pending).toBe(0n);
+  expect((await open(29)).status).toBe(201);
+});
+
 test('a session past its time buys nothing more, and the sweeper returns its budget when its workflow does not', async () => {
   await platform().offers(await seller(), { price: '0.10' });
   const session = await platform().aSession({ maxTotal: '1.00' });
