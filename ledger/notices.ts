@@ -52,11 +52,11 @@ export function createNotices(pool: pg.Pool): Notices {
         name: 'notices-claim',
         values: [kinds, ageMs, leaseMs, limit],
         text: `UPDATE workflow_notice n SET claimed_until = clock_timestamp() + $3 * interval '1 millisecond'
-              WHERE n.payment_id IN (SELECT x.payment_id FROM workflow_notice x
+              WHERE n.payment_id = ANY (ARRAY(SELECT x.payment_id FROM workflow_notice x
                                         WHERE x.kind = ANY ($1) AND x.noted_at < clock_timestamp() - $2 * interval '1 millisecond'
                                         AND (x.claimed_until IS NULL OR x.claimed_until < clock_timestamp()
                                              OR x.noted_at > x.claimed_until - $3 * interval '1 millisecond')
-                                        ORDER BY x.claimed_until NULLS FIRST, x.noted_at LIMIT $4 FOR NO KEY UPDATE SKIP LOCKED)
+                                        ORDER BY x.claimed_until NULLS FIRST, x.noted_at LIMIT $4 FOR NO KEY UPDATE SKIP LOCKED))
               RETURNING n.payment_id AS id, n.kind, n.version`,
       }),
   };

@@ -44,13 +44,13 @@ const endSql = 'SELECT outcome, drained FROM long_call_end($1, $2, $3, $4, $5, $
 // Overdue, or without anybody who asks: what was never asked, or was by a process that is gone, of a seller that may be asked again.
 const claimSql = `
 UPDATE long_call l SET claimed_until = clock_timestamp() + $3 * interval '1 millisecond'
- WHERE l.id IN (SELECT x.id FROM long_call x
+ WHERE l.id = ANY (ARRAY(SELECT x.id FROM long_call x
                  WHERE x.ended_at IS NULL AND (x.claimed_until IS NULL OR x.claimed_until < clock_timestamp())
                    AND (x.deadline < clock_timestamp() - $1 * interval '1 millisecond'
                          OR (x.begun_at IS NULL
                             AND coalesce(x.asking_until, x.created_at) < clock_timestamp() - $2 * interval '1 millisecond'
                             AND (x.asked_at IS NULL OR x.asking_until IS NOT NULL)))
-                 ORDER BY x.deadline LIMIT $4 FOR NO KEY UPDATE SKIP LOCKED)
+                 ORDER BY x.deadline LIMIT $4 FOR NO KEY UPDATE SKIP LOCKED))
 RETURNING l.id, l.deadline < clock_timestamp() AS due`;
 
 export function createLongCallStore({ pool, feeOwner, patienceMs, onDrained }: LongCallStoreOptions) {

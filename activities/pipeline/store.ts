@@ -89,12 +89,12 @@ const rowSql = `SELECT ${pipelineList} FROM pipeline WHERE id = $1`;
 const finishSql = `SELECT ${pipelineList}, session_drained(session_id) AS drained FROM pipeline_finish($1, $2, $3, $4)`;
 const claimStaleSql = `
 UPDATE pipeline p SET claimed_until = clock_timestamp() + $2::integer * interval '1 millisecond'
- WHERE p.id IN (SELECT x.id FROM pipeline x
+ WHERE p.id = ANY (ARRAY(SELECT x.id FROM pipeline x
                  WHERE x.ended_at IS NULL AND x.updated_at < clock_timestamp() - $1::integer * interval '1 millisecond'
                    AND (x.claimed_until IS NULL OR x.claimed_until < clock_timestamp())
                    AND NOT EXISTS (SELECT 1 FROM gateway_call c WHERE c.pipeline_id = x.id AND c.state = 'accepted'
                                       AND c.lease_until > clock_timestamp())
-                 ORDER BY x.updated_at LIMIT $3 FOR NO KEY UPDATE SKIP LOCKED)
+                 ORDER BY x.updated_at LIMIT $3 FOR NO KEY UPDATE SKIP LOCKED))
 RETURNING ${columnList(pipelineColumns, 'p')}`;
 const undoSql = 'SELECT id FROM pipeline_note_undo($1, $2, $3, $4, $5, $6)';
 const claimSql = 'SELECT outcome, wait_ms, age_ms FROM pipeline_claim_undo($1, $2, $3, $4)';

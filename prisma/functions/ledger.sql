@@ -155,7 +155,8 @@ CREATE OR REPLACE FUNCTION ledger_fold_fees(p_limit integer) RETURNS bigint LANG
 DECLARE v_refs text[]; v_accounts bigint[]; v_amounts bigint[];
 BEGIN
   WITH taken AS (
-    DELETE FROM unfolded_fee WHERE ref IN (SELECT ref FROM unfolded_fee ORDER BY ref LIMIT p_limit FOR UPDATE SKIP LOCKED)
+    DELETE FROM unfolded_fee
+     WHERE ref = ANY (ARRAY(SELECT ref FROM unfolded_fee ORDER BY ref LIMIT p_limit FOR UPDATE SKIP LOCKED))
     RETURNING ref, account_id, amount
   ) SELECT array_agg(ref), array_agg(account_id), array_agg(amount) INTO v_refs, v_accounts, v_amounts FROM taken;
   -- One account for each asset.

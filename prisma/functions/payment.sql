@@ -258,8 +258,8 @@ END $$;
 CREATE OR REPLACE FUNCTION payment_claim_overdue(p_kinds text[], p_grace_ms bigint, p_lease_ms bigint, p_limit integer)
 RETURNS TABLE (id text, kind text) LANGUAGE sql AS $$
   UPDATE payment y SET claimed_until = clock_timestamp() + p_lease_ms * interval '1 millisecond'
-   WHERE y.id IN (SELECT x.id FROM payment x WHERE x.deadline < clock_timestamp() - p_grace_ms * interval '1 millisecond'
+   WHERE y.id = ANY (ARRAY(SELECT x.id FROM payment x WHERE x.deadline < clock_timestamp() - p_grace_ms * interval '1 millisecond'
                      AND x.kind = ANY (p_kinds) AND (p_lease_ms = 0 OR x.claimed_until IS NULL OR x.claimed_until < clock_timestamp())
-                   ORDER BY x.deadline LIMIT p_limit FOR NO KEY UPDATE SKIP LOCKED)
+                   ORDER BY x.deadline LIMIT p_limit FOR NO KEY UPDATE SKIP LOCKED))
   RETURNING y.id, y.kind;
 $$;

@@ -1,4 +1,6 @@
 /** Leases on work of jobs: each part is done by one process at a time, and parts that fail hide no others. */
+import { readdirSync, readFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
 import { createClaims } from '../../workers/claims.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 
@@ -42,4 +44,18 @@ test('claims are forgotten a minute after they have run out', async () => {
     `UPDATE sweep_claim SET claimed_until = claimed_until - CASE id WHEN 'p00' THEN interval '0' ELSE interval '2 minutes' END`);
   await aProcess().take(3, () => Promise.resolve([]));
   expect((await db.pool.query('SELECT id FROM sweep_claim')).rows).toEqual([{ id: 'p00' }]);
+});
+
+// `IN (SELECT … LIMIT …)` beside UPDATE or DELETE may be run again for each row, as the plan of the moment has it: then it takes more.
+test('whatever claims so many rows finds out which they are once', () => {
+  const root = fileURLToPath(new URL('../../', import.meta.url));
+  const namesIn = (folder: string) => (readdirSync(root + folder, { recursive: true }) as string[]).map((name) => `${folder}/${name}`);
+  const sources = ['activities', 'ledger', 'payments', 'prisma/functions', 'trust', 'workers'].flatMap(namesIn)
+    .filter((name) => /\.(ts|sql)$/.test(name));
+  const claims = sources.flatMap((name) => [...readFileSync(root + name, 'utf8').matchAll(/\(\s*SELECT[^;`]*?SKIP LOCKED/g)]
+    .filter(([text]) => text.includes('LIMIT')).map(({ index }) => ({ name, index })));
+  expect(claims.length).toBeGreaterThan(5);
+  const before = ({ name, index }: { name: string; index: number }): string =>
+    readFileSync(root + name, 'utf8').slice(0, index).trimEnd().slice(-5);
+  expect(claims.filter((claim) => before(claim) !== 'ARRAY')).toEqual([]);
 });
