@@ -1,6 +1,6 @@
 /** What the workflow of a long call knows of it, how it takes messages, and how it has its activities done. */
 import type { ActivityOptions } from '@temporalio/common';
-import { allHandlersFinished, CancellationScope, condition, continueAsNew, log, setCurrentDetails, setHandler, workflowInfo }
+import { allHandlersFinished, CancellationScope, condition, continueAsNew, setCurrentDetails, setHandler, workflowInfo }
   from '@temporalio/workflow';
 import type { LongCallActivities } from '../activities/long-call/activities.ts';
 import { SuretyError } from '../domain/errors.ts';
@@ -10,7 +10,7 @@ import type { GatewayCallInput, GatewayCallResult, LongCallReport, LongCallView 
 import { longCallMessages, longCallViewQuery } from './contracts/gateway-call.ts';
 import { movedSignal } from './contracts/payment.ts';
 import { callDetailsOf, callLine, callOutcomeOf, callResultOf } from './gateway-call-story.ts';
-import { allAnswered, failure, reasonOf } from './messages.ts';
+import { allAnswered, failure, quietly } from './messages.ts';
 import { performed, type Performers } from './performers.ts';
 import { utcTime } from './payment-story.ts';
 import { showInSearches } from './search-attributes.ts';
@@ -226,15 +226,4 @@ async function take(run: Run, input: LongCallInput, sent: unknown): Promise<Long
   const { refusal } = await perform(run, 'takeStep', `${input.step} by ${by ?? 'an operator'}`, { input, ...who });
   if (refusal !== undefined) throw failure(refusal);
   return run.view;
-}
-
-/** Nobody waits for the answer: a refusal is kept for whoever looks, and the call goes on. */
-async function quietly(run: Run, work: () => Promise<unknown>): Promise<void> {
-  try {
-    await work();
-    run.lastRefusal = null;
-  } catch (error) {
-    run.lastRefusal = reasonOf(error);
-    log.warn('A signal was refused.', { reason: run.lastRefusal });
-  }
 }

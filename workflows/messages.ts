@@ -1,5 +1,5 @@
 /** How every run takes messages: refusals, and an end that leaves no answer behind. */
-import { allHandlersFinished, ApplicationFailure, condition, sleep } from '@temporalio/workflow';
+import { allHandlersFinished, ApplicationFailure, condition, log, sleep } from '@temporalio/workflow';
 import type { Refusal } from '../domain/payment.ts';
 
 /** Any timer ends the workflow task; it need not be a long one. */
@@ -15,6 +15,17 @@ export function reasonOf(error: unknown): string {
   let inner = error;
   while (inner instanceof Error && inner.cause instanceof Error) inner = inner.cause;
   return inner instanceof Error ? inner.message : String(inner);
+}
+
+/** Does what a signal asks for. Nobody waits for the answer: a refusal is kept for whoever looks, and the run goes on. */
+export async function quietly(run: { lastRefusal: string | null }, work: () => Promise<unknown>): Promise<void> {
+  try {
+    await work();
+    run.lastRefusal = null;
+  } catch (error) {
+    run.lastRefusal = reasonOf(error);
+    log.warn('A signal was refused.', { reason: run.lastRefusal });
+  }
 }
 
 /**

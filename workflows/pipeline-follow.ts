@@ -1,13 +1,13 @@
 /** What the workflow of a pipeline knows of it, how it takes messages, and how it has its activities done. */
 import type { ActivityOptions } from '@temporalio/common';
-import { CancellationScope, condition, log, setCurrentDetails, setHandler } from '@temporalio/workflow';
+import { CancellationScope, condition, setCurrentDetails, setHandler } from '@temporalio/workflow';
 import type { PipelineActivities } from '../activities/pipeline/activities.ts';
 import type { PipelineInput, PipelineReport, PipelineResult, PipelineTaken, StepBought, StepReport } from '../domain/pipeline-messages.ts';
 import { pipelineActions, stateRefusal, type PipelineAction } from '../domain/pipeline-rules.ts';
 import type { UndoState } from '../domain/pipeline.ts';
 import { movedSignal } from './contracts/payment.ts';
 import { actionMessages, pipelineViewQuery, type ActInput } from './contracts/pipeline.ts';
-import { allAnswered, failure, reasonOf } from './messages.ts';
+import { allAnswered, failure, quietly } from './messages.ts';
 import { utcTime } from './payment-story.ts';
 import { performed, type Performers } from './performers.ts';
 import { boughtLine, detailsOf, linesBefore, moneyLine, outcomeOf, resultOf, undoLine, undoneLine } from './pipeline-story.ts';
@@ -178,17 +178,6 @@ function takeMessages(run: Run): void {
     run.isCancelled = true;
     return quietly(run, () => act(run, 'cancel', {}));
   });
-}
-
-/** Nobody waits for the answer: a refusal is kept for whoever looks, and the pipeline goes on. */
-async function quietly(run: Run, work: () => Promise<unknown>): Promise<void> {
-  try {
-    await work();
-    run.lastRefusal = null;
-  } catch (error) {
-    run.lastRefusal = reasonOf(error);
-    log.warn('A signal was refused.', { reason: run.lastRefusal });
-  }
 }
 
 /** Refuses at once, without a trace in the history, what cannot be. */
